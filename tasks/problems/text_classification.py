@@ -1,0 +1,191 @@
+"""One label per text: intents, topics, sentiment. Served by the `text-classification` pipeline."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from tasks.errors import InputError
+from tasks.params import Evaluate, Ingest, Tokenize
+from tasks.problems import Encoded, Scored
+
+if TYPE_CHECKING:
+    from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
+
+BATCH = 4096  # rows tokenized at once: enough for the tokenizer's threads, little enough for constant memory
+
+
+class TextClassification:
+    """Rows are (text, label)."""
+
+    task = "text-classification"
+    columns = ("text", "label")
+
+    def validate(self, table: pl.DataFrame, params: Ingest) -> tuple[pl.DataFrame, dict[int, str]]:
+        """Reject texts and labels that are missing or blank, and texts that are too long."""
+        import pandera.polars as pa  # noqa: PLC0415 (a second of imports that only ingest needs)
+        from pandera.errors import SchemaErrors  # noqa: PLC0415
+
+        def blank(data: Any) -> pl.LazyFrame:  # noqa: ANN401 (pandera's PolarsData)
+            return data.lazyframe.select(pl.col(data.key).str.strip_chars().str.len_bytes() > 0)
+
+        def short(data: Any) -> pl.LazyFrame:  # noqa: ANN401
+            return data.lazyframe.select(pl.col(data.key).str.len_chars() <= params.max_chars)
+
+        not_blank = pa.Check(blank, error="blank")
+        not_long = pa.Check(short, error=f"longer than ingest.max_chars {params.max_chars}")
+        schema = pa.DataFrameSchema(
+            {"text": pa.Column(pl.String, [not_blank, not_long]), "label": pa.Column(pl.String, [not_blank])},
+        )
+        table = table.with_columns(pl.col("text").cast(pl.String))
+        try:
+            schema.validate(table, lazy=True)
+        except SchemaErrors as errors:
+            cases = errors.failure_cases.filter(pl.col("index").is_not_null()).sort("index", "column", "check")
+            reasons: dict[int, str] = {}
+            for column, check, index in cases.select("column", "check", "index").iter_rows():
+                reasons.setdefault(int(index), f"{column}: {'missing' if check == 'not_nullable' else check}")
+            return table.with_row_index("_row").filter(~pl.col("_row").is_in(list(reasons))).drop("_row"), reasons
+        return table, {}
+
+    def content(self, table: pl.DataFrame) -> list[bytes]:
+        """Return each text with its white space folded: a trailing blank does not make another message."""
+        return [" ".join(text.split()).encode() for text in table["text"]]
+
+    def describe(self, table: pl.DataFrame) -> dict[str, Any]:
+        """Return label counts (most frequent first) and percentiles of the text lengths in characters."""
+        counts = table["label"].value_counts().sort(["count", "label"], descending=[True, False])
+        lengths = table["text"].str.len_chars()
+        return {
+            "labels": dict(counts.iter_rows()),
+            "chars": {f"p{q}": int(lengths.quantile(q / 100, "nearest") or 0) for q in (5, 50, 95, 99, 100)},
+        }
+
+    def show(self, table: pl.DataFrame) -> list[str]:
+        """Return the texts."""
+        return table["text"].to_list()
+
+    def processor(self, folder: Path, params: Tokenize) -> "PreTrainedTokenizerBase":
+        """Load the base model's tokenizer; it will cut at `max_length` wherever the model is served, as it does here."""
+        tokenizer = self.load_processor(folder)
+        if params.max_length > tokenizer.model_max_length:
+            raise InputError(f"tokenize.max_length: {params.max_length} is more than the {tokenizer.model_max_length} tokens that this model can read")
+        tokenizer.model_max_length = params.max_length
+        return tokenizer
+
+    def load_processor(self, folder: Path) -> "PreTrainedTokenizerBase":
+        """Load a tokenizer as it was saved."""
+        from transformers import AutoTokenizer  # noqa: PLC0415
+
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)  # type: ignore[no-any-return, no-untyped-call]
+
+    def encode(self, processor: "PreTrainedTokenizerBase", table: pl.DataFrame, params: Tokenize) -> Iterator[Encoded]:
+        """Yield `input_ids` list<int32> and `length` int32, special tokens included, cut to `max_length`.
+
+        Straight from the Rust tokenizer's encodings to Arrow: building the Python lists that `datasets.map` wants costs more than tokenizing.
+        """
+        import pyarrow as pa  # noqa: PLC0415
+
+        unknown_id = processor.unk_token_id
+        for texts in (batch["text"].to_list() for batch in table.iter_slices(BATCH)):
+            ids, truncated = self._ids(processor, texts, params.max_length)
+            lengths = np.fromiter(map(len, ids), np.int32, len(ids))
+            offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+            flat = np.fromiter(chain.from_iterable(ids), np.int32, int(offsets[-1]))
+            inputs = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
+            batch = pa.RecordBatch.from_arrays([inputs, pa.array(lengths)], ["input_ids", "length"])
+            yield Encoded(batch, truncated, int((flat == unknown_id).sum()) if unknown_id is not None else 0)
+
+    def _ids(self, processor: "PreTrainedTokenizerBase", texts: list[str], max_length: int) -> tuple[list[list[int]], int]:
+        """Return the token ids of each text, and how many texts were cut."""
+        if not processor.is_fast:
+            full = processor(texts, truncation=False)["input_ids"]
+            cut = processor(texts, truncation=True, max_length=max_length)["input_ids"]
+            return cut, sum(len(row) > max_length for row in full)
+        tokenizer = processor.backend_tokenizer  # type: ignore[attr-defined]
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(max_length)
+        encodings = tokenizer.encode_batch_fast(texts)
+        ids = [encoding.ids for encoding in encodings]
+        # only a row that fills max_length can have been cut, and few do: ask those for their overflow
+        truncated = sum(1 for row, encoding in zip(ids, encodings, strict=True) if len(row) == max_length and encoding.overflowing)
+        return ids, truncated
+
+    def example(self, processor: "PreTrainedTokenizerBase", table: pl.DataFrame, params: Tokenize) -> dict[str, Any]:
+        """Return the first text and its tokens."""
+        text = table["text"][0]
+        ids = self._ids(processor, [text], params.max_length)[0][0]
+        return {"text": text, "tokens": processor.convert_ids_to_tokens(ids), "input_ids": ids}
+
+    def model(self, folder: Path, labels: Sequence[str]) -> "PreTrainedModel":
+        """Load `AutoModelForSequenceClassification` in fp32, its head drawn from the current torch seed."""
+        from transformers import AutoModelForSequenceClassification  # noqa: PLC0415
+
+        return AutoModelForSequenceClassification.from_pretrained(  # type: ignore[no-any-return]
+            folder,
+            num_labels=len(labels),
+            id2label=dict(enumerate(labels)),
+            label2id={label: index for index, label in enumerate(labels)},
+            problem_type="single_label_classification",
+            dtype="float32",
+            local_files_only=True,
+            use_safetensors=True,
+        )
+
+    def collator(self, processor: "PreTrainedTokenizerBase") -> Callable[[list[dict[str, Any]]], Mapping[str, Any]]:
+        """Pad to the longest row of the batch."""
+        from transformers import DataCollatorWithPadding  # noqa: PLC0415
+
+        return DataCollatorWithPadding(processor)
+
+    def reduce_logits(self, logits: Any, labels: Any) -> Any:  # noqa: ANN401, ARG002
+        """Keep the winning label (n,) instead of the logits (n, number of labels)."""
+        return logits.argmax(dim=-1)
+
+    def compute_metrics(self, prediction: "EvalPrediction") -> dict[str, float]:
+        """Return accuracy and F1 of the validation split."""
+        from tasks import metrics  # noqa: PLC0415
+
+        return metrics.compute(np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
+
+    def score(self, logits: np.ndarray, rows: pl.DataFrame, labels: Sequence[str], params: Evaluate) -> Scored:
+        """Return accuracy, F1, calibration error, their bootstrap intervals, per-class scores, and the predictions."""
+        from tasks import metrics  # noqa: PLC0415
+
+        index = {label: position for position, label in enumerate(labels)}
+        actual = np.array([index[label] for label in rows["label"]])
+        shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+        confidence = (shifted / shifted.sum(axis=1, keepdims=True)).max(axis=1)
+        predicted = logits.argmax(axis=1)
+        scores = metrics.classification(predicted, actual, confidence, labels, params)
+        names = np.array(labels, dtype=object)
+        predictions = pl.DataFrame({"id": rows["id"], "actual": names[actual], "predicted": names[predicted], "confidence": confidence})
+        return Scored(scores, predictions.with_columns(pl.col("actual", "predicted").cast(pl.String)))
+
+    def baselines(self, train: pl.DataFrame, test: pl.DataFrame, labels: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Return the scores of always saying the most frequent label, and of TF-IDF (words 1-2, letters 2-5) with a linear SVM."""
+        from sklearn.dummy import DummyClassifier  # noqa: PLC0415
+        from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: PLC0415
+        from sklearn.pipeline import make_pipeline, make_union  # noqa: PLC0415
+        from sklearn.svm import LinearSVC  # noqa: PLC0415
+
+        from tasks import metrics  # noqa: PLC0415
+
+        words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+        letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
+        index = {label: position for position, label in enumerate(labels)}
+        actual = np.array([index[label] for label in test["label"]])
+        scores = {}
+        for name, model in {
+            "majority": DummyClassifier(strategy="most_frequent"),
+            "tfidf_linear": make_pipeline(make_union(words, letters), LinearSVC(random_state=0)),
+        }.items():
+            model.fit(train["text"].to_list(), [index[label] for label in train["label"]])
+            scores[name] = metrics.compute(model.predict(test["text"].to_list()), actual)
+        return scores
+
+
+PROBLEM = TextClassification()

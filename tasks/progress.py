@@ -1,0 +1,61 @@
+"""How a stage tells how far it is: a bar on a terminal, a line now and then elsewhere, JSON to a driver that asks for it.
+
+A driver asks by naming a file in RETRAIN_PROGRESS; each line appended there is one JSON object, {"what": "train", "done": 120, "total": 480,
+"loss": 0.83} or {"error": "one sentence"}. A file, because any process of the stage can append to it and none ever waits for a reader.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+FILE = "RETRAIN_PROGRESS"
+EVERY = 5.0  # seconds between plain lines
+
+
+def _tell(message: dict[str, Any]) -> None:
+    if FILE in os.environ:
+        with Path(os.environ[FILE]).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(message) + "\n")
+
+
+def error(sentence: str) -> None:
+    """Tell the driver why the stage fails."""
+    _tell({"error": sentence})
+
+
+class Progress:
+    """How far some long work is; `done` may start above zero when the work goes on from a checkpoint."""
+
+    def __init__(self, what: str, total: int, done: int = 0, unit: str = "step") -> None:
+        self.what, self.total, self.start, self.unit = what, total, done, unit
+        self.began = self.told = self.printed = time.monotonic()
+        self.bar: Any = None
+        if FILE not in os.environ and sys.stderr.isatty():
+            from tqdm import tqdm  # noqa: PLC0415 (only on a terminal)
+
+            self.bar = tqdm(total=total, initial=done, desc=what, unit=unit, leave=False)
+
+    def update(self, done: int, **numbers: float) -> None:
+        """Tell that `done` of the total are done, with numbers such as the loss."""
+        if self.bar is not None:
+            self.bar.set_postfix({name: f"{value:.4g}" for name, value in numbers.items()}, refresh=False)
+            self.bar.update(done - self.bar.n)
+            return
+        now = time.monotonic()
+        last = done == self.total
+        left = (now - self.began) / max(1, done - self.start) * (self.total - done)
+        if now - self.told >= EVERY / 10 or last:
+            self.told = now
+            _tell({"what": self.what, "unit": self.unit, "done": done, "total": self.total, "seconds_left": round(left, 1), **numbers})
+        if now - self.printed >= EVERY or last:
+            self.printed = now
+            told = "".join(f"  {name} {value:.4g}" for name, value in numbers.items())
+            print(f"{self.what}: {self.unit} {done} of {self.total}{told}  {left:.0f} s left", flush=True)
+
+    def close(self) -> None:
+        """Take the bar off the terminal."""
+        if self.bar is not None:
+            self.bar.close()

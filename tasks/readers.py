@@ -1,0 +1,227 @@
+"""Raw files, as people have them, to one table of strings: CSV, TSV, JSONL, JSON, Parquet, Arrow."""
+
+import codecs
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tasks.errors import InputError
+from tasks.params import Data, Format
+
+ENDINGS = {
+    ".csv": Format.csv,
+    ".tsv": Format.tsv,
+    ".jsonl": Format.jsonl,
+    ".ndjson": Format.jsonl,
+    ".json": Format.json,
+    ".parquet": Format.parquet,
+    ".arrow": Format.arrow,
+    ".feather": Format.arrow,
+}
+SOURCE = ("source_file", "source_row", "source_split")
+csv.field_size_limit(2**31 - 1)
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A raw row that is not taken in: where it stands (1-based, header not counted), why, and what it held."""
+
+    file: str
+    row: int
+    reason: str
+    values: dict[str, Any]
+
+
+def read(params: Data) -> tuple[pl.DataFrame, list[Reject]]:
+    """Read every file that `params` names.
+
+    Returns the table, all of its own columns as strings where the format has no types, with `source_file`, `source_row`
+    (int64, 1-based) and `source_split` (train, validation, test or null) beside them; and the rows that could not be read.
+    Raises InputError for a missing, empty, binary or wrongly encoded file.
+    """
+    tables, rejects = [], []
+    for split, name, file, field in _files(params):
+        columns, rows, bad = _read_file(file, name, field, params)
+        if not rows:
+            raise InputError(f"{name}: no rows in it{f' ({len(bad)} unreadable)' if bad else ''}; give a file with data")
+        table = pl.DataFrame({column: values for column, values in columns.items()}, strict=False)
+        tables.append(table.with_columns(source_file=pl.lit(name), source_row=pl.Series(rows), source_split=pl.lit(split, pl.String)))
+        rejects += bad
+    return pl.concat(tables, how="diagonal_relaxed"), rejects
+
+
+def _files(params: Data) -> Iterator[tuple[str | None, str, Path, str | None]]:
+    """Yield (split, name, file, JSON field) for every raw file, in a fixed order."""
+    root = Path(params.path)
+    if not root.exists():
+        raise InputError(f"data.path: there is no file or folder '{root}'; give an existing one with --data.path")
+    patterns = {"train": params.train_file, "validation": params.validation_file, "test": params.test_file}
+    predefined = {split: pattern for split, pattern in patterns.items() if pattern}
+    if root.is_file():
+        if predefined or params.files:
+            raise InputError(f"data.path: '{root}' is one file, but data.files and data.*_file pick files in a folder")
+        yield None, root.name, root, None
+        return
+    for split, pattern in (predefined or {None: params.files or "**/*"}).items():
+        glob, _, field = pattern.partition("#")
+        found = sorted(path for path in root.glob(glob) if path.is_file() and not path.name.startswith("."))
+        if not params.files and not predefined:
+            found = [path for path in found if path.suffix.lower() in ENDINGS or params.format != Format.auto]
+        if not found:
+            raise InputError(f"data.path: no file in '{root}' matches '{glob}'; known endings: {', '.join(ENDINGS)}")
+        for file in found:
+            yield split, f"{file.relative_to(root).as_posix()}{'#' + field if field else ''}", file, field or None
+
+
+def _read_file(file: Path, name: str, field: str | None, params: Data) -> tuple[dict[str, Any], list[int], list[Reject]]:
+    """Return the columns, the row numbers they come from, and the unreadable rows of one file."""
+    kind = params.format
+    if kind == Format.auto:
+        if file.suffix.lower() not in ENDINGS:
+            raise InputError(f"{name}: cannot tell the format from the ending '{file.suffix}'; set data.format (known: {', '.join(ENDINGS)})")
+        kind = ENDINGS[file.suffix.lower()]
+    if file.stat().st_size == 0:
+        raise InputError(f"{name}: the file is empty; give a file with data")
+    if kind in (Format.parquet, Format.arrow):
+        table = _arrow_table(file, name, kind)
+        return {_clean(column): table[column] for column in table.columns}, list(range(1, table.height + 1)), []
+    text = _text(file, name, params.encoding)
+    if kind in (Format.csv, Format.tsv):
+        rows = _delimited(text, name, "," if kind == Format.csv else "\t", header=params.header)
+    else:
+        rows = _jsonl(text, name) if kind == Format.jsonl else _json(text, name, field)
+    return _columns(rows, name)
+
+
+def _clean(column: str) -> str:
+    return column.strip().lstrip("\ufeff")
+
+
+def _text(file: Path, name: str, encoding: str) -> str:
+    """Decode a text file, its byte order mark dropped; line ends stay as they are."""
+    try:
+        codec = codecs.lookup(encoding).name
+    except LookupError:
+        raise InputError(f"data.encoding: '{encoding}' is not an encoding Python knows; utf-8 and cp1252 are common") from None
+    raw = file.read_bytes()
+    if b"\0" in raw[:65536] and not codec.startswith(("utf-16", "utf-32")):
+        raise InputError(f"{name}: looks binary (a NUL byte at {raw.index(0)}), not a text file; check data.path and data.format")
+    try:
+        return raw.decode("utf-8-sig" if codec == "utf-8" else codec)
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{name}: line {line} is not valid {encoding} (byte 0x{raw[error.start]:02x} at {error.start}); "
+            "save the file as UTF-8 or set data.encoding, for instance to cp1252"
+        ) from None
+
+
+Row = tuple[int, Sequence[str] | None, Sequence[Any] | str]  # number, column names or None when unreadable, values or the reason
+
+
+def _delimited(text: str, name: str, delimiter: str, *, header: bool) -> Iterator[Row]:
+    # newline="" leaves line ends inside quoted fields as they are; TSV files by convention quote nothing
+    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
+    names: list[str] | None = None
+    number = 0
+    try:
+        for fields in reader:
+            if names is None:
+                names = [_clean(field) for field in fields] if header else [f"column_{i}" for i in range(1, len(fields) + 1)]
+                if len(set(names)) < len(names):
+                    raise InputError(f"{name}: the header names a column twice: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+                if header:
+                    continue
+            number += 1
+            if len(fields) == len(names):
+                yield number, names, fields
+            elif fields:
+                yield number, None, f"{len(fields)} fields where the first line has {len(names)}: {delimiter.join(fields)[:500]}"
+    except csv.Error as error:
+        raise InputError(f"{name}: line {reader.line_num}: not valid CSV ({error}); check data.format") from None
+
+
+def _jsonl(text: str, name: str) -> Iterator[Row]:
+    for number, line in enumerate(io.StringIO(text), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            yield number, None, f"not JSON ({error.msg}): {line.strip()[:500]}"
+            continue
+        yield _json_row(number, row)
+
+
+def _json(text: str, name: str, field: str | None) -> Iterator[Row]:
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{name}: line {error.lineno} is not valid JSON ({error.msg}); one object per line is format jsonl") from None
+    if field is not None:
+        if not isinstance(document, dict) or field not in document:
+            keys = f"; it has {', '.join(map(str, document))}" if isinstance(document, dict) else ""
+            raise InputError(f"{name}: the JSON has no field '{field}'{keys}")
+        document = document[field]
+    if not isinstance(document, list):
+        found = f"an object with the keys {', '.join(map(repr, list(document)[:8]))}" if isinstance(document, dict) else type(document).__name__
+        raise InputError(
+            f"{name}: format json is a list of rows, but this is {found}; name the list inside it "
+            "with #, as in data.train_file 'data.json#train'"
+        )
+    for number, row in enumerate(document, start=1):
+        yield _json_row(number, row)
+
+
+def _json_row(number: int, row: object) -> Row:
+    """An object is a row with names; a list is a row without, like a line of a file without a header."""
+    if isinstance(row, dict):
+        return number, [_clean(str(key)) for key in row], list(row.values())
+    if isinstance(row, list):
+        return number, [f"column_{i}" for i in range(1, len(row) + 1)], row
+    return number, None, f"a row is an object or a list, this is {type(row).__name__}: {str(row)[:500]}"
+
+
+def _columns(rows: Iterable[Row], name: str) -> tuple[dict[str, Any], list[int], list[Reject]]:
+    """Turn rows into columns of strings: the formats here either have no types or do not keep them from row to row."""
+    columns: dict[str, list[str | None]] = {}
+    numbers: list[int] = []
+    rejects: list[Reject] = []
+    for number, names, values in rows:
+        if names is None:
+            rejects.append(Reject(name, number, f"unreadable: {values}", {}))
+            continue
+        for column in names:
+            if column not in columns:
+                columns[column] = [None] * len(numbers)
+        row = dict(zip(names, values, strict=True))
+        for column, kept in columns.items():
+            value = row.get(column)
+            kept.append(value if isinstance(value, str) or value is None else json.dumps(value, ensure_ascii=False, sort_keys=True))
+        numbers.append(number)
+    return columns, numbers, rejects
+
+
+def _arrow_table(file: Path, name: str, kind: str) -> pl.DataFrame:
+    """Read Parquet, or Arrow as a file (Feather) or a stream (what `datasets` writes)."""
+    import pyarrow as pa  # noqa: PLC0415 (only these two formats need it)
+    import pyarrow.parquet  # noqa: PLC0415
+
+    try:
+        if kind == Format.parquet:
+            table = pyarrow.parquet.read_table(file)
+        else:
+            with pa.memory_map(str(file)) as source:
+                table = pa.ipc.open_file(source).read_all() if source.read(6) == b"ARROW1" else pa.ipc.open_stream(pa.BufferReader(file.read_bytes())).read_all()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{name}: not a valid {kind} file ({' '.join(str(error).split())[:200]}); check data.format") from None
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame

@@ -1,0 +1,73 @@
+"""What every stage does around its work: read params, refuse wrong versions, end with its parent, and say errors in one sentence."""
+
+import ctypes
+import errno
+import os
+import signal
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import NoReturn
+
+from tasks import progress
+from tasks.errors import InputError
+from tasks.params import Params
+from tasks.params_file import load
+
+PR_SET_PDEATHSIG = 1
+FAILED = 1  # the exit status of a stage that could not do its work
+
+
+@contextmanager
+def stage(name: str) -> Iterator[Params]:
+    """Run a stage's work under the params of params.yaml; exit with status 1 and one sentence when it cannot be done."""
+    end_with_parent()
+    try:
+        check_pins()
+        yield load()
+    except InputError as error:
+        _fail(f"{name}: {error}")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" while writing {error.filename}" if error.filename else ""
+        _fail(f"{name}: the disk is full{where}; free some space and run the same command again")
+
+
+def _fail(sentence: str) -> NoReturn:
+    progress.error(sentence)
+    print(f"error: {sentence}", file=sys.stderr, flush=True)
+    sys.exit(FAILED)
+
+
+def end_with_parent() -> None:
+    """Ask the kernel to end this process when whoever started it is gone, so that a killed run leaves no stage behind (Linux)."""
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the call
+        sys.exit(FAILED)
+
+
+def pins(pyproject: Path = Path("pyproject.toml")) -> dict[str, str]:
+    """Return the pinned version of every library that decides a number."""
+    found: dict[str, str] = tomllib.loads(pyproject.read_text("utf-8"))["tool"]["retrain"]["pins"]
+    return found
+
+
+def check_pins() -> None:
+    """Raise InputError when an installed version is not the pinned one: its results would be kept under a false key."""
+    for package, pinned in pins().items():
+        try:
+            installed = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            raise InputError(f"{package} {pinned} is pinned in pyproject.toml but not installed; run make install") from None
+        if installed.split("+")[0] != pinned:  # 2.13.0+cpu is 2.13.0, built for the CPU
+            raise InputError(
+                f"{package} {installed} is installed but {pinned} is pinned in pyproject.toml; "
+                "run make install, or change the pin there and in constraints.txt"
+            )

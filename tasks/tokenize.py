@@ -1,0 +1,95 @@
+"""Turn every split into model inputs: one Arrow file each, unpadded, in constant memory."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from tasks import base_models, problems
+from tasks.files import write_json
+from tasks.params import Model, Tokenize
+from tasks.problems import Encoded, Problem
+from tasks.progress import Progress
+from tasks.split import SPLITS
+from tasks.stage import stage
+
+
+def tokenize(params: Tokenize, model: Model, problem: Problem, splits: Path, out: Path, metrics: Path) -> None:
+    """Write train.arrow, validation.arrow and test.arrow (stream format, memory-mapped by `datasets`), labels.json and the tokenizer.
+
+    Each row has the problem's inputs (text: `input_ids` list<int32>), `length` int32 and `labels` int64, the index into labels.json.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    processor = problem.processor(base_models.fetch(model), params)
+    processor.save_pretrained(out / "tokenizer")
+    labels = label_names(splits)
+    write_json(out / "labels.json", {"labels": labels})
+    index = {label: position for position, label in enumerate(labels)}
+    numbers: dict[str, Any] = {
+        "tokenizer": type(processor).__name__,
+        "vocabulary": len(processor),
+        "special_tokens": {name: str(token) for name, token in sorted(processor.special_tokens_map.items())},
+        "example": problem.example(processor, pl.read_parquet(splits / "train.parquet", n_rows=1), params),
+    }
+    for name in SPLITS:
+        numbers[name] = _write(out / f"{name}.arrow", name, splits / f"{name}.parquet", index, lambda rows: problem.encode(processor, rows, params))
+        print(f"{name}: {numbers[name]['rows']} rows, {numbers[name]['tokens']} tokens, {numbers[name]['truncated_share']:.1%} of rows cut")
+    write_json(metrics, numbers)
+
+
+def label_names(splits: Path) -> list[str]:
+    """Return the labels of the train split in a fixed order: by number when all are numbers, else by spelling."""
+    names: list[str] = pl.read_parquet(splits / "train.parquet", columns=["label"])["label"].unique().to_list()
+    with suppress(ValueError):
+        return sorted(names, key=int)
+    return sorted(names)
+
+
+def _write(file: Path, name: str, source: Path, index: dict[str, int], encode: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Tokenize one split batch by batch and return what to watch: rows, tokens, length percentiles, shares cut and unknown."""
+    progress = Progress(f"tokenize {name}", total := pl.scan_parquet(source).select(pl.len()).collect().item(), unit="row")
+    lengths: list[np.ndarray] = []
+    truncated = unknown = done = 0
+    writer: pa.RecordBatchStreamWriter | None = None
+    for rows, encoded in _batches(source, total, encode):
+        labels = pa.array([index[label] for label in rows["label"]], pa.int64())
+        batch = encoded.inputs.append_column("labels", labels)
+        writer = writer or pa.ipc.new_stream(str(file), batch.schema)
+        writer.write_batch(batch)
+        lengths.append(encoded.inputs["length"].to_numpy())
+        truncated += encoded.truncated
+        unknown += encoded.unknown
+        done += rows.height
+        progress.update(done)
+    if writer is not None:
+        writer.close()
+    progress.close()
+    every = np.concatenate(lengths)
+    tokens = int(every.sum())
+    return {
+        "rows": total,
+        "tokens": tokens,
+        "truncated_share": truncated / total,
+        "unknown_share": unknown / tokens,
+        "length": {f"p{q}": int(np.percentile(every, q, method="nearest")) for q in (5, 50, 95, 99, 100)},
+    }
+
+
+def _batches(source: Path, total: int, encode: Any) -> Iterator[tuple[pl.DataFrame, Encoded]]:  # noqa: ANN401
+    """Yield rows and their encodings, a bounded number at a time."""
+    step = 65536
+    for start in range(0, total, step):
+        rows = pl.scan_parquet(source).slice(start, step).collect()
+        offset = 0
+        for encoded in encode(rows):
+            yield rows.slice(offset, encoded.inputs.num_rows), encoded
+            offset += encoded.inputs.num_rows
+
+
+if __name__ == "__main__":
+    with stage("tokenize") as params:
+        tokenize(params.tokenize, params.model, problems.load(params.problem), Path("data/splits"), Path("data/tokens"), Path("metrics/tokenize.json"))

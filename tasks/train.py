@@ -1,0 +1,175 @@
+"""Fine-tune the base model on the tokenized splits and keep the checkpoint with the best validation metric."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks import base_models, devices, problems
+from tasks.errors import InputError, did_you_mean
+from tasks.files import digests, read_json, write_json
+from tasks.keys import fingerprint
+from tasks.params import Model, Params, Train
+from tasks.problems import Problem
+from tasks.stage import stage
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+INTERRUPTED = Path(".retrain/checkpoints")  # outside the outputs, which DVC deletes before a stage runs
+KEEP_INTERRUPTED = 3
+
+
+def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoint: Path, metrics: Path, plots: Path, resume: Path) -> None:
+    """Write the checkpoint with the best `metric_for_best_model` on validation, its metrics and the learning curves.
+
+    tokens: train.arrow and validation.arrow as tokenize writes them, the tokenizer and labels.json. resume: the folder of this
+    training's own checkpoints; when it holds a whole one, training goes on from there to the same bytes as if never interrupted.
+    Raises InputError for a metric or TrainingArguments value that does not exist. Under torchrun, called in every process.
+    """
+    from datasets import Dataset, disable_progress_bars  # noqa: PLC0415 (seconds of imports, not needed to launch torchrun)
+    from transformers import EarlyStoppingCallback, enable_full_determinism, set_seed  # noqa: PLC0415
+    from transformers.utils import logging  # noqa: PLC0415
+
+    from tasks import trainer  # noqa: PLC0415
+
+    disable_progress_bars()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    precision = devices.precision(params.precision)
+    on_cpu = devices.is_cpu()
+    (set_seed if on_cpu else enable_full_determinism)(params.seed)  # before the head is drawn
+    labels: list[str] = read_json(tokens / "labels.json")["labels"]
+    network = problem.model(base_models.fetch(model), labels)
+    processor = problem.load_processor(tokens / "tokenizer")
+    data = {split: Dataset.from_file(str(tokens / f"{split}.arrow")) for split in ("train", "validation")}
+    arguments = training_arguments(params, resume, precision, on_cpu=on_cpu)
+    batch = params.per_device_train_batch_size * params.gradient_accumulation_steps * arguments.world_size
+    sampler = trainer.EpochSampler(data["train"].data["length"].to_pylist(), batch, params.train_sampling_strategy, params.seed)
+    patience = params.early_stopping_patience
+    run = trainer.SeededTrainer(
+        sampler=sampler,
+        curves=plots,
+        model=network,
+        args=arguments,
+        train_dataset=data["train"],
+        eval_dataset=data["validation"],
+        processing_class=processor,
+        data_collator=problem.collator(processor),
+        compute_metrics=problem.compute_metrics,
+        preprocess_logits_for_metrics=problem.reduce_logits,
+        callbacks=[EarlyStoppingCallback(patience, params.early_stopping_threshold)] if patience else [],
+    )
+    last = trainer.last_complete(resume)
+    if last is not None:
+        print(f"going on from {last.name} of an interrupted run", flush=True)
+    if last is None or not trainer.is_finished(last):
+        try:
+            run.train(resume_from_checkpoint=str(last) if last else None)
+        except KeyError as error:
+            if "metric_for_best_model" not in str(error):
+                raise
+            known = trainer.validation_names(dict.fromkeys(run.state.log_history[-1]))
+            raise InputError(
+                f"train.metric_for_best_model: there is no validation metric '{params.metric_for_best_model}'"
+                f"{did_you_mean(params.metric_for_best_model, known)} Known: {', '.join(known)}"
+            ) from None
+    if run.is_world_process_zero():
+        best = resume / f"checkpoint-{_state(trainer.last_complete(resume))['best_global_step']}"
+        _keep(best, _state(trainer.last_complete(resume)), checkpoint, metrics, {"precision": precision, "processes": arguments.world_size})
+        shutil.rmtree(resume)
+
+
+def training_arguments(params: Train, output_dir: Path, precision: str, *, on_cpu: bool) -> "TrainingArguments":
+    """Return the Trainer's arguments; raise InputError when it does not take a value."""
+    from transformers import TrainingArguments  # noqa: PLC0415
+
+    ours = {"precision", "early_stopping_patience", "early_stopping_threshold", "nproc_per_node", "extra"}
+    named: dict[str, Any] = params.model_dump(exclude=ours)
+    try:
+        return TrainingArguments(
+            **named,
+            **params.extra,
+            output_dir=str(output_dir),
+            save_strategy=params.eval_strategy,
+            save_steps=params.eval_steps,
+            save_total_limit=2,  # the best and the last
+            load_best_model_at_end=True,
+            greater_is_better=not params.metric_for_best_model.endswith("loss"),
+            restore_callback_states_from_checkpoint=True,
+            bf16=precision == "bf16",
+            fp16=precision == "fp16",
+            use_cpu=on_cpu,
+            ddp_backend="gloo" if on_cpu and "WORLD_SIZE" in os.environ else None,
+            dataloader_pin_memory=not on_cpu,
+            report_to="none",
+            disable_tqdm=True,
+        )
+    except (ValueError, TypeError, ImportError) as error:
+        raise InputError(f"TrainingArguments does not take this: {' '.join(str(error).split())}") from None
+
+
+def _state(checkpoint: Path | None) -> dict[str, Any]:
+    assert checkpoint is not None, "training ended without a checkpoint"
+    state: dict[str, Any] = read_json(checkpoint / "trainer_state.json")
+    return state
+
+
+def _keep(best: Path, state: dict[str, Any], checkpoint: Path, metrics: Path, how: dict[str, Any]) -> None:
+    """Copy the model and tokenizer of the best checkpoint, without the optimizer, and write what it scored."""
+    from tasks.trainer import validation_names  # noqa: PLC0415
+
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    for file in sorted(best.iterdir()):
+        if file.suffix in (".safetensors", ".json", ".txt", ".model", ".jinja") and file.name != "trainer_state.json":
+            shutil.copyfile(file, checkpoint / file.name)
+    scored = next(entry for entry in state["log_history"] if entry["step"] == state["best_global_step"] and "eval_loss" in entry)
+    losses = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
+    write_json(
+        metrics,
+        {
+            "steps": state["global_step"],
+            "best_step": state["best_global_step"],
+            "best_epoch": scored["epoch"],
+            "train_loss": losses[-1] if losses else None,
+            "validation": {name: scored[f"eval_{name}"] for name in validation_names(scored)},
+            **how,
+            **devices.describe(),
+        },
+    )
+
+
+def resume_folder(params: Params, tokens: Path, processes: int) -> Path:
+    """Return the folder for this training's checkpoints, named by all that decides its bits, and drop the oldest of other trainings."""
+    sections = params.model_dump(include={"problem", "model", "train"})
+    key = fingerprint({"params": sections, "tokens": digests(tokens), "device": devices.describe(), "processes": processes})
+    INTERRUPTED.mkdir(parents=True, exist_ok=True)
+    others = sorted((path for path in INTERRUPTED.iterdir() if path.name != key), key=lambda path: path.stat().st_mtime)
+    for path in others[: -KEEP_INTERRUPTED + 1]:
+        shutil.rmtree(path)
+    return INTERRUPTED / key
+
+
+def launch(processes: int) -> None:
+    """Run this module once per device, as torchrun does, with the workers as our own children."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # noqa: PLC0415
+
+    config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0)
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    try:
+        elastic_launch(config, sys.executable)("-m", "tasks.train")
+    except ChildFailedError:
+        sys.exit(1)  # the worker has said why
+
+
+if __name__ == "__main__":
+    with stage("train") as params:
+        workers = int(os.environ.get("WORLD_SIZE", devices.processes(params.train.nproc_per_node)))
+        if workers > 1 and "RANK" not in os.environ:
+            launch(workers)
+        else:
+            tokens = Path("data/tokens")
+            resume = resume_folder(params, tokens, workers)
+            train(params.train, params.model, problems.load(params.problem), tokens, Path("models/checkpoint"), Path("metrics/train.json"), Path("plots/train"), resume)

@@ -1,0 +1,157 @@
+"""The Hugging Face Trainer, made to give equal bits whether or not it was interrupted."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Sampler
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from tasks.params import Sampling
+from tasks.progress import Progress
+
+COMPLETE = "complete"  # written last into a checkpoint, so its existence proves the rest
+
+
+class EpochSampler(Sampler[int]):
+    """The order of training rows, drawn from nothing but the seed and the epoch: a resumed epoch sees what the interrupted one saw.
+
+    The Trainer's own sampler draws from the global generator, which stands elsewhere after a resume.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, strategy: str, seed: int) -> None:
+        self.lengths, self.batch_size, self.strategy, self.seed = lengths, batch_size, strategy, seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        if self.strategy == Sampling.random:
+            return iter(torch.randperm(len(self.lengths), generator=generator).tolist())
+        return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
+
+
+class Follow(TrainerCallback):  # type: ignore[misc]
+    """Keep the sampler on its epoch, the curves on disk, the progress told, and every checkpoint marked when it is whole."""
+
+    def __init__(self, sampler: EpochSampler, curves: Path) -> None:
+        self.sampler, self.curves = sampler, curves
+        self.progress: Progress | None = None
+        self.loss = float("nan")
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002, ANN401
+        """Start the progress where the checkpoint left off."""
+        if state.is_world_process_zero:
+            self.progress = Progress("train", state.max_steps, state.global_step)
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002, ANN401
+        """Draw this epoch's order."""
+        self.sampler.epoch = int(state.epoch or 0)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002, ANN401
+        """Tell the progress; log whenever a checkpoint is due, because the running loss is not part of one."""
+        if control.should_save:
+            control.should_log = True
+        if self.progress is not None:
+            self.progress.update(state.global_step, **({"loss": self.loss} if self.loss == self.loss else {}), epoch=float(state.epoch or 0))
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002, ANN401
+        """As on_step_end: log whenever a checkpoint is due."""
+        if control.should_save:
+            control.should_log = True
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any) -> None:  # noqa: ARG002, ANN401
+        """Bring the learning curves up to date, so that they can be looked at while training runs."""
+        self.loss = logs.get("loss", self.loss)
+        if state.is_world_process_zero:
+            write_curves(state.log_history, self.curves)
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: dict[str, float], **_: Any) -> None:  # noqa: ARG002, ANN401
+        """Say the validation scores."""
+        if state.is_world_process_zero:
+            scores = "  ".join(f"{name} {metrics[f'eval_{name}']:.4f}" for name in validation_names(metrics))
+            print(f"validation at step {state.global_step}: {scores}", flush=True)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002, ANN401
+        """Mark the checkpoint as whole."""
+        if state.is_world_process_zero:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002, ANN401
+        """Take the bar away."""
+        if self.progress is not None:
+            self.progress.close()
+
+
+class SeededTrainer(Trainer):  # type: ignore[misc]
+    """A Trainer whose order of rows comes from an EpochSampler and whose only voice is Follow."""
+
+    def __init__(self, *, sampler: EpochSampler, curves: Path, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(**kwargs)
+        self.sampler = sampler
+        self.remove_callback(PrinterCallback)
+        self.add_callback(Follow(sampler, curves))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:  # noqa: ANN401, ARG002
+        return self.sampler
+
+
+def last_complete(folder: Path) -> Path | None:
+    """Return the checkpoint with the highest step that is whole, and delete those that are not."""
+    if not folder.is_dir():
+        return None
+    checkpoints = {int(path.name.partition("-")[2]): path for path in folder.glob("checkpoint-*")}
+    whole = {step: path for step, path in checkpoints.items() if (path / COMPLETE).exists()}
+    for step in checkpoints.keys() - whole.keys():
+        shutil.rmtree(checkpoints[step])
+    return whole[max(whole)] if whole else None
+
+
+def is_finished(checkpoint: Path) -> bool:
+    """Return whether training had ended at this checkpoint: all steps done, or stopped early.
+
+    The Trainer would train one more step after restoring an early stop.
+    """
+    state = json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))
+    control = state["stateful_callbacks"]["TrainerControl"]["args"]
+    return bool(state["global_step"] >= state["max_steps"] or control["should_training_stop"])
+
+
+def validation_names(metrics: dict[str, Any]) -> list[str]:
+    """Return the validation scores in a log entry, without the Trainer's wall-clock figures."""
+    clock = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
+    return [name.removeprefix("eval_") for name in metrics if name.startswith("eval_") and not name.endswith(clock)]
+
+
+def write_curves(history: list[dict[str, Any]], folder: Path) -> None:
+    """Write loss.csv (one row per logging step) and validation.csv (one row per evaluation), as `dvc plots` reads them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    losses = [(entry["step"], entry["epoch"], entry["loss"], entry["learning_rate"]) for entry in history if "loss" in entry]
+    _write_csv(folder / "loss.csv", ("step", "epoch", "loss", "learning_rate"), losses)
+    evaluations = [entry for entry in history if "eval_loss" in entry]
+    names = validation_names(evaluations[0]) if evaluations else ["loss"]
+    scores = [(entry["step"], entry["epoch"], *(entry[f"eval_{name}"] for name in names)) for entry in evaluations]
+    _write_csv(folder / "validation.csv", ("step", "epoch", *names), scores)
+
+
+def _write_csv(file: Path, header: Sequence[str], rows: Sequence[Sequence[float]]) -> None:
+    lines = [",".join(header), *(",".join(f"{value:.10g}" for value in row) for row in rows)]
+    part = file.with_suffix(".part")
+    part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    os.replace(part, file)
+
+
