@@ -11,6 +11,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from tasks.errors import did_you_mean
 
+SPLITS = ("train", "validation", "test")
 Scalar = bool | int | float | str | None
 Share = Annotated[float, Field(ge=0, lt=1)]
 Column = Annotated[str, Field(min_length=1)]
@@ -169,11 +170,11 @@ class Train(Section):
     """How to fine-tune; names and meanings are those of `transformers.TrainingArguments`."""
 
     num_train_epochs: float = Field(
-        4.0, gt=0, le=1000, validation_alias=AliasChoices("num_train_epochs", "epochs"), description="Passes over the train split."
+        5.0, gt=0, le=1000, validation_alias=AliasChoices("num_train_epochs", "epochs"), description="Passes over the train split."
     )
     max_steps: int = Field(-1, ge=-1, description="Stop after this many optimizer steps; -1: go by epochs.")
     learning_rate: float = Field(2e-4, gt=0, le=1, description="The peak learning rate.")
-    per_device_train_batch_size: int = Field(32, ge=1, le=65536, description="Training rows per device and step.")
+    per_device_train_batch_size: int = Field(16, ge=1, le=65536, description="Training rows per device and step.")
     per_device_eval_batch_size: int = Field(64, ge=1, le=65536, description="Evaluation rows per device and step.")
     gradient_accumulation_steps: int = Field(1, ge=1, le=65536, description="Steps whose gradients are added up before an update.")
     lr_scheduler_type: Scheduler = Field(Scheduler.linear, description="The learning rate schedule.")
@@ -191,7 +192,7 @@ class Train(Section):
     dataloader_num_workers: int = Field(0, ge=0, le=256, description="Processes that prepare batches; 0: the training process.")
     eval_strategy: Interval = Field(Interval.epoch, description="Evaluate on validation and save a checkpoint every epoch, or every eval_steps.")
     eval_steps: int = Field(100, ge=1, description="Steps between evaluations, for eval_strategy steps.")
-    logging_steps: int = Field(5, ge=1, description="Steps between points of the learning curve.")
+    logging_steps: int = Field(10, ge=1, description="Steps between points of the learning curve.")
     metric_for_best_model: str = Field("macro_f1", min_length=1, description="The validation metric that selects the checkpoint: loss, or one of the problem's.")
     early_stopping_patience: int | None = Field(None, ge=1, description="Stop after this many evaluations without a better one; empty: never.")
     early_stopping_threshold: float = Field(0.0, ge=0, description="How much better counts as better.")

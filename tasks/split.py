@@ -7,10 +7,9 @@ import polars as pl
 
 from tasks.errors import InputError
 from tasks.files import write_json
-from tasks.params import Split
+from tasks.params import SPLITS, Split
 from tasks.stage import stage
 
-SPLITS = ("train", "validation", "test")
 SYNONYMS = {"val": "validation", "valid": "validation", "dev": "validation", "eval": "validation", "training": "train", "testing": "test"}
 
 

@@ -11,10 +11,9 @@ import pyarrow as pa
 
 from tasks import base_models, problems
 from tasks.files import write_json
-from tasks.params import Model, Tokenize
+from tasks.params import SPLITS, Model, Tokenize
 from tasks.problems import Encoded, Problem
 from tasks.progress import Progress
-from tasks.split import SPLITS
 from tasks.stage import stage
 
 

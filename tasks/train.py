@@ -143,7 +143,7 @@ def _keep(best: Path, state: dict[str, Any], checkpoint: Path, metrics: Path, ho
 def resume_folder(params: Params, tokens: Path, processes: int) -> Path:
     """Return the folder for this training's checkpoints, named by all that decides its bits, and drop the oldest of other trainings."""
     sections = params.model_dump(include={"problem", "model", "train"})
-    key = fingerprint({"params": sections, "tokens": digests(tokens), "device": devices.describe(), "processes": processes})
+    key = fingerprint(params.problem, {"params": sections, "tokens": digests(tokens), "device": devices.describe(), "processes": processes})
     INTERRUPTED.mkdir(parents=True, exist_ok=True)
     others = sorted((path for path in INTERRUPTED.iterdir() if path.name != key), key=lambda path: path.stat().st_mtime)
     for path in others[: -KEEP_INTERRUPTED + 1]:

@@ -28,10 +28,11 @@ class Encoded:
 
 @dataclass
 class Scored:
-    """What evaluation found: numbers for metrics/evaluate.json, one row per example, and the baselines on the same rows."""
+    """What evaluation found."""
 
-    metrics: dict[str, Any]
-    predictions: "pl.DataFrame"  # id, actual, predicted, confidence
+    metrics: dict[str, Any]  # what metrics/evaluate.json holds
+    predictions: "pl.DataFrame"  # id, actual, predicted, confidence; a row per test row, in order
+    reliability: list[tuple[float, float, float, float]]  # upper edge of a confidence bin, share of rows, accuracy, mean confidence
 
 
 class Problem(Protocol):
@@ -48,6 +49,9 @@ class Problem(Protocol):
 
     def describe(self, table: "pl.DataFrame") -> dict[str, Any]:
         """Return numbers worth watching from run to run: label counts, length percentiles."""
+
+    def inputs(self, table: "pl.DataFrame") -> list[Any]:
+        """Return each row as the serving pipeline takes it."""
 
     def show(self, table: "pl.DataFrame") -> list[str]:
         """Return each row as a person would recognise it."""

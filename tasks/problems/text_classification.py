@@ -64,6 +64,10 @@ class TextClassification:
             "chars": {f"p{q}": int(lengths.quantile(q / 100, "nearest") or 0) for q in (5, 50, 95, 99, 100)},
         }
 
+    def inputs(self, table: pl.DataFrame) -> list[Any]:
+        """Return the texts."""
+        return table["text"].to_list()
+
     def show(self, table: pl.DataFrame) -> list[str]:
         """Return the texts."""
         return table["text"].to_list()
@@ -163,7 +167,8 @@ class TextClassification:
         scores = metrics.classification(predicted, actual, confidence, labels, params)
         names = np.array(labels, dtype=object)
         predictions = pl.DataFrame({"id": rows["id"], "actual": names[actual], "predicted": names[predicted], "confidence": confidence})
-        return Scored(scores, predictions.with_columns(pl.col("actual", "predicted").cast(pl.String)))
+        reliability = metrics.reliability(predicted == actual, confidence)
+        return Scored(scores, predictions.with_columns(pl.col("actual", "predicted").cast(pl.String)), reliability)
 
     def baselines(self, train: pl.DataFrame, test: pl.DataFrame, labels: Sequence[str]) -> dict[str, dict[str, float]]:
         """Return the scores of always saying the most frequent label, and of TF-IDF (words 1-2, letters 2-5) with a linear SVM."""

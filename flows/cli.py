@@ -1,0 +1,159 @@
+"""The `retrain` command. It decides whether there is anything to do before it imports Prefect."""
+
+import os
+import sys
+import tomllib
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+from pydantic import ValidationError
+
+from tasks.errors import InputError
+from tasks.params import Params
+from tasks.params_file import PARAMS, explain, given, lay_over, load, read
+
+OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+EPILOGUE = f"Exit status: {OK} done, {FAILED} a stage failed, {WRONG_INPUT} wrong input, {INTERRUPTED} interrupted."
+
+app = App(
+    name="retrain",
+    help="Keep a Hugging Face model trained: every run does only what is new, under Prefect and DVC alike.",
+    help_epilogue=EPILOGUE,
+    version=lambda: metadata.version("retrain"),
+    help_format="markdown",
+)
+
+
+@app.command
+def run(
+    *,
+    params_file: Annotated[Path | None, Parameter(name="--params")] = None,
+    params: Annotated[Params | None, Parameter(name="*")] = None,
+) -> int:
+    """Bring the model up to date: ingest, split, tokenize, train, evaluate, package.
+
+    What is given here is laid over params.yaml and stays there, so `dvc repro` does the same.
+
+    Examples: `retrain run --train.epochs 2`, `retrain run --data.path tickets.csv --data.columns.text message`,
+    `retrain run --params examples/banking77.yaml --data.path ../banking77`.
+
+    Parameters
+    ----------
+    params_file
+        A whole or partial params file, laid over params.yaml first.
+    """
+    from flows import workspace
+    from flows.ledger import Ledger, Outcome
+    from flows.summary import show, summarize
+
+    checkout = workspace.root()
+    wanted = load(checkout / PARAMS)
+    changes = [(given(read(params_file), str(params_file)), str(params_file))] if params_file else []
+    changes += [(params.model_dump(exclude_unset=True), "command line")] if params else []
+    for change, where in changes:
+        if "name" in change.get("model", {}):
+            change["model"].setdefault("revision", None)  # another model, another content
+        wanted = lay_over(wanted, change, where)
+    here = Path.cwd()
+    wanted = _from_here(wanted, here, checkout) if params and "data" in params.model_fields_set else wanted
+    if not _server_is_configured():
+        with workspace.in_place(wanted, _say) as (root, wanted):
+            ledger = Ledger(root)
+            if ledger.unchanged():
+                show(summarize(root, dict.fromkeys(ledger.stages, str(Outcome.unchanged)), {}))
+                return OK
+        _without_server(checkout)
+    return _run_flow(wanted)
+
+
+@app.command
+def add(source: str, name: str | None = None, /) -> int:
+    """Bring a file, folder or URL into data/raw under DVC, or take in its newer state.
+
+    Examples: `retrain add ../exports/tickets.csv`, `retrain add s3://bucket/tickets tickets`.
+
+    Parameters
+    ----------
+    source
+        A path or URL; `dvc import-url` takes it, so `dvc update data/raw/NAME.dvc` takes in its newer state too.
+    name
+        What to call it in data/raw; by default the last part of SOURCE.
+    """
+    from flows import workspace
+
+    checkout = workspace.root()
+    path = workspace.add(source, name, checkout, _say)
+    _say(f"train on it with: retrain run --data.path {path}")
+    return OK
+
+
+def _say(sentence: str, *_: object) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def _from_here(params: Params, here: Path, checkout: Path) -> Params:
+    """Read a relative data.path as the shell does, from the current folder, also below the repository's root."""
+    path = params.data.path
+    if "://" in path or here == checkout or Path(path).is_absolute() or not (here / path).exists():
+        return params
+    return params.model_copy(update={"data": params.data.model_copy(update={"path": os.path.relpath(here / path, checkout)})})
+
+
+def _server_is_configured() -> bool:
+    """Return whether Prefect would talk to a server that runs already, without importing Prefect: it takes over a second."""
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    profiles = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
+    if not profiles.exists():
+        return False
+    known: dict[str, Any] = tomllib.loads(profiles.read_text("utf-8"))
+    active = os.environ.get("PREFECT_PROFILE", known.get("active", ""))
+    return "PREFECT_API_URL" in known.get("profiles", {}).get(active, {})
+
+
+def _without_server(checkout: Path) -> None:
+    """Keep the record of a run that no server watches in the repository's ignored folder, and out of the network."""
+    os.environ.setdefault("PREFECT_HOME", str(checkout / ".retrain" / "prefect"))
+    os.environ.setdefault("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "true")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "60")
+
+
+def _run_flow(params: Params) -> int:
+    from flows.retrain import retrain
+    from flows.summary import Summary, show
+
+    state = retrain(params, return_state=True)
+    if not state.is_completed():
+        print(f"error: {state.message}", file=sys.stderr)
+        return INTERRUPTED if state.is_cancelled() else FAILED
+    summary = state.result()
+    assert isinstance(summary, Summary)
+    show(summary)
+    return OK
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; wrong input is one sentence and exit status 2."""
+    words = [*(arguments or []), *sys.argv[1:]]
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        cause = error.__cause__
+        print(f"error: {explain(cause, 'command line') if isinstance(cause, ValidationError) else ' '.join(str(error).split())}", file=sys.stderr)
+        status = WRONG_INPUT
+    except InputError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        status = WRONG_INPUT
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        status = INTERRUPTED
+    sys.exit(status if isinstance(status, int) else OK)

@@ -1,0 +1,131 @@
+"""Starting stages as processes of their own, warm, and ending them: the flow's end of flows/warm.py."""
+
+import contextlib
+import json
+import os
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tasks import progress
+
+Message = dict[str, Any]
+POLL = 0.25  # seconds between looks at the progress file
+
+
+class StageFailedError(Exception):
+    """A stage ended with an error; the message is its one sentence."""
+
+
+class Processes:
+    """The processes of one run. Use as a context: nothing outlives it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.warm: subprocess.Popen[bytes] | None = None
+        self.connection: socket.socket
+
+    def __enter__(self) -> "Processes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.warm is not None:
+            self.connection.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.warm.wait(0.2)
+            self.warm.kill()
+            self.warm.wait()
+
+    def start(self) -> None:
+        """Begin to import what the stages will need, in a process of its own, so that they start at once."""
+        if self.warm is not None:
+            return
+        self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.warm = subprocess.Popen(  # noqa: S603 (our own interpreter and module, no shell)
+                [sys.executable, "-m", "flows.warm", str(theirs.fileno())],
+                cwd=self.root,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is the flow's to handle
+            )
+
+    def run(self, command: str, on_line: Callable[[str], None], on_progress: Callable[[Message], None]) -> None:
+        """Run a stage's command from dvc.yaml, handing on its output and progress as they come.
+
+        Raises StageFailedError with the stage's own sentence. Whatever ends this call early ends the stage's processes too.
+        """
+        self.start()
+        words = shlex.split(command)
+        if words[:2] != ["python", "-m"] or len(words) != 3:  # noqa: PLR2004
+            raise StageFailedError(f"dvc.yaml: a stage is run as 'python -m MODULE', not as '{command}'")
+        told = self.root / ".retrain" / f"progress-{os.getpid()}.jsonl"
+        told.parent.mkdir(exist_ok=True)
+        told.write_text("")
+        try:
+            pid, output = self._request(words[2], {progress.FILE: str(told)})
+            last: Message = {}
+            try:
+                for line, message in _follow(output, told):
+                    if line is not None:
+                        on_line(line)
+                    if message is not None:
+                        last = message
+                        on_progress(message)
+                status = self._answer()["status"]
+            except BaseException:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
+                raise
+        finally:
+            told.unlink()
+        if status:
+            raise StageFailedError(last.get("error") or _how_it_ended(words[2], status))
+
+    def _request(self, module: str, environment: dict[str, str]) -> tuple[int, int]:
+        """Have a stage forked; return its process id and the reading end of its output."""
+        read, write = os.pipe()
+        request = {"module": module, "cwd": str(self.root), "env": environment}
+        socket.send_fds(self.connection, [json.dumps(request).encode()], [write])
+        os.close(write)
+        return self._answer()["pid"], read
+
+    def _answer(self) -> dict[str, int]:
+        data = self.connection.recv(1 << 20)
+        if not data:
+            raise StageFailedError("the process that starts stages is gone; was it killed, or the memory full? Run the same command again")
+        answer: dict[str, int] = json.loads(data)
+        return answer
+
+
+def _follow(output: int, told: Path) -> Iterator[tuple[str | None, Message | None]]:
+    """Yield (line, None) for each line of output and (None, message) for each new line of the progress file, until the output ends."""
+    buffer = b""
+    with told.open("rb") as messages:
+        partial = b""
+        ended = False
+        while not ended:
+            readable, _, _ = select.select([output], [], [], POLL)
+            if readable:
+                data = os.read(output, 65536)
+                ended = not data
+                *lines, buffer = (buffer + data).replace(b"\r", b"\n").split(b"\n")
+                lines += [buffer] if ended and buffer else []
+                yield from ((line.decode(errors="replace"), None) for line in lines if line.strip())
+            *whole, partial = (partial + messages.read()).split(b"\n")
+            yield from ((None, json.loads(message)) for message in whole)
+    os.close(output)
+
+
+def _how_it_ended(module: str, status: int) -> str:
+    if status < 0:
+        name = signal.Signals(-status).name
+        why = "; was the memory full?" if name == "SIGKILL" else ""
+        return f"{module} was ended by {name}{why} Run the same command again to go on from its last checkpoint"
+    return f"{module} failed with exit status {status}; its traceback is in the log above"

@@ -1,0 +1,42 @@
+"""The pipeline: six stages, from raw rows to a model that serves."""
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Failed
+
+from flows import report
+from flows.ledger import Ledger
+from flows.processes import Processes, StageFailedError
+from flows.stage import Run
+from flows.summary import Summary
+from flows.workspace import in_place
+from tasks.errors import InputError
+from tasks.params import Params
+from tasks.params_file import load
+
+DEFAULTS = load()
+
+
+@flow(name="retrain", persist_result=False)
+def retrain(params: Params = DEFAULTS) -> Summary | State[None]:
+    """Fine-tune, evaluate and package one model, doing only what is not already done."""
+    log = get_run_logger()
+    try:
+        with in_place(params, log.info) as (root, given), Processes(root) as processes:
+            run = Run(root, given, Ledger(root), processes)
+            examples = run.stage("ingest")
+            splits = run.stage("split", examples)
+            tokens = run.stage("tokenize", splits)
+            model = run.stage("train", tokens)
+            scores = run.stage("evaluate", model, splits, tokens)
+            run.stage("package", model, scores)
+            return report.publish(run)
+    except (InputError, StageFailedError) as error:
+        return Failed(message=str(error))
+
+
+if __name__ == "__main__":
+    from flows.cli import main
+
+    main(["run"])

@@ -1,0 +1,48 @@
+"""What a run did and what its model is worth, read from the metrics that the stages wrote. Knows nothing of Prefect."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.workspace import STAGES
+from tasks.files import read_json
+
+PERCENT = 100
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The outcome and seconds of every stage, and what metrics/*.json hold."""
+
+    outcomes: dict[str, str]
+    seconds: dict[str, float]
+    metrics: dict[str, Any]
+
+
+def summarize(root: Path, outcomes: dict[str, str], seconds: dict[str, float]) -> Summary:
+    """Read what the stages measured."""
+    metrics = {name: read_json(root / "metrics" / f"{name}.json") for name in STAGES}
+    return Summary(outcomes, seconds, metrics)
+
+
+def show(summary: Summary) -> None:
+    """Print the stages and the scores; rich on a terminal, plain elsewhere."""
+    console = Console(highlight=False, width=None if Console().is_terminal else 100)
+    stages = Table("stage", "what happened", "seconds", box=None)
+    stages.columns[2].justify = "right"
+    for name in STAGES:
+        happened = summary.outcomes[name]
+        stages.add_row(name, happened if happened == "ran" else f"cached ({happened})", f"{summary.seconds.get(name, 0):.1f}")
+    console.print(stages)
+    scores = summary.metrics["evaluate"]
+    table = Table(f"test ({scores['rows']} rows)", "model", "interval", *scores["baselines"], box=None)
+    for name, (low, high) in scores["interval"].items():
+        beside = [f"{baseline[name]:.4f}" if name in baseline else "" for baseline in scores["baselines"].values()]
+        table.add_row(name, f"{scores[name]:.4f}", f"{low:.4f} to {high:.4f}", *beside)
+    console.print()
+    console.print(table)
+    cached = sum(happened != "ran" for happened in summary.outcomes.values())
+    console.print(f"\n{cached} of {len(STAGES)} stages cached. The model is in models/package; `dvc plots show` draws its curves.")

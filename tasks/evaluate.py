@@ -1,0 +1,89 @@
+"""Measure the checkpoint on the test split only, beside the baselines that anyone gets without a transformer."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tasks import figures, problems
+from tasks.files import read_json, write_json
+from tasks.params import Evaluate
+from tasks.problems import Problem, Scored
+from tasks.progress import Progress
+from tasks.stage import stage
+
+
+def evaluate(params: Evaluate, problem: Problem, checkpoint: Path, splits: Path, tokens: Path, metrics: Path, plots: Path) -> None:
+    """Write the test scores with their intervals and baselines, and the tables and pictures that explain them.
+
+    plots: predictions.csv (id, actual, predicted, confidence; a row per test row, in the split's order), mistakes.csv (the most
+    confident mistakes), reliability.csv, confusion_matrix.png.
+    """
+    labels: list[str] = read_json(tokens / "labels.json")["labels"]
+    test = pl.read_parquet(splits / "test.parquet")
+    logits = predict(problem, checkpoint, labels, tokens / "test.arrow", params.batch_size)
+    scored = problem.score(logits, test, labels, params)
+    baselines = problem.baselines(pl.read_parquet(splits / "train.parquet"), test, labels)
+    write_json(metrics, {**scored.metrics, "baselines": baselines})
+
+    plots.mkdir(parents=True, exist_ok=True)
+    scored.predictions.write_csv(plots / "predictions.csv", float_precision=6)
+    mistakes(scored.predictions, problem.show(test), params.worst_mistakes).write_csv(plots / "mistakes.csv", float_precision=6)
+    reliability = pl.DataFrame(scored.reliability, ["confidence_up_to", "share", "accuracy", "confidence"], orient="row")
+    reliability.write_csv(plots / "reliability.csv", float_precision=6)
+    figures.confusion_matrix(scored.predictions, labels, plots / "confusion_matrix.png")
+    _say(scored, baselines)
+
+
+def predict(problem: Problem, checkpoint: Path, labels: list[str], tokens: Path, batch_size: int) -> np.ndarray:
+    """Return the logits (n, number of labels) float32 of an Arrow file's n rows, in its order.
+
+    In fp32, as `transformers.pipeline` serves the model; rows of like length share a batch, so that little is padded.
+    """
+    import torch  # noqa: PLC0415 (seconds of imports)
+    from datasets import Dataset  # noqa: PLC0415
+    from transformers.utils import logging  # noqa: PLC0415
+
+    logging.disable_progress_bar()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = problem.model(checkpoint, labels).to(device).eval()
+    collate = problem.collator(problem.load_processor(checkpoint))
+    data = Dataset.from_file(str(tokens))
+    order = np.argsort(data.data["length"].to_numpy(), kind="stable")[::-1]
+    rows = data.remove_columns(["length", "labels"])
+    logits = np.empty((len(rows), len(labels)), np.float32)
+    progress = Progress("evaluate", len(rows), unit="row")
+    with torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            some = order[start : start + batch_size]
+            batch = collate([rows[int(i)] for i in some])
+            logits[some] = model(**{name: tensor.to(device) for name, tensor in batch.items()}).logits.float().cpu().numpy()
+            progress.update(start + len(some))
+    progress.close()
+    return logits
+
+
+def mistakes(predictions: pl.DataFrame, shown: list[str], most: int) -> pl.DataFrame:
+    """Return the `most` wrong predictions the model was surest of, with the row as a person would recognise it."""
+    wrong = predictions.with_columns(row=pl.Series(shown, dtype=pl.String)).filter(pl.col("actual") != pl.col("predicted"))
+    return wrong.sort(["confidence", "id"], descending=[True, False]).head(most).select("confidence", "actual", "predicted", "row", "id")
+
+
+def _say(scored: Scored, baselines: dict[str, Any]) -> None:
+    for name, (low, high) in scored.metrics["interval"].items():
+        beside = "".join(f"  {baseline} {scores[name]:.4f}" for baseline, scores in baselines.items() if name in scores)
+        print(f"{name} {scored.metrics[name]:.4f} [{low:.4f}, {high:.4f}]{beside}")
+
+
+if __name__ == "__main__":
+    with stage("evaluate") as params:
+        evaluate(
+            params.evaluate,
+            problems.load(params.problem),
+            Path("models/checkpoint"),
+            Path("data/splits"),
+            Path("data/tokens"),
+            Path("metrics/evaluate.json"),
+            Path("plots/evaluate"),
+        )
