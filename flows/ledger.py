@@ -106,7 +106,7 @@ class Ledger:
                 return record.read_text("utf-8") != before
             if target.exists():
                 raise InputError(f"data/raw/{name} exists already; choose another name: retrain add {source} NAME")
-            self.repo.imp_url(source if "://" in source else os.path.abspath(source), out=str(target))
+            self.repo.imp_url(source if "://" in source else str(Path(source).resolve()), out=str(target))
         except DvcException as error:
             raise InputError(f"cannot bring in {source}: {_sentence(error)}") from None
         return True

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tasks import progress
 
@@ -31,7 +31,7 @@ class Processes:
         self.warm: subprocess.Popen[bytes] | None = None
         self.connection: socket.socket
 
-    def __enter__(self) -> "Processes":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

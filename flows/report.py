@@ -106,8 +106,9 @@ def _data(run: Run, summary: Summary) -> str:
     labels = ", ".join(f"{label} {count}" for label, count in list(ingested["labels"].items())[:15])
     more = f" and {len(ingested['labels']) - 15} more" if len(ingested["labels"]) > 15 else ""  # noqa: PLR2004
     lines = [
-        f"`{run.params.data.path}`: {ingested['read']} rows read, {ingested['rows']} taken, {ingested['rejected']} rejected "
-        f"({ingested['duplicates']} duplicates; reasons in `data/ingested/rejected.jsonl`), {ingested['conflicting_labels']} texts under more than one label.",
+        f"`{run.params.data.path}`: {ingested['read']} rows read, {ingested['rows']} taken.",
+        f"{ingested['conflicting_labels']} texts stand under several labels.",
+        f"{ingested['rejected']} rejected, {ingested['duplicates']} of them duplicates; reasons in `data/ingested/rejected.jsonl`.",
         f"{split['train']} train, {split['validation']} validation, {split['test']} test rows by `{run.params.split.method}`.",
         *split["warnings"],
         f"Labels: {labels}{more}.",

@@ -38,9 +38,9 @@ class Run:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def stage(self, name: str, *after: State[None]) -> State[None]:
+    def stage(self, name: str, *after: State[Any]) -> State[Any]:
         """Settle a stage once those it comes `after` are; raise StageFailedError when it cannot be."""
-        state: State[None] = settle.with_options(name=name, task_run_name=name)(name, self, wait_for=list(after), return_state=True)
+        state: State[Any] = settle.with_options(name=name, task_run_name=name)(name, self, wait_for=list(after), return_state=True)
         if state.is_failed() or state.is_crashed():
             raise StageFailedError(state.message or f"{name} failed")
         return state

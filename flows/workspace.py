@@ -88,7 +88,8 @@ def add(source: str, name: str | None, checkout: Path, say: Say) -> str:
         raise InputError(f"'{name}' cannot name a folder entry in data/raw; give a plain name: retrain add {source} NAME")
     began = time.monotonic()
     new = Ledger(checkout).bring_in(source, name)
-    say(f"{source} is {'now' if new else 'unchanged'} in data/raw/{name}, under DVC ({time.monotonic() - began:.1f} s); commit data/raw/{name}.dvc to Git")
+    took = f"{time.monotonic() - began:.1f} s"
+    say(f"{source} is {'now' if new else 'unchanged'} in data/raw/{name}, under DVC ({took}); commit data/raw/{name}.dvc to Git")
     return f"data/raw/{name}"
 
 

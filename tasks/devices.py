@@ -20,14 +20,14 @@ def cpu_flags() -> frozenset[str]:
 
 def is_cpu() -> bool:
     """Return whether there is no CUDA device to use."""
-    import torch  # noqa: PLC0415
+    import torch
 
     return not torch.cuda.is_available()
 
 
 def describe() -> dict[str, str | int]:
     """Return what of the device decides bits: its class, and how many threads share a sum."""
-    import torch  # noqa: PLC0415 (a second and a half that `precision` callers in tests need not pay)
+    import torch
 
     if torch.cuda.is_available():
         return {"device": torch.cuda.get_device_name(), "threads": torch.get_num_threads()}
@@ -37,7 +37,7 @@ def describe() -> dict[str, str | int]:
 
 def precision(wanted: str) -> str:
     """Return fp32, bf16 or fp16 for `wanted`; raise InputError for what the device cannot do."""
-    import torch  # noqa: PLC0415
+    import torch
 
     cuda = torch.cuda.is_available()
     if wanted == Precision.auto:
@@ -50,8 +50,8 @@ def precision(wanted: str) -> str:
 
 def processes(wanted: int | None) -> int:
     """Return how many training processes to start: one per CUDA device, else one."""
-    if wanted is not None or "CUDA_VISIBLE_DEVICES" in os.environ and not os.environ["CUDA_VISIBLE_DEVICES"]:
+    if wanted is not None or ("CUDA_VISIBLE_DEVICES" in os.environ and not os.environ["CUDA_VISIBLE_DEVICES"]):
         return wanted or 1
-    import torch  # noqa: PLC0415
+    import torch
 
     return max(1, torch.cuda.device_count())

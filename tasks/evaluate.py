@@ -41,9 +41,9 @@ def predict(problem: Problem, checkpoint: Path, labels: list[str], tokens: Path,
 
     In fp32, as `transformers.pipeline` serves the model; rows of like length share a batch, so that little is padded.
     """
-    import torch  # noqa: PLC0415 (seconds of imports)
-    from datasets import Dataset  # noqa: PLC0415
-    from transformers.utils import logging  # noqa: PLC0415
+    import torch
+    from datasets import Dataset
+    from transformers.utils import logging
 
     logging.disable_progress_bar()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

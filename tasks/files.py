@@ -16,12 +16,12 @@ def write_json(path: Path, value: Json) -> None:
     path.write_text(json.dumps(rounded(value), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:  # noqa: ANN401 (JSON is whatever the file holds)
+def read_json(path: Path) -> Any:
     """Return what a JSON file holds."""
     return json.loads(path.read_text("utf-8"))
 
 
-def rounded(value: Any) -> Any:  # noqa: ANN401
+def rounded(value: Any) -> Any:
     """Round every float inside `value` to six places."""
     if isinstance(value, float):
         return round(value, 6)

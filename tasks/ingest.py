@@ -65,7 +65,9 @@ def content_id(content: bytes) -> str:
 def _rename(raw: pl.DataFrame, data: Data, problem: Problem) -> pl.DataFrame:
     """Give the problem's columns their names, cast labels to clean strings, and keep our own names free."""
     for column in set(data.columns) - set(problem.columns):
-        raise InputError(f"data.columns: {problem.task} has no column '{column}'{did_you_mean(column, problem.columns)} It has {', '.join(problem.columns)}")
+        raise InputError(
+            f"data.columns: {problem.task} has no column '{column}'{did_you_mean(column, problem.columns)} It has {', '.join(problem.columns)}"
+        )
     wanted = {data.columns.get(column, column).strip(): column for column in problem.columns}
     others = [name for name in raw.columns if name not in SOURCE]
     for name, column in wanted.items():

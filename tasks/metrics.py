@@ -14,10 +14,10 @@ Array = np.ndarray
 BINS = 15  # Guo et al. 2017 use fifteen
 
 
-class _Metric(evaluate.Metric):  # type: ignore[misc]
+class _Metric(evaluate.Metric):
     """A metric of (predictions, references), both label numbers."""
 
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(keep_in_memory=True, **kwargs)
 
     def _info(self) -> evaluate.MetricInfo:
@@ -51,7 +51,7 @@ class F1(_Metric):
 
 
 class CalibrationError(_Metric):
-    """The expected calibration error: how far confidence is from accuracy, over 15 equal bins, weighted by rows (Guo et al. 2017, arXiv 1706.04599)."""
+    """How far confidence is from accuracy, over 15 equal bins, weighted by rows (Guo et al. 2017, arXiv 1706.04599)."""
 
     def more(self) -> dict[str, Any]:
         """Return the confidence column, the winning label's probability."""
@@ -114,7 +114,7 @@ def _f1(predicted: Array, actual: Array, num_labels: int) -> tuple[float, float]
 
 def interval(statistic: Callable[[Array], float], num_rows: int, params: Evaluate) -> list[float]:
     """Return the percentile bootstrap interval of `statistic`, a function of row numbers (Efron 1979)."""
-    from scipy.stats import bootstrap  # noqa: PLC0415 (a second that the Trainer's use of this module does not need)
+    from scipy.stats import bootstrap
 
     if num_rows < 2:  # noqa: PLR2004 (nothing to resample)
         return [statistic(np.arange(num_rows))] * 2

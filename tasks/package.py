@@ -79,13 +79,11 @@ predict({example}, truncation=True)
 
 def card(params: Params, problem: Problem, scores: dict[str, Any], counts: dict[str, Any], example: str) -> str:
     """Return the model card as Markdown, its model-index in front, as the hub reads it."""
-    from huggingface_hub import EvalResult, ModelCardData  # noqa: PLC0415 (half a second of imports)
+    from huggingface_hub import EvalResult, ModelCardData
 
     dataset = Path(params.data.path).stem
-    results = [
-        EvalResult(task_type=problem.task, dataset_type=dataset, dataset_name=dataset, dataset_split="test", metric_type=name, metric_value=scores[name])
-        for name in ("accuracy", "macro_f1", "weighted_f1")
-    ]
+    task = {"task_type": problem.task, "dataset_type": dataset, "dataset_name": dataset, "dataset_split": "test"}
+    results = [EvalResult(**task, metric_type=name, metric_value=scores[name]) for name in ("accuracy", "macro_f1", "weighted_f1")]
     hub_name = params.model.name.count("/") == 1 and not Path(params.model.name).exists()
     head = ModelCardData(
         language=params.package.language,

@@ -160,7 +160,7 @@ class Tokenize(Section):
 def _plain(value: Any) -> Any:
     """Read a command line word as the YAML scalar it looks like: 2 is a number, true a truth value."""
     if isinstance(value, dict):
-        import yaml  # noqa: PLC0415 (only when extra is used)
+        import yaml
 
         return {key: yaml.safe_load(word) if isinstance(word, str) else word for key, word in value.items()}
     return value
@@ -193,7 +193,9 @@ class Train(Section):
     eval_strategy: Interval = Field(Interval.epoch, description="Evaluate on validation and save a checkpoint every epoch, or every eval_steps.")
     eval_steps: int = Field(100, ge=1, description="Steps between evaluations, for eval_strategy steps.")
     logging_steps: int = Field(10, ge=1, description="Steps between points of the learning curve.")
-    metric_for_best_model: str = Field("macro_f1", min_length=1, description="The validation metric that selects the checkpoint: loss, or one of the problem's.")
+    metric_for_best_model: str = Field(
+        "macro_f1", min_length=1, description="The validation metric that selects the checkpoint, such as loss or accuracy."
+    )
     early_stopping_patience: int | None = Field(None, ge=1, description="Stop after this many evaluations without a better one; empty: never.")
     early_stopping_threshold: float = Field(0.0, ge=0, description="How much better counts as better.")
     nproc_per_node: int | None = Field(None, ge=1, le=1024, description="Processes started by torchrun; empty: one per CUDA device, else one.")
@@ -215,10 +217,14 @@ class Train(Section):
         return extra
 
 
+# what these say is decided by `precision`, `eval_strategy` and the way a stage works
 MANAGED = frozenset(
-    "output_dir save_strategy save_steps save_total_limit load_best_model_at_end greater_is_better bf16 fp16 use_cpu report_to disable_tqdm "
-    "full_determinism restore_callback_states_from_checkpoint resume_from_checkpoint push_to_hub remove_unused_columns save_only_model "
-    "do_train do_eval do_predict logging_strategy length_column_name local_rank ddp_backend auto_find_batch_size".split()
+    """
+    auto_find_batch_size bf16 ddp_backend disable_tqdm do_eval do_predict do_train fp16 full_determinism greater_is_better
+    ignore_data_skip length_column_name load_best_model_at_end local_rank logging_strategy output_dir push_to_hub
+    remove_unused_columns report_to restore_callback_states_from_checkpoint resume_from_checkpoint save_only_model save_steps
+    save_strategy save_total_limit use_cpu
+    """.split()  # noqa: SIM905 (a list of this length reads better as words)
 )
 
 
@@ -255,14 +261,14 @@ class Params(Section):
     """Everything that can be tuned, one section per stage."""
 
     problem: str = Field("text_classification", description="The Hugging Face task, one file each in tasks/problems/.")
-    model: Model = Field(default_factory=Model, description="The base model.")
-    data: Data = Field(default_factory=Data, description="The raw rows.")
-    ingest: Ingest = Field(default_factory=Ingest, description="What is taken in.")
-    split: Split = Field(default_factory=Split, description="Train, validation and test.")
-    tokenize: Tokenize = Field(default_factory=Tokenize, description="Rows to model inputs.")
-    train: Train = Field(default_factory=Train, description="Fine-tuning.")
-    evaluate: Evaluate = Field(default_factory=Evaluate, description="Measuring.")
-    package: Package = Field(default_factory=Package, description="Packaging.")
+    model: Model = Field(Model(), description="The base model.")
+    data: Data = Field(Data(), description="The raw rows.")
+    ingest: Ingest = Field(Ingest(), description="What is taken in.")
+    split: Split = Field(Split(), description="Train, validation and test.")
+    tokenize: Tokenize = Field(Tokenize(), description="Rows to model inputs.")
+    train: Train = Field(Train(), description="Fine-tuning.")
+    evaluate: Evaluate = Field(Evaluate(), description="Measuring.")
+    package: Package = Field(Package(), description="Packaging.")
 
     @field_validator("problem")
     @classmethod

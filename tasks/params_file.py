@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
@@ -100,7 +100,7 @@ def _sentence(kind: str, loc: tuple[int | str, ...], message: str, value: object
     if kind == "extra_forbidden":
         section: type[BaseModel] = Params
         for part in loc[:-1]:
-            section = section.model_fields[str(part)].annotation or Params
+            section = cast("type[BaseModel]", section.model_fields[str(part)].annotation)
         prefix = "".join(f"{part}." for part in loc[:-1])
         return f"{where}: there is no param '{name}'{did_you_mean(name, [prefix + field for field in section.model_fields])}"
     message = message.removeprefix("Value error, ")

@@ -34,7 +34,7 @@ class Progress:
         self.began = self.told = self.printed = time.monotonic()
         self.bar: Any = None
         if FILE not in os.environ and sys.stderr.isatty():
-            from tqdm import tqdm  # noqa: PLC0415 (only on a terminal)
+            from tqdm import tqdm
 
             self.bar = tqdm(total=total, initial=done, desc=what, unit=unit, leave=False)
 

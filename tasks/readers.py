@@ -50,7 +50,7 @@ def read(params: Data) -> tuple[pl.DataFrame, list[Reject]]:
         columns, rows, bad = _read_file(file, name, field, params)
         if not rows:
             raise InputError(f"{name}: no rows in it{f' ({len(bad)} unreadable)' if bad else ''}; give a file with data")
-        table = pl.DataFrame({column: values for column, values in columns.items()}, strict=False)
+        table = pl.DataFrame(columns, strict=False)
         tables.append(table.with_columns(source_file=pl.lit(name), source_row=pl.Series(rows), source_split=pl.lit(split, pl.String)))
         rejects += bad
     return pl.concat(tables, how="diagonal_relaxed"), rejects
@@ -68,7 +68,8 @@ def _files(params: Data) -> Iterator[tuple[str | None, str, Path, str | None]]:
             raise InputError(f"data.path: '{root}' is one file, but data.files and data.*_file pick files in a folder")
         yield None, root.name, root, None
         return
-    for split, pattern in (predefined or {None: params.files or "**/*"}).items():
+    splits: list[tuple[str | None, str]] = [*predefined.items()] or [(None, params.files or "**/*")]
+    for split, pattern in splits:
         glob, _, field = pattern.partition("#")
         found = sorted(path for path in root.glob(glob) if path.is_file() and not path.name.startswith("."))
         if not params.files and not predefined:
@@ -95,7 +96,7 @@ def _read_file(file: Path, name: str, field: str | None, params: Data) -> tuple[
     if kind in (Format.csv, Format.tsv):
         rows = _delimited(text, name, "," if kind == Format.csv else "\t", header=params.header)
     else:
-        rows = _jsonl(text, name) if kind == Format.jsonl else _json(text, name, field)
+        rows = _jsonl(text) if kind == Format.jsonl else _json(text, name, field)
     return _columns(rows, name)
 
 
@@ -127,8 +128,7 @@ Row = tuple[int, Sequence[str] | None, Sequence[Any] | str]  # number, column na
 
 def _delimited(text: str, name: str, delimiter: str, *, header: bool) -> Iterator[Row]:
     # newline="" leaves line ends inside quoted fields as they are; TSV files by convention quote nothing
-    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE)
     names: list[str] | None = None
     number = 0
     try:
@@ -148,7 +148,7 @@ def _delimited(text: str, name: str, delimiter: str, *, header: bool) -> Iterato
         raise InputError(f"{name}: line {reader.line_num}: not valid CSV ({error}); check data.format") from None
 
 
-def _jsonl(text: str, name: str) -> Iterator[Row]:
+def _jsonl(text: str) -> Iterator[Row]:
     for number, line in enumerate(io.StringIO(text), start=1):
         if not line.strip():
             continue
@@ -173,8 +173,7 @@ def _json(text: str, name: str, field: str | None) -> Iterator[Row]:
     if not isinstance(document, list):
         found = f"an object with the keys {', '.join(map(repr, list(document)[:8]))}" if isinstance(document, dict) else type(document).__name__
         raise InputError(
-            f"{name}: format json is a list of rows, but this is {found}; name the list inside it "
-            "with #, as in data.train_file 'data.json#train'"
+            f"{name}: format json is a list of rows, but this is {found}; name the list inside it with #, as in data.train_file 'data.json#train'"
         )
     for number, row in enumerate(document, start=1):
         yield _json_row(number, row)
@@ -211,15 +210,19 @@ def _columns(rows: Iterable[Row], name: str) -> tuple[dict[str, Any], list[int],
 
 def _arrow_table(file: Path, name: str, kind: str) -> pl.DataFrame:
     """Read Parquet, or Arrow as a file (Feather) or a stream (what `datasets` writes)."""
-    import pyarrow as pa  # noqa: PLC0415 (only these two formats need it)
-    import pyarrow.parquet  # noqa: PLC0415
+    import pyarrow as pa
+    import pyarrow.parquet
 
     try:
         if kind == Format.parquet:
             table = pyarrow.parquet.read_table(file)
         else:
             with pa.memory_map(str(file)) as source:
-                table = pa.ipc.open_file(source).read_all() if source.read(6) == b"ARROW1" else pa.ipc.open_stream(pa.BufferReader(file.read_bytes())).read_all()
+                table = (
+                    pa.ipc.open_file(source).read_all()
+                    if source.read(6) == b"ARROW1"
+                    else pa.ipc.open_stream(pa.BufferReader(file.read_bytes())).read_all()
+                )
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{name}: not a valid {kind} file ({' '.join(str(error).split())[:200]}); check data.format") from None
     frame = pl.from_arrow(table)

@@ -10,8 +10,8 @@ import sys
 
 def main(folder: str, task: str) -> None:
     """Print a JSON list of {"label": ..., "score": ...}, one for each input."""
-    from transformers import pipeline  # noqa: PLC0415 (seconds of imports)
-    from transformers.utils import logging  # noqa: PLC0415
+    from transformers import pipeline
+    from transformers.utils import logging
 
     logging.disable_progress_bar()
     predict = pipeline(task, model=folder, batch_size=32, trust_remote_code=False)

@@ -46,7 +46,7 @@ def uniform(key: str, seed: int) -> float:
 
 
 def _by_share(keys: pl.Series, params: Split) -> pl.Series:
-    """test below test_share, validation below the sum of both, else train; a row keeps its side as others come and go."""
+    """Test below test_share, validation below the sum of both, else train; a row keeps its side as others come and go."""
     draws = {key: uniform(key, params.seed) for key in keys.unique().to_list()}
     limit = params.test_share + params.validation_share
     return pl.Series(["test" if (u := draws[key]) < params.test_share else "validation" if u < limit else "train" for key in keys])
@@ -92,7 +92,9 @@ def by_time(rows: pl.DataFrame, params: Split) -> pl.Series:
     except pl.exceptions.PolarsError:
         times = column.str.to_datetime(time_zone="UTC", strict=False)
         bad = column.filter(times.is_null())
-        raise InputError(f"split.time_column: '{bad[0]}' in column '{name}' is not a date ({bad.len()} such); write dates as 2026-01-31T12:00:00Z") from None
+        raise InputError(
+            f"split.time_column: '{bad[0]}' in column '{name}' is not a date ({bad.len()} such); write dates as 2026-01-31T12:00:00Z"
+        ) from None
     if times.null_count():
         raise InputError(f"split.time_column: {times.null_count()} rows have no '{name}'; fill it in or use another split.method")
     first = rows.select("id", time=times).group_by("id").agg(pl.col("time").min()).sort("time", "id")
@@ -148,14 +150,20 @@ def _check_splits(parts: dict[str, pl.DataFrame]) -> list[str]:
     """Raise InputError when a split is empty or knows a label that train does not; return warnings for labels that are not tested."""
     for name, part in parts.items():
         if part.height == 0:
-            raise InputError(f"the {name} split is empty; add rows, or raise split.{name}_share" if name != "train" else "the train split is empty; lower the other shares")
+            raise InputError(
+                f"the {name} split is empty; add rows, or raise split.{name}_share"
+                if name != "train"
+                else "the train split is empty; lower the other shares"
+            )
     known = set(parts["train"]["label"])
     warnings = []
     for name in ("validation", "test"):
         there = set(parts[name]["label"])
         for label in sorted(there - known):
             count = parts[name].filter(pl.col("label") == label).height
-            raise InputError(f"label '{label}' stands in the {name} split ({count} rows) but not in train; add train rows, correct the label, or drop it")
+            raise InputError(
+                f"label '{label}' stands in the {name} split ({count} rows) but not in train; add train rows, correct the label, or drop it"
+            )
         if missing := sorted(known - there):
             warnings.append(f"warning: no {name} row has the label {', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}")  # noqa: PLR2004
     return warnings

@@ -48,7 +48,7 @@ def label_names(splits: Path) -> list[str]:
     return sorted(names)
 
 
-def _write(file: Path, name: str, source: Path, index: dict[str, int], encode: Any) -> dict[str, Any]:  # noqa: ANN401
+def _write(file: Path, name: str, source: Path, index: dict[str, int], encode: Any) -> dict[str, Any]:
     """Tokenize one split batch by batch and return what to watch: rows, tokens, length percentiles, shares cut and unknown."""
     progress = Progress(f"tokenize {name}", total := pl.scan_parquet(source).select(pl.len()).collect().item(), unit="row")
     lengths: list[np.ndarray] = []
@@ -78,7 +78,7 @@ def _write(file: Path, name: str, source: Path, index: dict[str, int], encode: A
     }
 
 
-def _batches(source: Path, total: int, encode: Any) -> Iterator[tuple[pl.DataFrame, Encoded]]:  # noqa: ANN401
+def _batches(source: Path, total: int, encode: Any) -> Iterator[tuple[pl.DataFrame, Encoded]]:
     """Yield rows and their encodings, a bounded number at a time."""
     step = 65536
     for start in range(0, total, step):
@@ -91,4 +91,6 @@ def _batches(source: Path, total: int, encode: Any) -> Iterator[tuple[pl.DataFra
 
 if __name__ == "__main__":
     with stage("tokenize") as params:
-        tokenize(params.tokenize, params.model, problems.load(params.problem), Path("data/splits"), Path("data/tokens"), Path("metrics/tokenize.json"))
+        tokenize(
+            params.tokenize, params.model, problems.load(params.problem), Path("data/splits"), Path("data/tokens"), Path("metrics/tokenize.json")
+        )

@@ -28,11 +28,11 @@ def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoin
     training's own checkpoints; when it holds a whole one, training goes on from there to the same bytes as if never interrupted.
     Raises InputError for a metric or TrainingArguments value that does not exist. Under torchrun, called in every process.
     """
-    from datasets import Dataset, disable_progress_bars  # noqa: PLC0415 (seconds of imports, not needed to launch torchrun)
-    from transformers import EarlyStoppingCallback, enable_full_determinism, set_seed  # noqa: PLC0415
-    from transformers.utils import logging  # noqa: PLC0415
+    from datasets import Dataset, disable_progress_bars
+    from transformers import EarlyStoppingCallback, enable_full_determinism, set_seed
+    from transformers.utils import logging
 
-    from tasks import trainer  # noqa: PLC0415
+    from tasks import trainer
 
     disable_progress_bars()
     logging.disable_progress_bar()
@@ -83,7 +83,7 @@ def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoin
 
 def training_arguments(params: Train, output_dir: Path, precision: str, *, on_cpu: bool) -> "TrainingArguments":
     """Return the Trainer's arguments; raise InputError when it does not take a value."""
-    from transformers import TrainingArguments  # noqa: PLC0415
+    from transformers import TrainingArguments
 
     ours = {"precision", "early_stopping_patience", "early_stopping_threshold", "nproc_per_node", "extra"}
     named: dict[str, Any] = params.model_dump(exclude=ours)
@@ -118,7 +118,7 @@ def _state(checkpoint: Path | None) -> dict[str, Any]:
 
 def _keep(best: Path, state: dict[str, Any], checkpoint: Path, metrics: Path, how: dict[str, Any]) -> None:
     """Copy the model and tokenizer of the best checkpoint, without the optimizer, and write what it scored."""
-    from tasks.trainer import validation_names  # noqa: PLC0415
+    from tasks.trainer import validation_names
 
     checkpoint.mkdir(parents=True, exist_ok=True)
     for file in sorted(best.iterdir()):
@@ -153,8 +153,8 @@ def resume_folder(params: Params, tokens: Path, processes: int) -> Path:
 
 def launch(processes: int) -> None:
     """Run this module once per device, as torchrun does, with the workers as our own children."""
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # noqa: PLC0415
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
@@ -172,4 +172,13 @@ if __name__ == "__main__":
         else:
             tokens = Path("data/tokens")
             resume = resume_folder(params, tokens, workers)
-            train(params.train, params.model, problems.load(params.problem), tokens, Path("models/checkpoint"), Path("metrics/train.json"), Path("plots/train"), resume)
+            train(
+                params.train,
+                params.model,
+                problems.load(params.problem),
+                tokens,
+                Path("models/checkpoint"),
+                Path("metrics/train.json"),
+                Path("plots/train"),
+                resume,
+            )

@@ -1,7 +1,6 @@
 """The Hugging Face Trainer, made to give equal bits whether or not it was interrupted."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -45,7 +44,7 @@ class EpochSampler(Sampler[int]):
         return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
 
 
-class Follow(TrainerCallback):  # type: ignore[misc]
+class Follow(TrainerCallback):
     """Keep the sampler on its epoch, the curves on disk, the progress told, and every checkpoint marked when it is whole."""
 
     def __init__(self, sampler: EpochSampler, curves: Path) -> None:
@@ -53,60 +52,60 @@ class Follow(TrainerCallback):  # type: ignore[misc]
         self.progress: Progress | None = None
         self.loss = float("nan")
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002, ANN401
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
         """Start the progress where the checkpoint left off."""
         if state.is_world_process_zero:
             self.progress = Progress("train", state.max_steps, state.global_step)
 
-    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002, ANN401
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
         """Draw this epoch's order."""
         self.sampler.epoch = int(state.epoch or 0)
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002, ANN401
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
         """Tell the progress; log whenever a checkpoint is due, because the running loss is not part of one."""
         if control.should_save:
             control.should_log = True
         if self.progress is not None:
             self.progress.update(state.global_step, **({"loss": self.loss} if self.loss == self.loss else {}), epoch=float(state.epoch or 0))
 
-    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002, ANN401
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
         """As on_step_end: log whenever a checkpoint is due."""
         if control.should_save:
             control.should_log = True
 
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any) -> None:  # noqa: ARG002, ANN401
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any) -> None:  # noqa: ARG002
         """Bring the learning curves up to date, so that they can be looked at while training runs."""
         self.loss = logs.get("loss", self.loss)
         if state.is_world_process_zero:
             write_curves(state.log_history, self.curves)
 
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: dict[str, float], **_: Any) -> None:  # noqa: ARG002, ANN401
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: dict[str, float], **_: Any) -> None:  # noqa: ARG002
         """Say the validation scores."""
         if state.is_world_process_zero:
             scores = "  ".join(f"{name} {metrics[f'eval_{name}']:.4f}" for name in validation_names(metrics))
             print(f"validation at step {state.global_step}: {scores}", flush=True)
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002, ANN401
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
         """Mark the checkpoint as whole."""
         if state.is_world_process_zero:
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002, ANN401
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
         """Take the bar away."""
         if self.progress is not None:
             self.progress.close()
 
 
-class SeededTrainer(Trainer):  # type: ignore[misc]
+class SeededTrainer(Trainer):
     """A Trainer whose order of rows comes from an EpochSampler and whose only voice is Follow."""
 
-    def __init__(self, *, sampler: EpochSampler, curves: Path, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, *, sampler: EpochSampler, curves: Path, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.sampler = sampler
         self.remove_callback(PrinterCallback)
         self.add_callback(Follow(sampler, curves))
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:  # noqa: ANN401, ARG002
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:  # noqa: ARG002
         return self.sampler
 
 
@@ -152,6 +151,4 @@ def _write_csv(file: Path, header: Sequence[str], rows: Sequence[Sequence[float]
     lines = [",".join(header), *(",".join(f"{value:.10g}" for value in row) for row in rows)]
     part = file.with_suffix(".part")
     part.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(part, file)
-
-
+    part.replace(file)

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tasks.params import Evaluate, Ingest, Tokenize
 
-    Processor = PreTrainedTokenizerBase
+    Processor: TypeAlias = PreTrainedTokenizerBase
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Problem(Protocol):
     def collator(self, processor: "Processor") -> "Callable[[list[dict[str, Any]]], Mapping[str, Any]]":
         """Return what pads and stacks rows into a batch."""
 
-    def reduce_logits(self, logits: Any, labels: Any) -> Any:  # noqa: ANN401 (tensors)
+    def reduce_logits(self, logits: Any, labels: Any) -> Any:
         """Shrink a batch's logits to what `compute_metrics` needs, so that a large split fits in memory."""
 
     def compute_metrics(self, prediction: "EvalPrediction") -> dict[str, float]:

@@ -26,13 +26,13 @@ class TextClassification:
 
     def validate(self, table: pl.DataFrame, params: Ingest) -> tuple[pl.DataFrame, dict[int, str]]:
         """Reject texts and labels that are missing or blank, and texts that are too long."""
-        import pandera.polars as pa  # noqa: PLC0415 (a second of imports that only ingest needs)
-        from pandera.errors import SchemaErrors  # noqa: PLC0415
+        import pandera.polars as pa
+        from pandera.errors import SchemaErrors
 
-        def blank(data: Any) -> pl.LazyFrame:  # noqa: ANN401 (pandera's PolarsData)
+        def blank(data: Any) -> Any:
             return data.lazyframe.select(pl.col(data.key).str.strip_chars().str.len_bytes() > 0)
 
-        def short(data: Any) -> pl.LazyFrame:  # noqa: ANN401
+        def short(data: Any) -> Any:
             return data.lazyframe.select(pl.col(data.key).str.len_chars() <= params.max_chars)
 
         not_blank = pa.Check(blank, error="blank")
@@ -76,22 +76,24 @@ class TextClassification:
         """Load the base model's tokenizer; it will cut at `max_length` wherever the model is served, as it does here."""
         tokenizer = self.load_processor(folder)
         if params.max_length > tokenizer.model_max_length:
-            raise InputError(f"tokenize.max_length: {params.max_length} is more than the {tokenizer.model_max_length} tokens that this model can read")
+            raise InputError(
+                f"tokenize.max_length: {params.max_length} is more than the {tokenizer.model_max_length} tokens that this model can read"
+            )
         tokenizer.model_max_length = params.max_length
         return tokenizer
 
     def load_processor(self, folder: Path) -> "PreTrainedTokenizerBase":
         """Load a tokenizer as it was saved."""
-        from transformers import AutoTokenizer  # noqa: PLC0415
+        from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)  # type: ignore[no-any-return, no-untyped-call]
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
     def encode(self, processor: "PreTrainedTokenizerBase", table: pl.DataFrame, params: Tokenize) -> Iterator[Encoded]:
         """Yield `input_ids` list<int32> and `length` int32, special tokens included, cut to `max_length`.
 
         Straight from the Rust tokenizer's encodings to Arrow: building the Python lists that `datasets.map` wants costs more than tokenizing.
         """
-        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow as pa
 
         unknown_id = processor.unk_token_id
         for texts in (batch["text"].to_list() for batch in table.iter_slices(BATCH)):
@@ -109,7 +111,7 @@ class TextClassification:
             full = processor(texts, truncation=False)["input_ids"]
             cut = processor(texts, truncation=True, max_length=max_length)["input_ids"]
             return cut, sum(len(row) > max_length for row in full)
-        tokenizer = processor.backend_tokenizer  # type: ignore[attr-defined]
+        tokenizer = processor.backend_tokenizer
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_length)
         encodings = tokenizer.encode_batch_fast(texts)
@@ -126,9 +128,9 @@ class TextClassification:
 
     def model(self, folder: Path, labels: Sequence[str]) -> "PreTrainedModel":
         """Load `AutoModelForSequenceClassification` in fp32, its head drawn from the current torch seed."""
-        from transformers import AutoModelForSequenceClassification  # noqa: PLC0415
+        from transformers import AutoModelForSequenceClassification
 
-        return AutoModelForSequenceClassification.from_pretrained(  # type: ignore[no-any-return]
+        return AutoModelForSequenceClassification.from_pretrained(
             folder,
             num_labels=len(labels),
             id2label=dict(enumerate(labels)),
@@ -141,23 +143,24 @@ class TextClassification:
 
     def collator(self, processor: "PreTrainedTokenizerBase") -> Callable[[list[dict[str, Any]]], Mapping[str, Any]]:
         """Pad to the longest row of the batch."""
-        from transformers import DataCollatorWithPadding  # noqa: PLC0415
+        from transformers import DataCollatorWithPadding
 
-        return DataCollatorWithPadding(processor)
+        collate: Callable[[list[dict[str, Any]]], Mapping[str, Any]] = DataCollatorWithPadding(processor)
+        return collate
 
-    def reduce_logits(self, logits: Any, labels: Any) -> Any:  # noqa: ANN401, ARG002
+    def reduce_logits(self, logits: Any, labels: Any) -> Any:  # noqa: ARG002
         """Keep the winning label (n,) instead of the logits (n, number of labels)."""
         return logits.argmax(dim=-1)
 
     def compute_metrics(self, prediction: "EvalPrediction") -> dict[str, float]:
         """Return accuracy and F1 of the validation split."""
-        from tasks import metrics  # noqa: PLC0415
+        from tasks import metrics
 
         return metrics.compute(np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
 
     def score(self, logits: np.ndarray, rows: pl.DataFrame, labels: Sequence[str], params: Evaluate) -> Scored:
         """Return accuracy, F1, calibration error, their bootstrap intervals, per-class scores, and the predictions."""
-        from tasks import metrics  # noqa: PLC0415
+        from tasks import metrics
 
         index = {label: position for position, label in enumerate(labels)}
         actual = np.array([index[label] for label in rows["label"]])
@@ -172,12 +175,12 @@ class TextClassification:
 
     def baselines(self, train: pl.DataFrame, test: pl.DataFrame, labels: Sequence[str]) -> dict[str, dict[str, float]]:
         """Return the scores of always saying the most frequent label, and of TF-IDF (words 1-2, letters 2-5) with a linear SVM."""
-        from sklearn.dummy import DummyClassifier  # noqa: PLC0415
-        from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: PLC0415
-        from sklearn.pipeline import make_pipeline, make_union  # noqa: PLC0415
-        from sklearn.svm import LinearSVC  # noqa: PLC0415
+        from sklearn.dummy import DummyClassifier
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.pipeline import make_pipeline, make_union
+        from sklearn.svm import LinearSVC
 
-        from tasks import metrics  # noqa: PLC0415
+        from tasks import metrics
 
         words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
         letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)

@@ -1,0 +1,133 @@
+"""A model small enough to train in seconds, built offline, and a real repository of the project to run in."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what needs real data or a device only where it is, and say so."""
+    if not SHARED.exists():
+        mark = pytest.mark.skip(reason=f"no real data sets at {SHARED}")
+        for item in items:
+            if "shared" in item.keywords:
+                item.add_marker(mark)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A two-layer BERT of 32 dimensions with a word-piece vocabulary learned from the embedded tickets."""
+    import torch
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    texts = pl.read_csv(ROOT / "data/raw/tickets.csv")["text"].to_list()
+    pieces = BertWordPieceTokenizer(lowercase=True)
+    pieces.train_from_iterator(texts, vocab_size=2000, show_progress=False)
+    folder.mkdir()
+    pieces.save_model(str(folder))
+    tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"), model_max_length=128)
+    tokenizer.save_pretrained(folder)
+    (folder / "vocab.txt").unlink()
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=128
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@dataclass
+class Project:
+    """A clone of this repository with a history of its own, and the commands a user would type in it."""
+
+    root: Path
+    env: dict[str, str]
+
+    def run(self, *words: str, status: int | None = 0, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run a command in the clone and check its exit status (None: any)."""
+        done = subprocess.run(words, cwd=self.root, env=self.env, text=True, capture_output=True, timeout=timeout, check=False)
+        if status is not None:
+            assert done.returncode == status, f"{' '.join(words)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def retrain(self, *words: str, status: int | None = 0, command: str = "run") -> subprocess.CompletedProcess[str]:
+        """Run `retrain COMMAND ...` with the clone's own code."""
+        return self.run(sys.executable, "-m", "flows", command, *words, status=status)
+
+    def dvc(self, *words: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
+        """Run `dvc ...`."""
+        return self.run(sys.executable, "-m", "dvc", *words, status=status)
+
+    def popen(self, *words: str) -> subprocess.Popen[str]:
+        """Start `python -m ...` in a process group of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", *words],
+            cwd=self.root,
+            env=self.env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def clone(target: Path, arguments: Sequence[str] = ()) -> Project:
+    """Copy the working tree's own files (tracked or new, not ignored) into a fresh Git repository."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True, text=True
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        if not (ROOT / name).exists() or name == "dvc.lock" or name.startswith("metrics/"):
+            continue
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target / name)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    env |= {
+        "PATH": f"{Path(sys.executable).parent}:{env['PATH']}",
+        "PREFECT_HOME": str(target / ".retrain/prefect"),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "DVC_SITE_CACHE_DIR": str(target / ".dvc/site"),
+        **{f"GIT_{who}_{what}": f"{who}@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+    }
+    project = Project(target, env)
+    for command in (["git", "init", "-q"], ["git", "add", "-A"], ["git", "commit", "-qm", "start"]):
+        project.run(*command)
+    return project
+
+
+@pytest.fixture
+def project(tmp_path: Path, tiny_model: Path) -> Project:
+    """A clone whose params.yaml names the tiny model and trains it for a few steps."""
+    made = clone(tmp_path / "project")
+    shutil.copytree(tiny_model, made.root / "base")
+    params = made.root / "params.yaml"
+    text = params.read_text("utf-8")
+    lines = []
+    for line in text.splitlines():
+        key = line.split(":")[0]
+        new = {
+            "  name": "  name: base" if "pypi:" in line else line,
+            "  revision": "  revision: null",
+            "  num_train_epochs": "  num_train_epochs: 2.0",
+            "  n_resamples": "  n_resamples: 100",
+            "  per_device_train_batch_size": "  per_device_train_batch_size: 32",
+        }.get(key, line)
+        lines.append(new)
+    params.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (made.root / ".gitignore").open("a").write("/base\n")
+    made.run("git", "commit", "-qam", "tiny")
+    return made
