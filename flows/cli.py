@@ -47,6 +47,7 @@ def run(
     """
     from flows import workspace
     from flows.ledger import Ledger, Outcome
+    from flows.processes import Processes
     from flows.summary import show, summarize
 
     checkout = workspace.root()
@@ -66,6 +67,7 @@ def run(
                 show(summarize(root, dict.fromkeys(ledger.stages, str(Outcome.unchanged)), {}))
                 return OK
         _without_server(checkout)
+    Processes.start_ahead(checkout)
     return _run_flow(wanted)
 
 

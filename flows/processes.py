@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from tasks import progress
 
@@ -26,10 +26,24 @@ class StageFailedError(Exception):
 class Processes:
     """The processes of one run. Use as a context: nothing outlives it."""
 
+    _ahead: "ClassVar[Processes | None]" = None
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.warm: subprocess.Popen[bytes] | None = None
         self.connection: socket.socket
+
+    @classmethod
+    def start_ahead(cls, root: Path) -> None:
+        """Begin the imports now, for the next run of this process: they take as long as Prefect needs to start."""
+        cls._ahead = cls(root)
+        cls._ahead.start()
+
+    @classmethod
+    def of(cls, root: Path) -> Self:
+        """Return what `start_ahead` began for `root`, or new processes."""
+        ahead, cls._ahead = cls._ahead, None
+        return ahead if isinstance(ahead, cls) and ahead.root == root else cls(root)
 
     def __enter__(self) -> Self:
         return self

@@ -23,7 +23,7 @@ def retrain(params: Params = DEFAULTS) -> Summary | State[None]:
     """Fine-tune, evaluate and package one model, doing only what is not already done."""
     log = get_run_logger()
     try:
-        with in_place(params, log.info) as (root, given), Processes(root) as processes:
+        with in_place(params, log.info) as (root, given), Processes.of(root) as processes:
             run = Run(root, given, Ledger(root), processes)
             examples = run.stage("ingest")
             splits = run.stage("split", examples)

@@ -131,9 +131,9 @@ def is_finished(checkpoint: Path) -> bool:
 
 
 def validation_names(metrics: dict[str, Any]) -> list[str]:
-    """Return the validation scores in a log entry, without the Trainer's wall-clock figures."""
+    """Return the validation scores in a log entry, without the Trainer's wall-clock figures; sorted, as a resumed log is."""
     clock = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
-    return [name.removeprefix("eval_") for name in metrics if name.startswith("eval_") and not name.endswith(clock)]
+    return [name.removeprefix("eval_") for name in sorted(metrics) if name.startswith("eval_") and not name.endswith(clock)]
 
 
 def write_curves(history: list[dict[str, Any]], folder: Path) -> None:

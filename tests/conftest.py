@@ -4,12 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import pytest
+
+from tasks.files import folder_digest
+from tests.server import prefect_server
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -100,6 +103,7 @@ def clone(target: Path, arguments: Sequence[str] = ()) -> Project:
         "PREFECT_HOME": str(target / ".retrain/prefect"),
         "HF_HUB_OFFLINE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",  # several small trainings at once would only wait for each other
         "DVC_SITE_CACHE_DIR": str(target / ".dvc/site"),
         **{f"GIT_{who}_{what}": f"{who}@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }
@@ -121,7 +125,7 @@ def project(tmp_path: Path, tiny_model: Path) -> Project:
         key = line.split(":")[0]
         new = {
             "  name": "  name: base" if "pypi:" in line else line,
-            "  revision": "  revision: null",
+            "  revision": f"  revision: sha256:{folder_digest(made.root / 'base')}",
             "  num_train_epochs": "  num_train_epochs: 2.0",
             "  n_resamples": "  n_resamples: 100",
             "  per_device_train_batch_size": "  per_device_train_batch_size: 32",
@@ -131,3 +135,10 @@ def project(tmp_path: Path, tiny_model: Path) -> Project:
     (made.root / ".gitignore").open("a").write("/base\n")
     made.run("git", "commit", "-qam", "tiny")
     return made
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API URL of a Prefect server that all tests share."""
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as url:
+        yield url

@@ -1,0 +1,149 @@
+"""The whole road on a clone of the repository, by both drivers, with real Git, DVC, Prefect and processes."""
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks.files import digests
+from tests.conftest import Project
+
+STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
+OUTPUTS = ("data/ingested", "data/splits", "data/tokens", "models/checkpoint", "models/package", "plots/train", "plots/evaluate")
+
+
+def happened(output: str) -> dict[str, str]:
+    """Read the table that `retrain run` prints: what happened to each stage."""
+    return dict(re.findall(rf"^ *({'|'.join(STAGES)}) +(ran|cached \(\w+\))", output, re.MULTILINE))
+
+
+def outputs(project: Project) -> dict[str, str]:
+    """Return the SHA-256 of every file that any stage wrote."""
+    found = {f"{folder}/{name}": digest for folder in OUTPUTS for name, digest in digests(project.root / folder).items()}
+    return found | {f"metrics/{name}": digest for name, digest in digests(project.root / "metrics").items()}
+
+
+def remove_outputs(project: Project) -> None:
+    for folder in (*OUTPUTS, "metrics"):
+        shutil.rmtree(project.root / folder)
+
+
+def sha(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def another(project: Project) -> Project:
+    """Clone the repository as another person would: the same commit, an empty cache."""
+    target = project.root.parent / "another"
+    project.run("git", "clone", "-q", str(project.root), str(target))
+    shutil.copytree(project.root / "base", target / "base")
+    env = {**project.env, "DVC_SITE_CACHE_DIR": str(target / ".dvc/site"), "PREFECT_HOME": str(target / ".retrain/prefect")}
+    return Project(target, env)
+
+
+def test_one_cache_serves_both_drivers_and_equal_inputs_give_equal_bits(project: Project, server: str) -> None:
+    project.env["PREFECT_API_URL"] = server
+    # the flow computes; then neither driver has anything to do
+    first = project.retrain()
+    assert happened(first.stdout) == dict.fromkeys(STAGES, "ran")
+    assert "up to date" in project.dvc("status").stdout
+    repro = project.dvc("repro").stdout
+    assert "Running stage" not in repro and repro.count("didn't change") == 6
+    again = project.retrain()
+    assert happened(again.stdout) == dict.fromkeys(STAGES, "cached (unchanged)")
+    assert "running:" not in again.stdout + again.stderr, "no stage process is started"
+    reference = outputs(project)
+
+    # what is gone is restored, by either driver
+    remove_outputs(project)
+    assert "Running stage" not in project.dvc("repro").stdout
+    assert outputs(project) == reference
+    remove_outputs(project)
+    assert happened(project.retrain().stdout) == dict.fromkeys(STAGES, "cached (restored)")
+    assert outputs(project) == reference
+
+    # a param changed and changed back costs nothing the second time, across drivers
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "trained")
+    changed = project.retrain("--train.learning_rate", "1e-3")
+    assert happened(changed.stdout)["tokenize"] == "cached (unchanged)"
+    assert happened(changed.stdout)["train"] == "ran"
+    assert outputs(project) != reference
+    project.run("git", "checkout", "params.yaml")
+    assert "Running stage" not in project.dvc("repro").stdout
+    assert outputs(project) == reference
+
+    # another person's clone computes the same bytes from nothing under DVC, and the flow finds them
+    other = another(project)
+    assert "Running stage 'train'" in other.dvc("repro").stdout
+    assert outputs(other) == reference
+    assert happened(other.retrain().stdout) == dict.fromkeys(STAGES, "cached (unchanged)")
+    other.run("bash", "-c", "cd models/package && sha256sum --check --quiet MANIFEST.sha256")
+    assert sha(other.root / "models/package/model.safetensors") == sha(project.root / "models/package/model.safetensors")
+
+
+def test_only_what_changed_runs(project: Project) -> None:
+    project.dvc("repro")
+    reference = outputs(project)
+
+    os.utime(project.root / "data/raw/tickets.csv")
+    assert "Running stage" not in project.dvc("repro").stdout, "a touched input is not a changed input"
+
+    helper = project.root / "tasks/figures.py"
+    helper.write_text(helper.read_text("utf-8") + "\n# a changed helper\n", encoding="utf-8")
+    ran = re.findall(r"Running stage '(\w+)'", project.dvc("repro").stdout)
+    assert ran == ["evaluate", "package"], "a helper module re-runs the stages that import it"
+    assert "up to date" in project.dvc("status").stdout
+
+    helper.write_text(helper.read_text("utf-8") + "\n# changed again\n", encoding="utf-8")
+    flow = happened(project.retrain().stdout)
+    assert [name for name, what in flow.items() if what == "ran"] == ["evaluate", "package"], "and so it does under Prefect"
+
+    csv = project.root / "data/raw/tickets.csv"
+    csv.write_text(csv.read_text("utf-8") + "is the moss rug washable,product_question,2026-11-01T10:00:00Z\n", encoding="utf-8")
+    assert "Running stage 'train'" in project.dvc("repro").stdout
+    assert outputs(project) != reference
+
+
+@pytest.mark.parametrize("moment", ["first steps", "between checkpoints", "while saving"])
+def test_a_killed_training_goes_on_to_the_same_bytes(project: Project, moment: str) -> None:
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text("utf-8").replace("num_train_epochs: 2.0", "num_train_epochs: 6.0"), encoding="utf-8")
+    project.dvc("repro", "tokenize")
+    resume = project.root / ".retrain/checkpoints"
+    training = project.popen("tasks.train")
+    wait_until(lambda: resume.exists() and any(resume.iterdir()))
+    if moment == "first steps":
+        time.sleep(0.5)
+    elif moment == "between checkpoints":
+        wait_until(lambda: len(list(resume.glob("*/*/complete"))) == 2)
+    else:
+        wait_until(lambda: any(not (path / "complete").exists() for path in resume.glob("*/checkpoint-*") if "27" not in path.name))
+    assert training.poll() is None, "it was still training"
+    os.killpg(training.pid, signal.SIGKILL)
+    training.wait()
+    resumed = project.run("python", "-m", "tasks.train")
+    if moment != "first steps":
+        assert "going on from checkpoint-" in resumed.stdout
+    interrupted = {name: digest for name, digest in digests(project.root / "models/checkpoint").items()}
+    interrupted |= digests(project.root / "plots/train")
+    assert not any(resume.iterdir()), "what was kept for resuming is gone"
+
+    shutil.rmtree(project.root / "models")
+    shutil.rmtree(project.root / "plots")
+    project.run("python", "-m", "tasks.train")
+    assert interrupted == digests(project.root / "models/checkpoint") | digests(project.root / "plots/train")
+
+
+def wait_until(condition: object, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():  # type: ignore[operator]
+            return
+        time.sleep(0.002)
+    raise TimeoutError
