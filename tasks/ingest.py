@@ -28,11 +28,11 @@ def ingest(data: Data, params: Ingest, problem: Problem, out: Path, metrics: Pat
     good, reasons = problem.validate(named, params)
     rejects += [_reject(named, index, reason) for index, reason in sorted(reasons.items())]
     rows = good.with_columns(id=pl.Series([content_id(content) for content in problem.content(good)], dtype=pl.String))
-    duplicated = rows.select(pl.struct("id", "label").is_first_distinct().not_()).to_series()
+    duplicated = rows.select(pl.struct(*problem.columns, "source_split").is_first_distinct().not_()).to_series()
     duplicates = int(duplicated.sum())
     if params.drop_duplicates:
         repeats = rows.filter(duplicated)
-        rejects += [_reject(repeats, index, "duplicate: equal content and label stand in an earlier row") for index in range(duplicates)]
+        rejects += [_reject(repeats, index, "duplicate: an earlier row of the same split says exactly this") for index in range(duplicates)]
         rows = rows.filter(~duplicated)
     _stop_if_too_many(rejects, total, params)
 

@@ -126,7 +126,7 @@ class Ingest(Section):
 
     max_rejected: Share = Field(0.05, description="Stop when more than this share of rows is rejected.")
     max_chars: int = Field(10_000, ge=1, description="Reject texts longer than this many characters.")
-    drop_duplicates: bool = Field(True, description="Keep the first of rows that are equal in content and label.")
+    drop_duplicates: bool = Field(True, description="Keep the first of rows that are equal to the letter, label included.")
 
 
 class Split(Section):
