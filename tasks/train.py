@@ -76,8 +76,9 @@ def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoin
                 f"{did_you_mean(params.metric_for_best_model, known)} Known: {', '.join(known)}"
             ) from None
     if run.is_world_process_zero():
-        best = resume / f"checkpoint-{_state(trainer.last_complete(resume))['best_global_step']}"
-        _keep(best, _state(trainer.last_complete(resume)), checkpoint, metrics, {"precision": precision, "processes": arguments.world_size})
+        state = _state(trainer.last_complete(resume))
+        _keep(resume / f"checkpoint-{state['best_global_step']}", state, checkpoint, metrics, {"precision": precision, "processes": arguments.world_size})
+        trainer.write_curves(state["log_history"], plots)
         shutil.rmtree(resume)
 
 
