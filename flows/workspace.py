@@ -14,7 +14,7 @@ from flows.ledger import Ledger
 from tasks import base_models
 from tasks.errors import InputError
 from tasks.params import Params
-from tasks.params_file import PARAMS, load, save
+from tasks.params_file import PARAMS, load, save, validated
 
 STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
 Say = Callable[[str], None]
@@ -52,6 +52,7 @@ def in_place(params: Params, say: Say) -> Iterator[tuple[Path, Params]]:
 
 def prepare(params: Params, checkout: Path, say: Say) -> Params:
     """Version the data, name the base model's content, write the params down; return them as they now stand in params.yaml."""
+    params = validated(params.model_dump(), "params")  # a form checks fields, not what they are to each other
     params = _data_inside(params, checkout, say)
     model = base_models.resolve(params.model)
     if model != params.model:

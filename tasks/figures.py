@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 NAMED = 40  # labels whose names still fit beside a matrix
+STYLE: Any = {"font.size": 9, "text.parse_math": False}  # a label may hold a dollar sign
 NUMBERED = 20  # labels whose cells still fit a number
 
 
@@ -20,7 +22,7 @@ def confusion_matrix(predictions: pl.DataFrame, labels: Sequence[str], file: Pat
     np.add.at(counts, ([index[a] for a in predictions["actual"]], [index[p] for p in predictions["predicted"]]), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = 4 + 0.35 * min(len(labels), NAMED)
-    with mpl.rc_context({"font.size": 9}):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(size, size), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
@@ -38,7 +40,7 @@ def confusion_matrix(predictions: pl.DataFrame, labels: Sequence[str], file: Pat
 def learning_curve(curves: Path, file: Path) -> None:
     """Draw loss on train and validation, and the validation scores, over the steps, from the CSV files that train writes."""
     loss, validation = pl.read_csv(curves / "loss.csv"), pl.read_csv(curves / "validation.csv")
-    with mpl.rc_context({"font.size": 9}):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3), layout="constrained")
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2)
@@ -46,7 +48,7 @@ def learning_curve(curves: Path, file: Path) -> None:
         left.plot(validation["step"], validation["loss"], "o-", label="validation")
         left.set(xlabel="step", ylabel="loss (nats)", ylim=(0, None))
         left.legend()
-        for name in validation.columns[3:]:
+        for name in sorted(set(validation.columns) - {"step", "epoch", "loss"}):
             right.plot(validation["step"], validation[name], "o-", label=name)
         right.set(xlabel="step", ylabel="validation score", ylim=(0, 1))
         right.legend()

@@ -11,7 +11,7 @@ Json = Mapping[str, Any]
 
 
 def write_json(path: Path, value: Json) -> None:
-    """Write `value` as indented JSON, floats rounded to six places: short to read in a diff, exact enough for any score."""
+    """Write `value` as indented JSON, floats rounded to six significant digits: short to read in a diff, exact enough for any score."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rounded(value), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -22,9 +22,9 @@ def read_json(path: Path) -> Any:
 
 
 def rounded(value: Any) -> Any:
-    """Round every float inside `value` to six places."""
+    """Round every float inside `value` to six significant digits."""
     if isinstance(value, float):
-        return round(value, 6)
+        return float(f"{value:.6g}")
     if isinstance(value, Mapping):
         return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -12,7 +12,7 @@ from tasks.errors import InputError, did_you_mean
 from tasks.files import write_json
 from tasks.params import Data, Ingest
 from tasks.problems import Problem
-from tasks.readers import SOURCE, Reject, read
+from tasks.readers import SOURCE, Reject, free_names, read
 from tasks.stage import stage
 
 
@@ -68,17 +68,21 @@ def _rename(raw: pl.DataFrame, data: Data, problem: Problem) -> pl.DataFrame:
         raise InputError(
             f"data.columns: {problem.task} has no column '{column}'{did_you_mean(column, problem.columns)} It has {', '.join(problem.columns)}"
         )
-    wanted = {data.columns.get(column, column).strip(): column for column in problem.columns}
+    wanted: dict[str, str] = {}
     others = [name for name in raw.columns if name not in SOURCE]
-    for name, column in wanted.items():
-        if name not in raw.columns:
+    for column in problem.columns:
+        name = data.columns.get(column, column).strip()
+        if name not in others:
             raise InputError(
                 f"{data.path}: there is no column '{name}'{did_you_mean(name, others)} It has {', '.join(others)}; "
                 f"say which one is the {column} with --data.columns.{column} NAME"
             )
-    taken = {"id", *problem.columns}
-    renames = {name: f"raw_{name}" for name in others if name in taken and name not in wanted}
-    table = raw.rename({**renames, **{name: column for name, column in wanted.items() if name != column}})
+        if name in wanted:
+            raise InputError(f"data.columns: '{name}' cannot be both {wanted[name]} and {column}; name a column for each")
+        if raw[name].dtype.is_nested():
+            raise InputError(f"{data.path}: column '{name}' holds {raw[name].dtype}, not one value per row; name another with data.columns")
+        wanted[name] = column
+    table = raw.rename({**free_names(others, {"id", *problem.columns}, keep=wanted), **wanted})
     return table.with_columns(pl.col("label").cast(pl.String).str.strip_chars())
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from tasks.errors import did_you_mean
 
@@ -80,6 +80,11 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=True, validate_default=True)
 
 
+def _whole(info: ValidationInfo) -> bool:
+    """Return whether these are all the params of a run: what is only laid over them need not be right by itself."""
+    return bool(info.context and info.context.get("whole"))
+
+
 class Model(Section):
     """The base model that is fine-tuned."""
 
@@ -111,7 +116,9 @@ class Data(Section):
     )
 
     @model_validator(mode="after")
-    def _one_way_to_name_files(self) -> Self:
+    def _one_way_to_name_files(self, info: ValidationInfo) -> Self:
+        if not _whole(info):
+            return self
         named = {"train_file": self.train_file, "validation_file": self.validation_file, "test_file": self.test_file}
         given = [name for name, pattern in named.items() if pattern]
         if given and not (self.train_file and self.test_file):
@@ -142,7 +149,9 @@ class Split(Section):
     split_column: Column | None = Field(None, description="predefined: the column that says train, validation or test.")
 
     @model_validator(mode="after")
-    def _method_has_its_column(self) -> Self:
+    def _method_has_its_column(self, info: ValidationInfo) -> Self:
+        if not _whole(info):
+            return self
         for method, column in (("by_time", "time_column"), ("by_group", "group_column")):
             if self.method == method and getattr(self, column) is None:
                 raise ValueError(f"method {method} needs {column}")
@@ -220,7 +229,7 @@ class Train(Section):
 # what these say is decided by `precision`, `eval_strategy` and the way a stage works
 MANAGED = frozenset(
     """
-    auto_find_batch_size bf16 ddp_backend disable_tqdm do_eval do_predict do_train fp16 full_determinism greater_is_better
+    auto_find_batch_size bf16 dataloader_pin_memory ddp_backend disable_tqdm do_eval do_predict do_train fp16 full_determinism greater_is_better
     ignore_data_skip length_column_name load_best_model_at_end local_rank logging_strategy output_dir push_to_hub
     remove_unused_columns report_to restore_callback_states_from_checkpoint resume_from_checkpoint save_only_model save_steps
     save_strategy save_total_limit use_cpu

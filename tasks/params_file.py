@@ -1,11 +1,11 @@
 """Reading params.yaml, laying changes over it, and writing it back with its comments."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -37,17 +37,20 @@ def read(path: Path) -> dict[str, Any]:
     return values
 
 
-def validated(values: Mapping[str, Any], where: str) -> Params:
-    """Return `values` as Params; raise InputError with one sentence per wrong field."""
+def validated(values: Mapping[str, Any], where: str, *, whole: bool = True) -> Params:
+    """Return `values` as Params; raise InputError with one sentence per wrong field.
+
+    whole: check also what fields must be to each other; a part that is still to be laid over others cannot know.
+    """
     try:
-        return Params.model_validate(values)
+        return Params.model_validate(values, context={"whole": whole})
     except ValidationError as error:
         raise InputError(explain(error, where)) from None
 
 
 def given(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return only what `values` sets, under the fields' own names: {"train": {"learning_rate": 2e-5}}."""
-    return validated(values, where).model_dump(exclude_unset=True)
+    return validated(values, where, whole=False).model_dump(exclude_unset=True)
 
 
 def lay_over(base: Params, changes: Mapping[str, Any], where: str) -> Params:
@@ -102,8 +105,15 @@ def _sentence(kind: str, loc: tuple[int | str, ...], message: str, value: object
         for part in loc[:-1]:
             section = cast("type[BaseModel]", section.model_fields[str(part)].annotation)
         prefix = "".join(f"{part}." for part in loc[:-1])
-        return f"{where}: there is no param '{name}'{did_you_mean(name, [prefix + field for field in section.model_fields])}"
+        return f"{where}: there is no param '{name}'{did_you_mean(name, [prefix + field for field in _names(section)])}"
     message = message.removeprefix("Value error, ")
     if kind == "value_error":
         return f"{where}: {name}: {message}"
     return f"{where}: {name}: {value!r} is not allowed: {message[0].lower()}{message[1:]}"
+
+
+def _names(section: type[BaseModel]) -> Iterator[str]:
+    """Yield what the fields of a section may be called."""
+    for name, field in section.model_fields.items():
+        choices = field.validation_alias.choices if isinstance(field.validation_alias, AliasChoices) else [name]
+        yield from (choice for choice in choices if isinstance(choice, str))

@@ -51,6 +51,7 @@ def read(params: Data) -> tuple[pl.DataFrame, list[Reject]]:
         if not rows:
             raise InputError(f"{name}: no rows in it{f' ({len(bad)} unreadable)' if bad else ''}; give a file with data")
         table = pl.DataFrame(columns, strict=False)
+        table = table.rename(free_names(table.columns, SOURCE))
         tables.append(table.with_columns(source_file=pl.lit(name), source_row=pl.Series(rows), source_split=pl.lit(split, pl.String)))
         rejects += bad
     return pl.concat(tables, how="diagonal_relaxed"), rejects
@@ -71,7 +72,9 @@ def _files(params: Data) -> Iterator[tuple[str | None, str, Path, str | None]]:
     splits: list[tuple[str | None, str]] = [*predefined.items()] or [(None, params.files or "**/*")]
     for split, pattern in splits:
         glob, _, field = pattern.partition("#")
-        found = sorted(path for path in root.glob(glob) if path.is_file() and not path.name.startswith("."))
+        if Path(glob).is_absolute() or ".." in Path(glob).parts:
+            raise InputError(f"data.{split + '_file' if split else 'files'}: '{glob}' leaves the folder data.path '{root}'; name files inside it")
+        found = sorted(path for path in root.glob(glob) if path.is_file() and not _hidden(path.relative_to(root)))
         if not params.files and not predefined:
             found = [path for path in found if path.suffix.lower() in ENDINGS or params.format != Format.auto]
         if not found:
@@ -100,6 +103,24 @@ def _read_file(file: Path, name: str, field: str | None, params: Data) -> tuple[
     return _columns(rows, name)
 
 
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def free_names(columns: Iterable[str], taken: Iterable[str], keep: Iterable[str] = ()) -> dict[str, str]:
+    """Return new names, raw_..., for those `columns` whose names are `taken` by ours, unless they are to be kept."""
+    used = {*columns, *taken}
+    renames = {}
+    for column in columns:
+        if column in taken and column not in keep:
+            name = f"raw_{column}"
+            while name in used:
+                name = f"raw_{name}"
+            used.add(name)
+            renames[column] = name
+    return renames
+
+
 def _clean(column: str) -> str:
     return column.strip().lstrip("\ufeff")
 
@@ -114,13 +135,15 @@ def _text(file: Path, name: str, encoding: str) -> str:
     if b"\0" in raw[:65536] and not codec.startswith(("utf-16", "utf-32")):
         raise InputError(f"{name}: looks binary (a NUL byte at {raw.index(0)}), not a text file; check data.path and data.format")
     try:
-        return raw.decode("utf-8-sig" if codec == "utf-8" else codec)
+        return raw.decode(codec).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise InputError(
             f"{name}: line {line} is not valid {encoding} (byte 0x{raw[error.start]:02x} at {error.start}); "
             "save the file as UTF-8 or set data.encoding, for instance to cp1252"
         ) from None
+    except LookupError:
+        raise InputError(f"data.encoding: '{encoding}' is not a text encoding; utf-8 and cp1252 are common") from None
 
 
 Row = tuple[int, Sequence[str] | None, Sequence[Any] | str]  # number, column names or None when unreadable, values or the reason
@@ -128,24 +151,35 @@ Row = tuple[int, Sequence[str] | None, Sequence[Any] | str]  # number, column na
 
 def _delimited(text: str, name: str, delimiter: str, *, header: bool) -> Iterator[Row]:
     # newline="" leaves line ends inside quoted fields as they are; TSV files by convention quote nothing
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE)
+    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
     names: list[str] | None = None
     number = 0
-    try:
-        for fields in reader:
-            if names is None:
-                names = [_clean(field) for field in fields] if header else [f"column_{i}" for i in range(1, len(fields) + 1)]
-                if len(set(names)) < len(names):
-                    raise InputError(f"{name}: the header names a column twice: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
-                if header:
-                    continue
+    while True:
+        began = reader.line_num + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if "unexpected end" in str(error) or names is None:
+                raise InputError(f"{name}: line {began}: a quote is opened and never closed, or this is not CSV; check data.format") from None
             number += 1
-            if len(fields) == len(names):
-                yield number, names, fields
-            elif fields:
-                yield number, None, f"{len(fields)} fields where the first line has {len(names)}: {delimiter.join(fields)[:500]}"
-    except csv.Error as error:
-        raise InputError(f"{name}: line {reader.line_num}: not valid CSV ({error}); check data.format") from None
+            yield number, None, f"line {began} is not CSV: {error}"
+            continue
+        if not fields or (names is None and not any(field.strip() for field in fields)):
+            continue
+        if names is None:
+            names = [_clean(field) if header and _clean(field) else f"column_{i}" for i, field in enumerate(fields, start=1)]
+            if len(set(names)) < len(names):
+                raise InputError(f"{name}: the header names a column twice: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+            if header:
+                continue
+        number += 1
+        if len(fields) == len(names):
+            yield number, names, fields
+        else:
+            yield number, None, f"{len(fields)} fields where the first line has {len(names)}: {delimiter.join(fields)[:500]}"
 
 
 def _jsonl(text: str) -> Iterator[Row]:
@@ -154,8 +188,8 @@ def _jsonl(text: str) -> Iterator[Row]:
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            yield number, None, f"not JSON ({error.msg}): {line.strip()[:500]}"
+        except (json.JSONDecodeError, RecursionError) as error:
+            yield number, None, f"not JSON ({getattr(error, 'msg', 'nested too deep')}): {line.strip()[:500]}"
             continue
         yield _json_row(number, row)
 
@@ -165,6 +199,8 @@ def _json(text: str, name: str, field: str | None) -> Iterator[Row]:
         document = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"{name}: line {error.lineno} is not valid JSON ({error.msg}); one object per line is format jsonl") from None
+    except RecursionError:
+        raise InputError(f"{name}: the JSON is nested too deep to be rows") from None
     if field is not None:
         if not isinstance(document, dict) or field not in document:
             keys = f"; it has {', '.join(map(str, document))}" if isinstance(document, dict) else ""
@@ -201,11 +237,29 @@ def _columns(rows: Iterable[Row], name: str) -> tuple[dict[str, Any], list[int],
             if column not in columns:
                 columns[column] = [None] * len(numbers)
         row = dict(zip(names, values, strict=True))
+        written = {column: _written(row.get(column)) for column in columns}
+        if any(not _is_text(value) for value in written.values()):
+            rejects.append(Reject(name, number, "unreadable: half a character (a lone surrogate)", {}))
+            continue
         for column, kept in columns.items():
-            value = row.get(column)
-            kept.append(value if isinstance(value, str) or value is None else json.dumps(value, ensure_ascii=False, sort_keys=True))
+            kept.append(written[column])
         numbers.append(number)
     return columns, numbers, rejects
+
+
+def _written(value: object) -> str | None:
+    return value if isinstance(value, str) or value is None else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _is_text(value: str | None) -> bool:
+    """Return whether a value can be written as UTF-8: JSON can spell half of a surrogate pair."""
+    if value is None or value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _arrow_table(file: Path, name: str, kind: str) -> pl.DataFrame:

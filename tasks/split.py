@@ -91,7 +91,7 @@ def by_time(rows: pl.DataFrame, params: Split) -> pl.Series:
         times = column.str.to_datetime(time_zone="UTC", strict=True) if column.dtype == pl.String else column
     except pl.exceptions.PolarsError:
         times = column.str.to_datetime(time_zone="UTC", strict=False)
-        bad = column.filter(times.is_null())
+        bad = column.filter(times.is_null() & column.is_not_null())
         raise InputError(
             f"split.time_column: '{bad[0]}' in column '{name}' is not a date ({bad.len()} such); write dates as 2026-01-31T12:00:00Z"
         ) from None

@@ -44,7 +44,7 @@ def label_names(splits: Path) -> list[str]:
     """Return the labels of the train split in a fixed order: by number when all are numbers, else by spelling."""
     names: list[str] = pl.read_parquet(splits / "train.parquet", columns=["label"])["label"].unique().to_list()
     with suppress(ValueError):
-        return sorted(names, key=int)
+        return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)
 
 

@@ -77,7 +77,13 @@ def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoin
             ) from None
     if run.is_world_process_zero():
         state = _state(trainer.last_complete(resume))
-        _keep(resume / f"checkpoint-{state['best_global_step']}", state, checkpoint, metrics, {"precision": precision, "processes": arguments.world_size})
+        _keep(
+            resume / f"checkpoint-{state['best_global_step']}",
+            state,
+            checkpoint,
+            metrics,
+            {"precision": precision, "processes": arguments.world_size},
+        )
         trainer.write_curves(state["log_history"], plots)
         shutil.rmtree(resume)
 

@@ -48,7 +48,8 @@ class TextClassification:
             reasons: dict[int, str] = {}
             for column, check, index in cases.select("column", "check", "index").iter_rows():
                 reasons.setdefault(int(index), f"{column}: {'missing' if check == 'not_nullable' else check}")
-            return table.with_row_index("_row").filter(~pl.col("_row").is_in(list(reasons))).drop("_row"), reasons
+            usable = pl.Series([index not in reasons for index in range(table.height)], dtype=pl.Boolean)
+            return table.filter(usable), reasons
         return table, {}
 
     def content(self, table: pl.DataFrame) -> list[bytes]:
@@ -113,7 +114,7 @@ class TextClassification:
             return cut, sum(len(row) > max_length for row in full)
         tokenizer = processor.backend_tokenizer
         tokenizer.no_padding()
-        tokenizer.enable_truncation(max_length)
+        tokenizer.enable_truncation(max_length, direction=processor.truncation_side)
         encodings = tokenizer.encode_batch_fast(texts)
         ids = [encoding.ids for encoding in encodings]
         # only a row that fills max_length can have been cut, and few do: ask those for their overflow

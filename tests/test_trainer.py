@@ -1,0 +1,184 @@
+"""The Trainer's additions: an order of rows that survives a resume, checkpoints that are whole, and the learning curves."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from transformers import TrainerControl, TrainerState, TrainingArguments
+
+from tasks.files import digests
+from tasks.params import Sampling
+from tasks.trainer import COMPLETE, EpochSampler, Follow, is_finished, last_complete, validation_names, write_curves
+
+LENGTHS = [3 + (7 * i) % 50 for i in range(1003)]
+STRATEGIES = list(Sampling)
+
+
+def sampler(strategy: str = Sampling.group_by_length, seed: int = 0, epoch: int = 0) -> EpochSampler:
+    made = EpochSampler(LENGTHS, 8, strategy, seed)
+    made.epoch = epoch
+    return made
+
+
+def checkpoint(folder: Path, step: int, *, whole: bool = True, **state: Any) -> Path:
+    """Write what a checkpoint of the Trainer looks like from outside."""
+    path = folder / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    stop = state.pop("stop", False)
+    callbacks = {"TrainerControl": {"args": {"should_training_stop": stop}}}
+    (path / "trainer_state.json").write_text(json.dumps({"global_step": step, "max_steps": 100, "stateful_callbacks": callbacks, **state}))
+    if whole:
+        (path / COMPLETE).touch()
+    return path
+
+
+# the order of rows
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_an_epoch_holds_every_row_once(strategy: Sampling) -> None:
+    made = sampler(strategy)
+    assert sorted(made) == list(range(1003))
+    assert len(made) == 1003
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else(strategy: Sampling) -> None:
+    first = list(sampler(strategy, seed=3, epoch=2))
+    torch.manual_seed(99)
+    torch.rand(10)
+    state = torch.get_rng_state()
+    again = sampler(strategy, seed=3)
+    for again.epoch in (0, 1, 2):
+        order = list(again)
+    assert order == first == list(again)
+    assert torch.equal(torch.get_rng_state(), state), "the global generator was drawn from"
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_epoch_and_every_seed_has_an_order_of_its_own(strategy: Sampling) -> None:
+    orders = {tuple(sampler(strategy, seed, epoch)) for seed in range(4) for epoch in range(4)}
+    assert len(orders) == 16
+
+
+def test_the_largest_seed_works() -> None:
+    assert sorted(sampler(seed=2**32 - 1, epoch=1000)) == list(range(1003))
+
+
+def test_rows_of_like_length_share_a_batch() -> None:
+    def padded(order: list[int]) -> int:
+        return sum(max(LENGTHS[row] for row in order[start : start + 8]) * len(order[start : start + 8]) for start in range(0, 1003, 8))
+
+    grouped, random = (padded(list(sampler(strategy))) for strategy in (Sampling.group_by_length, Sampling.random))
+    assert grouped < 1.1 * sum(LENGTHS)
+    assert random > 1.3 * sum(LENGTHS)
+
+
+def test_the_longest_row_comes_first_so_that_full_memory_shows_at_once() -> None:
+    assert LENGTHS[next(iter(sampler()))] == max(LENGTHS)
+
+
+# checkpoints
+
+
+def test_a_folder_that_is_not_there_or_empty_has_no_checkpoint(tmp_path: Path) -> None:
+    assert last_complete(tmp_path / "nowhere") is None
+    assert last_complete(tmp_path) is None
+
+
+def test_the_last_checkpoint_is_chosen_by_its_step_number(tmp_path: Path) -> None:
+    newest = checkpoint(tmp_path, 1000)
+    checkpoint(tmp_path, 999)
+    checkpoint(tmp_path, 20)  # written last, and last by spelling too
+    assert last_complete(tmp_path) == newest
+
+
+def test_checkpoints_without_the_mark_are_ignored_and_deleted(tmp_path: Path) -> None:
+    whole = checkpoint(tmp_path, 20)
+    checkpoint(tmp_path, 30, whole=False)
+    (tmp_path / "checkpoint-40").mkdir()
+    assert last_complete(tmp_path) == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-20"]
+
+
+def test_only_torn_checkpoints_are_no_checkpoint(tmp_path: Path) -> None:
+    checkpoint(tmp_path, 10, whole=False)
+    assert last_complete(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "finished"),
+    [({}, False), ({"max_steps": 11}, False), ({"max_steps": 10}, True), ({"max_steps": 9}, True), ({"stop": True}, True)],
+)
+def test_training_is_finished_when_all_steps_are_done_or_it_stopped_early(tmp_path: Path, state: dict[str, Any], *, finished: bool) -> None:
+    assert is_finished(checkpoint(tmp_path, 10, **state)) is finished
+
+
+def test_a_checkpoint_is_marked_when_it_is_saved_and_logged_when_it_is_due(tmp_path: Path) -> None:
+    follow = Follow(sampler(), tmp_path / "curves")
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none")
+    state, control = TrainerState(global_step=10, epoch=1.0), TrainerControl(should_save=True)
+    torn = checkpoint(tmp_path, 10, whole=False)
+    follow.on_step_end(arguments, state, control)
+    assert control.should_log
+    follow.on_save(arguments, state, control)
+    assert last_complete(tmp_path) == torn
+
+
+def test_the_sampler_follows_the_epoch_also_in_the_middle_of_one(tmp_path: Path) -> None:
+    order = sampler()
+    follow = Follow(order, tmp_path)
+    for epoch in (0, 1.0, 2.5):
+        follow.on_epoch_begin(TrainingArguments(output_dir=str(tmp_path), use_cpu=True), TrainerState(epoch=epoch), TrainerControl())
+        assert order.epoch == int(epoch)
+
+
+# curves
+
+HISTORY = [
+    {"step": 10, "epoch": 0.5, "loss": 2.123456789012, "learning_rate": 2e-5, "grad_norm": 1.0},
+    {"step": 20, "epoch": 1.0, "loss": 1.5, "learning_rate": 1e-5},
+    {"step": 20, "epoch": 1.0, "eval_loss": 1.25, "eval_accuracy": 0.5, "eval_macro_f1": 1 / 3, "eval_runtime": 3.21, "eval_samples_per_second": 9.9},
+    {"step": 20, "epoch": 1.0, "train_loss": 1.8, "train_runtime": 12.3, "total_flos": 1e9},
+]
+
+
+def test_the_curves_have_a_row_per_log_and_per_evaluation(tmp_path: Path) -> None:
+    write_curves(HISTORY, tmp_path / "plots")
+    loss, validation = (pl.read_csv(tmp_path / f"plots/{name}.csv") for name in ("loss", "validation"))
+    assert loss.rows(named=True) == [
+        {"step": 10, "epoch": 0.5, "loss": 2.123456789, "learning_rate": 2e-5},
+        {"step": 20, "epoch": 1.0, "loss": 1.5, "learning_rate": 1e-5},
+    ]
+    assert validation.rows(named=True) == [{"step": 20, "epoch": 1.0, "loss": 1.25, "accuracy": 0.5, "macro_f1": pytest.approx(1 / 3)}]
+
+
+def test_no_wall_clock_figure_is_in_the_curves(tmp_path: Path) -> None:
+    write_curves(HISTORY, tmp_path / "one")
+    faster = [{name: 0.1 if "runtime" in name or "per_second" in name else value for name, value in entry.items()} for entry in HISTORY]
+    write_curves(faster, tmp_path / "two")
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+    assert validation_names(HISTORY[2]) == ["accuracy", "loss", "macro_f1"]
+
+
+def test_the_columns_of_the_curves_are_the_same_when_a_resumed_log_has_another_order(tmp_path: Path) -> None:
+    write_curves(HISTORY, tmp_path / "one")
+    write_curves([dict(sorted(entry.items())) for entry in HISTORY], tmp_path / "resumed")
+    assert digests(tmp_path / "one") == digests(tmp_path / "resumed")
+
+
+def test_curves_before_the_first_evaluation_have_their_headers(tmp_path: Path) -> None:
+    write_curves([], tmp_path)
+    assert (tmp_path / "loss.csv").read_text() == "step,epoch,loss,learning_rate\n"
+    assert (tmp_path / "validation.csv").read_text() == "step,epoch,loss\n"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["loss.csv", "validation.csv"]
+
+
+def test_a_longer_history_takes_the_place_of_a_shorter(tmp_path: Path) -> None:
+    write_curves(HISTORY[:1], tmp_path)
+    write_curves(HISTORY, tmp_path)
+    assert pl.read_csv(tmp_path / "loss.csv").height == 2
