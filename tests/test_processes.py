@@ -1,0 +1,72 @@
+"""Stages are processes of their own: they end with whoever started them, and several of them train one model."""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from tasks.files import digests, read_json
+from tests.conftest import Project
+
+LONG = ("num_train_epochs: 2.0", "num_train_epochs: 200.0")
+
+
+def edit(project: Project, old: str, new: str) -> None:
+    params = project.root / "params.yaml"
+    assert old in params.read_text("utf-8")
+    params.write_text(params.read_text("utf-8").replace(old, new), encoding="utf-8")
+
+
+def alive(project: Project) -> list[str]:
+    """Return the command lines of the processes that work in the project's folder."""
+    ours = [process.info for process in psutil.process_iter(["cwd", "cmdline", "status"]) if process.info["cwd"] == str(project.root)]
+    return [" ".join(info["cmdline"]) for info in ours if info["status"] != psutil.STATUS_ZOMBIE]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("driver", ["flow", "dvc"])
+def test_a_killed_driver_leaves_no_stage_behind(project: Project, server: str, driver: str) -> None:
+    edit(project, *LONG)
+    project.env["PREFECT_API_URL"] = server
+    running = project.popen("flows", "run") if driver == "flow" else project.popen("dvc", "repro")
+    wait_until(lambda: any((project.root / ".retrain/checkpoints").glob("*/*/complete")), 120)
+    running.kill()
+    running.wait()
+    wait_until(lambda: not alive(project), 10)
+
+
+def test_an_interrupted_flow_ends_its_stage_and_says_how_to_go_on(project: Project, server: str) -> None:
+    edit(project, *LONG)
+    project.env["PREFECT_API_URL"] = server
+    running = project.popen("flows", "run")
+    wait_until(lambda: any((project.root / ".retrain/checkpoints").glob("*/*/complete")), 120)
+    os.kill(running.pid, signal.SIGINT)
+    output, _ = running.communicate(timeout=60)
+    assert running.returncode in (1, 130), output
+    wait_until(lambda: not alive(project), 10)
+
+
+def test_two_processes_train_one_model_the_same_way_twice(project: Project) -> None:
+    project.dvc("repro", "tokenize")
+    edit(
+        project,
+        "nproc_per_node: null" if "nproc_per_node: null" in (project.root / "params.yaml").read_text("utf-8") else "nproc_per_node:",
+        "nproc_per_node: 2",
+    )
+    first = project.run("python", "-m", "tasks.train")
+    assert "validation at step" in first.stdout
+    assert read_json(project.root / "metrics/train.json")["processes"] == 2
+    once = digests(project.root / "models/checkpoint")
+    shutil.rmtree(project.root / "models")
+    project.run("python", "-m", "tasks.train")
+    assert digests(project.root / "models/checkpoint") == once
