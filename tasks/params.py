@@ -279,6 +279,12 @@ class Params(Section):
     evaluate: Evaluate = Field(Evaluate(), description="Measuring.")
     package: Package = Field(Package(), description="Packaging.")
 
+    @model_validator(mode="after")
+    def _split_files_are_used(self, info: ValidationInfo) -> Self:
+        if _whole(info) and self.data.train_file and self.split.method != SplitMethod.predefined:
+            raise ValueError(f"data.train_file and data.test_file make the splits, but split.method is {self.split.method}; set it to predefined")
+        return self
+
     @field_validator("problem")
     @classmethod
     def _problem_is_known(cls, problem: str) -> str:

@@ -108,7 +108,7 @@ def _sentence(kind: str, loc: tuple[int | str, ...], message: str, value: object
         return f"{where}: there is no param '{name}'{did_you_mean(name, [prefix + field for field in _names(section)])}"
     message = message.removeprefix("Value error, ")
     if kind == "value_error":
-        return f"{where}: {name}: {message}"
+        return f"{where}: {name}: {message}" if name else f"{where}: {message}"
     return f"{where}: {name}: {value!r} is not allowed: {message[0].lower()}{message[1:]}"
 
 

@@ -40,9 +40,9 @@ def split(params: Split, ingested: Path, out: Path, metrics: Path) -> None:
 
 
 def uniform(key: str, seed: int) -> float:
-    """Return a number in [0, 1) that depends on nothing but `key` and `seed`: 53 bits of SHA-256."""
+    """Return a number in [0, 1) that depends on nothing but `key` and `seed`: the first 53 bits of their SHA-256."""
     digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
 
 
 def _by_share(keys: pl.Series, params: Split) -> pl.Series:
@@ -58,7 +58,7 @@ def stable(rows: pl.DataFrame, params: Split) -> pl.Series:
 
 
 def by_group(rows: pl.DataFrame, params: Split) -> pl.Series:
-    """By hash of the group, so that a group never stands on two sides."""
+    """By hash of the group, so that a group never stands on two sides; only a text that occurs in several groups follows the first of them."""
     groups = _column(rows, params.group_column, "split.group_column").cast(pl.String).fill_null("")
     # an equal text in two groups would straddle: such rows follow the first group that holds them
     first = rows.select("id", group=groups).group_by("id", maintain_order=True).first()
