@@ -1,6 +1,7 @@
 """The `retrain` command. It decides whether there is anything to do before it imports Prefect."""
 
 import os
+import signal
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from tasks.errors import InputError
 from tasks.params import Params
 from tasks.params_file import PARAMS, explain, given, lay_over, load, read
 
-OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 EPILOGUE = f"Exit status: {OK} done, {FAILED} a stage failed, {WRONG_INPUT} wrong input, {INTERRUPTED} interrupted."
 
 app = App(
@@ -129,6 +130,8 @@ def _run_flow(params: Params) -> int:
     from flows.retrain import retrain
     from flows.summary import Summary, show
 
+    # Prefect records the end of the run and sends the signal on: then leave by the front door, so that its temporary server is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     state = retrain(params, return_state=True)
     if not state.is_completed():
         print(f"error: {state.message}", file=sys.stderr)

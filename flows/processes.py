@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import psutil
+
 from tasks import progress
 
 Message = dict[str, Any]
@@ -50,11 +52,9 @@ class Processes:
 
     def __exit__(self, *_: object) -> None:
         if self.warm is not None:
-            self.connection.close()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.warm.wait(0.2)
-            self.warm.kill()
+            self.warm.kill()  # before it could take the end of this run for the death of the flow
             self.warm.wait()
+            self.connection.close()
 
     def start(self) -> None:
         """Begin to import what the stages will need, in a process of its own, so that they start at once."""
@@ -69,6 +69,12 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is the flow's to handle
             )
+
+    def guard_siblings(self) -> None:
+        """Have what this process has started so far, such as Prefect's temporary server, ended with it should it be killed."""
+        self.start()
+        siblings = [child.pid for child in psutil.Process().children() if self.warm is None or child.pid != self.warm.pid]
+        self.connection.send(json.dumps({"guard": siblings}).encode())
 
     def run(self, command: str, on_line: Callable[[str], None], on_progress: Callable[[Message], None]) -> None:
         """Run a stage's command from dvc.yaml, handing on its output and progress as they come.

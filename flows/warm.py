@@ -1,7 +1,8 @@
 """A process that imports torch and transformers once, and forks every stage of a run from itself.
 
 Run as `python -m flows.warm FD`. It speaks over the Unix socket FD: a request is one JSON object {"module", "cwd", "env"} with the
-stage's output as a file descriptor beside it; the answers are {"pid"} and, when the stage is over, {"status"}. Requests are served
+stage's output as a file descriptor beside it; the answers are {"pid"} and, when the stage is over, {"status"}. {"guard": [pid, ...]} names
+other processes of the flow, such as Prefect's temporary server, that must not outlive it. Requests are served
 between imports, so the first stages of a run do not wait for torch. When the other end of the socket is gone, so is the
 stage: the kernel closes it however the flow dies.
 """
@@ -42,6 +43,7 @@ def serve(connection: socket.socket) -> None:
     selector.register(connection, selectors.EVENT_READ)
     pending = list(PRELOAD)
     child: int | None = None
+    guarded: list[int] = []
     while True:
         ready = [key.fileobj for key, _ in selector.select(0 if pending else None)]
         if not ready:
@@ -51,10 +53,13 @@ def serve(connection: socket.socket) -> None:
         if connection in ready:
             data, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 1)
             if not data:
-                if child is not None:
-                    os.killpg(child, signal.SIGKILL)
+                _end(child, guarded)
                 return
-            child = _fork(json.loads(data), descriptors[0], connection)
+            request = json.loads(data)
+            if "guard" in request:
+                guarded = request["guard"]
+                continue
+            child = _fork(request, descriptors[0], connection)
             selector.register(os.pidfd_open(child), selectors.EVENT_READ)
             _answer(connection, {"pid": child})
         for descriptor in ready:
@@ -64,6 +69,14 @@ def serve(connection: socket.socket) -> None:
                 status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
                 child = None
                 _answer(connection, {"status": status})
+
+
+def _end(child: int | None, guarded: list[int]) -> None:
+    """End the stage, and what else the flow had started: it died without doing so."""
+    for end, pid in [(os.killpg, child), *((os.kill, pid) for pid in guarded)]:
+        with contextlib.suppress(ProcessLookupError):
+            if pid is not None:
+                end(pid, signal.SIGKILL)
 
 
 def _answer(connection: socket.socket, message: dict[str, int]) -> None:

@@ -112,7 +112,9 @@ def test_files_are_named_in_one_way() -> None:
     assert "give both train_file and test_file" in refused("data", train_file="a.csv")
     assert "give both train_file and test_file" in refused("data", train_file="a.csv", validation_file="b.csv")
     assert "exclude each other" in refused("data", train_file="a.csv", test_file="b.csv", files="*.csv")
-    assert validated({"data": {"train_file": "a.csv", "test_file": "b.csv"}}, "cli").data.test_file == "b.csv"
+    splits = {"train_file": "a.csv", "test_file": "b.csv"}
+    assert "set it to predefined" in refused("data", **splits)
+    assert validated({"data": splits, "split": {"method": "predefined"}}, "cli").data.test_file == "b.csv"
 
 
 # the Trainer's arguments

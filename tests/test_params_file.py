@@ -104,7 +104,7 @@ def test_what_is_wrong_only_together_is_refused() -> None:
     [
         ({"split": {"time_column": "when"}}, {"split": {"method": "by_time"}}),
         ({"split": {"validation_share": 0.02}}, {"split": {"test_share": 0.95}}),
-        ({"data": {"train_file": "a.csv", "test_file": "b.csv"}}, {"data": {"train_file": "c.csv"}}),
+        ({"data": {"train_file": "a.csv", "test_file": "b.csv"}, "split": {"method": "predefined"}}, {"data": {"train_file": "c.csv"}}),
     ],
 )
 def test_what_is_right_together_is_not_refused_alone(base: dict[str, Any], change: dict[str, Any]) -> None:

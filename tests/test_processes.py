@@ -35,13 +35,13 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
 
 
 @pytest.mark.parametrize("driver", ["flow", "dvc"])
-def test_a_killed_driver_leaves_no_stage_behind(project: Project, server: str, driver: str) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_driver_leaves_nothing_behind(project: Project, driver: str, how: signal.Signals) -> None:
     edit(project, *LONG)
-    project.env["PREFECT_API_URL"] = server
     running = project.popen("flows", "run") if driver == "flow" else project.popen("dvc", "repro")
     wait_until(lambda: any((project.root / ".retrain/checkpoints").glob("*/*/complete")), 120)
-    running.kill()
-    running.wait()
+    running.send_signal(how)
+    running.wait(60)
     wait_until(lambda: not alive(project), 10)
 
 
