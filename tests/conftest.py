@@ -103,7 +103,6 @@ def clone(target: Path, arguments: Sequence[str] = ()) -> Project:
         "PREFECT_HOME": str(target / ".retrain/prefect"),
         "HF_HUB_OFFLINE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",  # several small trainings at once would only wait for each other
         "DVC_SITE_CACHE_DIR": str(target / ".dvc/site"),
         **{f"GIT_{who}_{what}": f"{who}@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }
@@ -117,6 +116,7 @@ def clone(target: Path, arguments: Sequence[str] = ()) -> Project:
 def project(tmp_path: Path, tiny_model: Path) -> Project:
     """A clone whose params.yaml names the tiny model and trains it for a few steps."""
     made = clone(tmp_path / "project")
+    made.env["OMP_NUM_THREADS"] = "1"  # a model this small only waits for more
     shutil.copytree(tiny_model, made.root / "base")
     params = made.root / "params.yaml"
     text = params.read_text("utf-8")

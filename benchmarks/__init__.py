@@ -1,0 +1,1 @@
+"""Programs that measure us beside what users would pick instead."""

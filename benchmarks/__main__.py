@@ -1,0 +1,50 @@
+"""`python -m benchmarks [NAME ...]`: run the benchmarks and print their tables; all of them when none is named."""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+from benchmarks.measure import Options, machine
+
+NAMES = ("tokenization", "cached_run", "whole_run", "training")  # the quick ones first
+STEPS = 50  # a group_by_length sampler sorts within 50 batches at a time, so a part of that would not be typical
+
+
+def options() -> tuple[list[str], Options]:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which to run: {', '.join(NAMES)}")
+    parser.add_argument("--data", type=Path, help="a folder with train.csv and test.csv (columns text and category), such as BANKING77")
+    parser.add_argument("--steps", type=int, default=STEPS, help="training: optimizer steps (default: %(default)s)")
+    parser.add_argument("--epochs", type=float, help="training: passes over the data instead of steps")
+    parser.add_argument("--full", action="store_const", const=1.0, dest="epochs", help="training: one whole epoch")
+    parser.add_argument("--batch-size", type=int, default=32, help="training: rows per step (default: %(default)s)")
+    parser.add_argument("--rows", type=int, default=100_000, help="tokenization: rows (default: %(default)s)")
+    parser.add_argument("--repeat", type=int, help="how often to run each program (default: as each benchmark thinks right)")
+    given = vars(parser.parse_args())
+    names = given.pop("names") or list(NAMES)
+    for name in names:
+        if name not in NAMES:
+            parser.error(f"there is no benchmark '{name}'; choose from {', '.join(NAMES)}")
+    if given["data"] and not (given["data"] / "train.csv").exists():
+        parser.error(f"there is no {given['data'] / 'train.csv'}")
+    return names, Options(**given)
+
+
+def main() -> None:
+    """Run what was asked for."""
+    names, asked = options()
+    os.environ["HF_HUB_OFFLINE"] = "1"  # nothing here needs a hub, and nobody's network is to be measured
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # end what was started before going
+    print(machine(), end="\n\n", flush=True)
+    for name in names:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        for table in importlib.import_module(f"benchmarks.{name}").measure(asked):
+            table.show()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Fresh clones to run commands in, and a Prefect server to run them against."""
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.conftest import Project, clone
+from tests.server import prefect_server
+
+HOURS = 3 * 3600
+
+
+@contextmanager
+def fresh_clone() -> Iterator[Project]:
+    """Yield a new clone of this working tree with an empty cache and no Prefect server configured; it is deleted in the end."""
+    folder = Path(tempfile.mkdtemp(prefix="retrain-bench-"))
+    try:
+        yield clone(folder / "project")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def seconds(project: Project, *words: str, server: str | None = None) -> float:
+    """Run `python -m WORDS` in the clone and return its wall time as a whole process; against the server when there is one."""
+    given = project.env
+    project.env = given | ({"PREFECT_API_URL": server} if server else {})
+    began = time.perf_counter()
+    try:
+        project.run(sys.executable, "-m", *words, timeout=HOURS)
+    finally:
+        project.env = given
+    return time.perf_counter() - began
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Yield the API address of a Prefect server of our own on the loopback interface; it ends with the context."""
+    with tempfile.TemporaryDirectory(prefix="retrain-bench-", ignore_cleanup_errors=True) as home, prefect_server(Path(home)) as url:
+        yield url

@@ -1,0 +1,161 @@
+"""Training examples per second and test accuracy: our train stage beside a plain Trainer script (benchmarks/run_classification.py).
+
+Every program fine-tunes the same model on the same rows with the same recipe and seed, in a process of its own, in turn; what is
+timed is the training loop alone. Accuracy, on the test split, comes from the first turn: the others repeat its bits. The plain script
+runs as it comes (every row padded to 128 tokens, fp32), then with the flags that help most. One row goes beyond the comparison to
+show how much of our lead is the number format: the script's best flags and --bf16.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from benchmarks.measure import ROOT, Options, Table, compare, in_turn
+from tasks import base_models, devices, problems
+from tasks.files import read_json, write_json
+from tasks.ingest import ingest
+from tasks.params import Params
+from tasks.params_file import load, save
+from tasks.split import split
+from tasks.tokenize import tokenize
+
+REPEAT = 3
+OURS, OURS_FP32 = "ours", "ours, train.precision fp32"
+DYNAMIC = ("--pad_to_max_length", "False")
+GROUPED = (*DYNAMIC, "--train_sampling_strategy", "group_by_length")
+PLAIN = {
+    "(a) plain script as it comes: padded to 128": (),
+    "(b) plain, padded to the longest of the batch, grouped by length": GROUPED,
+    "(c) plain, padded to the longest of the batch": DYNAMIC,
+    "(b) and --bf16": (*GROUPED, "--bf16", "True"),
+}
+
+
+def measure(options: Options) -> list[Table]:
+    """Return the rates beside each other, with the accuracies as notes, and how far a GPU was used."""
+    with tempfile.TemporaryDirectory(prefix="retrain-bench-") as folder:
+        here = Path(folder)
+        with redirect_stdout(sys.stderr):  # what stages say is no part of the tables
+            params = prepare(here, options)
+        rows = pl.scan_parquet(here / "splits/train.parquet").select(pl.len()).collect().item()
+        found: dict[str, dict[str, Any]] = {}
+
+        def program(name: str, words: list[str]) -> Callable[[], float]:
+            def run() -> float:
+                first = name not in found
+                results = _run(words, here, accuracy=first)
+                found[name] = {**results, **found.get(name, {})}
+                return num_examples(results["steps"], rows, options.batch_size) / float(results["seconds"])
+
+            return run
+
+        programs = {OURS: program(OURS, ["benchmarks.training", "params.yaml"]), OURS_FP32: program(OURS_FP32, ["benchmarks.training", "fp32.yaml"])}
+        programs |= {name: program(name, ["benchmarks.run_classification", *_flags(params, here), *flags]) for name, flags in PLAIN.items()}
+        measured = in_turn(programs, options.repeat or REPEAT)
+        length = f"{options.epochs:g} epochs" if options.epochs else f"{options.steps} steps"
+        data = options.data.name if options.data else "the embedded tickets"
+        title = f"Training on {data} ({rows} rows), {length} of {options.batch_size}"
+        table = compare(title, "examples/s", measured, OURS, {})
+        table.columns = (*table.columns[:-1], "test accuracy")
+        for row in table.rows:
+            row[-1] = f"{found[row[0]]['accuracy']:.4f}"
+        gpu = found[OURS].get("gpu")
+        if gpu is None:
+            table.notes.append("no CUDA device: GPU row skipped")
+            return [table]
+        return [table, Table(f"Our use of {gpu.pop('device')}", tuple(gpu), [list(gpu.values())])]
+
+
+def prepare(here: Path, options: Options) -> Params:
+    """Ingest, split and tokenize into `here`, and write the params of our runs and the rows of the plain script's."""
+    params = load(ROOT / "params.yaml")
+    length = {"num_train_epochs": options.epochs} if options.epochs else {"max_steps": options.steps}
+    changes: dict[str, dict[str, Any]] = {
+        "data": {"path": str(ROOT / params.data.path)},
+        "train": {"per_device_train_batch_size": options.batch_size, "eval_strategy": "steps", "eval_steps": 10**9, **length},
+    }
+    if options.data:
+        files = {"train_file": "train.csv", "test_file": "test.csv"}
+        changes["data"] = {"path": str(options.data.resolve()), "columns": {"label": "category"}, **files}
+        changes["split"] = {"method": "predefined"}
+    params = params.model_copy(update={name: getattr(params, name).model_copy(update=change) for name, change in changes.items()})
+    problem = problems.load(params.problem)
+    ingest(params.data, params.ingest, problem, here / "ingested", here / "metrics/ingest.json")
+    split(params.split, here / "ingested", here / "splits", here / "metrics/split.json")
+    tokenize(params.tokenize, params.model, problem, here / "splits", here / "tokens", here / "metrics/tokenize.json")
+    for name in ("train", "test"):
+        pl.read_parquet(here / f"splits/{name}.parquet").select("text", "label").write_csv(here / f"{name}.csv")
+    save(params, here / "params.yaml")
+    save(params.model_copy(update={"train": params.train.model_copy(update={"precision": "fp32"})}), here / "fp32.yaml")
+    return params
+
+
+def _flags(params: Params, here: Path) -> list[str]:
+    """Return our recipe as flags of the plain script."""
+    same = ("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "warmup_steps", "optim", "weight_decay", "max_grad_norm", "seed")
+    given: dict[str, Any] = {name: getattr(params.train, name) for name in same}
+    given |= {name: getattr(params.train, name) for name in ("per_device_train_batch_size", "per_device_eval_batch_size")}
+    given |= {"model_name_or_path": base_models.fetch(params.model), "train_file": here / "train.csv", "test_file": here / "test.csv"}
+    given |= {"eval_strategy": "no", "save_strategy": "no", "report_to": "none", "disable_tqdm": True, "max_seq_length": params.tokenize.max_length}
+    given |= {"use_cpu": devices.is_cpu()}
+    return [word for name, value in given.items() for word in (f"--{name}", str(value))]
+
+
+def _run(words: list[str], here: Path, *, accuracy: bool) -> dict[str, Any]:
+    """Run a module in a process of its own and return what it measured."""
+    with tempfile.TemporaryDirectory(dir=here) as out:
+        module, *arguments = [word if not word.endswith(".yaml") else str(here / word) for word in words]
+        command = [sys.executable, "-m", module, *arguments, "--output_dir", out, *(["--do_predict"] if accuracy else [])]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+        results: dict[str, Any] = read_json(Path(out) / "all_results.json")
+        return results
+
+
+def num_examples(steps: int, rows: int, batch_size: int) -> int:
+    """Return how many rows some steps take; the last batch of an epoch is smaller."""
+    per_epoch = -(-rows // batch_size)
+    return steps // per_epoch * rows + min(steps % per_epoch * batch_size, rows)
+
+
+def ours() -> None:
+    """Train as `python -m tasks.train` does, with a stopwatch, on what `prepare` wrote beside the params file."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("params", type=Path)
+    parser.add_argument("--output_dir", type=Path)
+    parser.add_argument("--do_predict", action="store_true")
+    args = parser.parse_args()
+    from transformers.trainer import DEFAULT_CALLBACKS
+
+    from benchmarks.stopwatch import Stopwatch
+    from tasks.train import train
+
+    stopwatch = Stopwatch()
+    DEFAULT_CALLBACKS.append(stopwatch)
+    params, tokens, checkpoint = load(args.params), args.params.parent / "tokens", args.output_dir / "checkpoint"
+    problem = problems.load(params.problem)
+    train(
+        params.train, params.model, problem, tokens, checkpoint, args.output_dir / "train.json", args.output_dir / "plots", args.output_dir / "resume"
+    )
+    results: dict[str, Any] = {"seconds": stopwatch.seconds, "steps": stopwatch.steps}
+    if args.do_predict:
+        from benchmarks import gpu
+        from tasks.evaluate import predict
+
+        results["gpu"] = gpu.use(params.train, tokens / "train.arrow", checkpoint, stopwatch)
+        logits = predict(problem, checkpoint, read_json(tokens / "labels.json")["labels"], tokens / "test.arrow", params.evaluate.batch_size)
+        actual = pl.read_ipc_stream(tokens / "test.arrow", columns=["labels"])["labels"].to_numpy()
+        results["accuracy"] = float((logits.argmax(axis=1) == actual).mean())
+    write_json(args.output_dir / "all_results.json", results)
+
+
+if __name__ == "__main__":
+    ours()
