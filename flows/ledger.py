@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import os
 import shutil
 from collections.abc import Callable
 from enum import StrEnum
@@ -122,19 +121,19 @@ class Ledger:
         """
         target = Path(self.repo.root_dir, "data/raw", name)
         record = target.with_name(target.name + ".dvc")
-        url = source if "://" in source else os.path.relpath(source, target.parent)
+        url = source if "://" in source else str(Path(source).resolve())
         try:
             if record.exists():
                 (stage,) = self.repo.stage.load_all(str(record))
                 known = stage.deps[0].def_path if stage.is_import else "dvc add"
-                if known != url:
+                if known != url and (target.parent / known).resolve() != Path(url):
                     raise InputError(f"data/raw/{name} comes from {known} already; choose another name: retrain add {source} NAME")
                 before = record.read_text("utf-8")
                 self.repo.update([str(record)])
                 return record.read_text("utf-8") != before
             if target.exists():
                 raise InputError(f"data/raw/{name} exists already; choose another name: retrain add {source} NAME")
-            self.repo.imp_url(source if "://" in source else str(Path(source).resolve()), out=str(target))
+            self.repo.imp_url(url, out=str(target))
         except DvcException as error:
             raise InputError(f"cannot bring in {source}: {_sentence(error)}") from None
         return True
