@@ -24,7 +24,7 @@ def main() -> None:
     split(params.split, INGESTED, SPLITS, METRICS / "split.json")
     tokenize(params.tokenize, params.model, problem, SPLITS, TOKENS, METRICS / "tokenize.json")
     train(params.train, params.model, problem, TOKENS, CHECKPOINT, METRICS / "train.json", PLOTS / "train", Path(".retrain/bare"))
-    evaluate(params.evaluate, problem, CHECKPOINT, SPLITS, TOKENS, METRICS / "evaluate.json", PLOTS / "evaluate")
+    evaluate(params.evaluate, problem, CHECKPOINT, SPLITS, TOKENS, PLOTS / "train", METRICS / "evaluate.json", PLOTS / "evaluate")
     package(params, problem, CHECKPOINT, SPLITS, METRICS, PLOTS / "evaluate/predictions.csv", PACKAGE, METRICS / "package.json")
 
 

@@ -71,7 +71,7 @@ def in_turn(programs: Mapping[str, Callable[[], float]], repeat: int) -> dict[st
 
 def compare(title: str, unit: str, measured: Mapping[str, Sequence[float]], ours: str, targets: Mapping[str, str]) -> Table:
     """Set the medians beside `ours`, a key of `measured`; `targets` such as {"dvc repro": "<= 1.30"} are for ours / that row."""
-    table = Table(title, ("program", f"median {unit}", "lowest to highest", "ours / this", "target"))
+    table = Table(title, ("program", f"median {unit}", "range", "ours / this", "target"))
     for name, values in measured.items():
         ratio = statistics.median(measured[ours]) / statistics.median(values)
         beside = ["", ""] if name == ours else [f"{ratio:.2f}", _verdict(ratio, targets.get(name, ""))]

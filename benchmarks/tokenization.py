@@ -18,7 +18,7 @@ from tasks.params_file import load
 
 REPEAT = 5
 BATCH = 1000
-OURS, CEILING, CALL, MAP = "ours: texts to Arrow", "tokenizers: encode_batch_fast alone", "AutoTokenizer(texts)", "datasets.map(batched=True)"
+OURS, CEILING, CALL, MAP = "ours, to Arrow", "encode_batch_fast alone", "AutoTokenizer(texts)", "datasets.map(batched)"
 
 
 def measure(options: Options) -> list[Table]:

@@ -2,8 +2,9 @@
 
 Every program fine-tunes the same model on the same rows with the same recipe and seed, in a process of its own, in turn; what is
 timed is the training loop alone. Accuracy, on the test split, comes from the first turn: the others repeat its bits. The plain script
-runs as it comes (every row padded to 128 tokens, fp32), then with the flags that help most. The last row adds --bf16 to them, which we
-choose by ourselves where the device has it: what lead is left there is ours alone.
+runs as it comes (a: every row padded to 128 tokens, fp32), then with the flags that help most (b: padded to the longest of the batch,
+rows of like length together; c: without the latter). The last row adds --bf16 to (b), which we choose by ourselves where the device has
+it: what lead is left there is ours alone.
 """
 
 import argparse
@@ -31,10 +32,10 @@ OURS = "ours"
 DYNAMIC = ("--pad_to_max_length", "False")
 GROUPED = (*DYNAMIC, "--train_sampling_strategy", "group_by_length")
 PLAIN = {
-    "(a) plain script as it comes: padded to 128": (),
-    "(b) plain, padded to the longest of the batch, grouped by length": GROUPED,
-    "(c) plain, padded to the longest of the batch": DYNAMIC,
-    "(b) and --bf16": (*GROUPED, "--bf16", "True"),
+    "(a) plain: pad to 128": (),
+    "(b) plain: dynamic, grouped": GROUPED,
+    "(c) plain: dynamic padding": DYNAMIC,
+    "(b) with --bf16": (*GROUPED, "--bf16", "True"),
 }
 
 

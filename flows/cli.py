@@ -68,7 +68,7 @@ def run(
                 show(summarize(root, dict.fromkeys(ledger.stages, str(Outcome.unchanged)), {}))
                 return OK
         _without_server(checkout)
-    Processes.start_ahead(checkout)
+        Processes.start_ahead(checkout)  # something has changed, and Prefect takes as long to start its server as torch to import
     return _run_flow(wanted)
 
 

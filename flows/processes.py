@@ -70,9 +70,8 @@ class Processes:
                 start_new_session=True,  # Ctrl-C is the flow's to handle
             )
 
-    def guard_siblings(self) -> None:
+    def _guard_siblings(self) -> None:
         """Have what this process has started so far, such as Prefect's temporary server, ended with it should it be killed."""
-        self.start()
         siblings = [child.pid for child in psutil.Process().children() if self.warm is None or child.pid != self.warm.pid]
         self.connection.send(json.dumps({"guard": siblings}).encode())
 
@@ -82,6 +81,7 @@ class Processes:
         Raises StageFailedError with the stage's own sentence. Whatever ends this call early ends the stage's processes too.
         """
         self.start()
+        self._guard_siblings()
         words = shlex.split(command)
         if words[:2] != ["python", "-m"] or len(words) != 3:  # noqa: PLR2004
             raise StageFailedError(f"dvc.yaml: a stage is run as 'python -m MODULE', not as '{command}'")

@@ -1,7 +1,6 @@
 """The report that a run leaves in the Prefect UI."""
 
 import base64
-import time
 from pathlib import Path
 
 from prefect import runtime
@@ -10,7 +9,6 @@ from prefect.artifacts import create_markdown_artifact
 from flows.stage import Run
 from flows.summary import Summary, summarize
 from flows.workspace import STAGES
-from tasks import figures
 
 REPORT = """# {name}
 
@@ -59,31 +57,26 @@ def publish(run: Run) -> Summary:
 def markdown(run: Run, summary: Summary) -> str:
     """Return the report as Markdown, its pictures inside."""
     evaluated, tokenized = summary.metrics["evaluate"], summary.metrics["tokenize"]
-    curve = run.root / ".retrain" / f"curve-{time.monotonic_ns()}.png"
-    figures.learning_curve(run.root / "plots/train", curve)
-    try:
-        return REPORT.format(
-            name=f"{run.params.package.name}: {runtime.flow_run.name}",
-            verdict=_verdict(summary),
-            stages="\n".join(f"| {name} | {_happened(summary, name)} | {summary.seconds[name]:.1f} |" for name in STAGES),
-            data=_data(run, summary),
-            rows=evaluated["rows"],
-            level=run.params.evaluate.confidence_level,
-            baselines=" | ".join(evaluated["baselines"]),
-            rule="|".join("---:" for _ in evaluated["baselines"]),
-            scores=_scores(summary),
-            confusion=_picture(run.root / "plots/evaluate/confusion_matrix.png"),
-            curve=_picture(curve),
-            tokenizer=tokenized["tokenizer"],
-            vocabulary=tokenized["vocabulary"],
-            cut=tokenized["train"]["truncated_share"],
-            unknown=tokenized["train"]["unknown_share"],
-            text=" ".join(tokenized["example"]["text"].split()),
-            tokens=" ".join(tokenized["example"]["tokens"]),
-            task=run.params.problem.replace("_", "-"),
-        )
-    finally:
-        curve.unlink()
+    return REPORT.format(
+        name=f"{run.params.package.name}: {runtime.flow_run.name}",
+        verdict=_verdict(summary),
+        stages="\n".join(f"| {name} | {_happened(summary, name)} | {summary.seconds[name]:.1f} |" for name in STAGES),
+        data=_data(run, summary),
+        rows=evaluated["rows"],
+        level=run.params.evaluate.confidence_level,
+        baselines=" | ".join(evaluated["baselines"]),
+        rule="|".join("---:" for _ in evaluated["baselines"]),
+        scores=_scores(summary),
+        confusion=_picture(run.root / "plots/evaluate/confusion_matrix.png"),
+        curve=_picture(run.root / "plots/evaluate/learning_curve.png"),
+        tokenizer=tokenized["tokenizer"],
+        vocabulary=tokenized["vocabulary"],
+        cut=tokenized["train"]["truncated_share"],
+        unknown=tokenized["train"]["unknown_share"],
+        text=" ".join(tokenized["example"]["text"].split()),
+        tokens=" ".join(tokenized["example"]["tokens"]),
+        task=run.params.problem.replace("_", "-"),
+    )
 
 
 def _verdict(summary: Summary) -> str:

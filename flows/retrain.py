@@ -24,7 +24,6 @@ def retrain(params: Params = DEFAULTS) -> Summary | State[None]:
     log = get_run_logger()
     try:
         with in_place(params, log.info) as (root, given), Processes.of(root) as processes:
-            processes.guard_siblings()
             run = Run(root, given, Ledger(root), processes)
             examples = run.stage("ingest")
             splits = run.stage("split", examples)

@@ -14,11 +14,11 @@ from tasks.progress import Progress
 from tasks.stage import stage
 
 
-def evaluate(params: Evaluate, problem: Problem, checkpoint: Path, splits: Path, tokens: Path, metrics: Path, plots: Path) -> None:
+def evaluate(params: Evaluate, problem: Problem, checkpoint: Path, splits: Path, tokens: Path, curves: Path, metrics: Path, plots: Path) -> None:
     """Write the test scores with their intervals and baselines, and the tables and pictures that explain them.
 
     plots: predictions.csv (id, actual, predicted, confidence; a row per test row, in the split's order), mistakes.csv (the most
-    confident mistakes), reliability.csv, confusion_matrix.png.
+    confident mistakes), reliability.csv, confusion_matrix.png, and learning_curve.png from the `curves` that train wrote.
     """
     labels: list[str] = read_json(tokens / "labels.json")["labels"]
     test = pl.read_parquet(splits / "test.parquet")
@@ -33,6 +33,7 @@ def evaluate(params: Evaluate, problem: Problem, checkpoint: Path, splits: Path,
     reliability = pl.DataFrame(scored.reliability, ["confidence_up_to", "share", "accuracy", "confidence"], orient="row")
     reliability.write_csv(plots / "reliability.csv", float_precision=6)
     figures.confusion_matrix(scored.predictions, labels, plots / "confusion_matrix.png")
+    figures.learning_curve(curves, plots / "learning_curve.png")
     _say(scored, baselines)
 
 
@@ -84,6 +85,7 @@ if __name__ == "__main__":
             Path("models/checkpoint"),
             Path("data/splits"),
             Path("data/tokens"),
+            Path("plots/train"),
             Path("metrics/evaluate.json"),
             Path("plots/evaluate"),
         )

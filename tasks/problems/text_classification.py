@@ -15,7 +15,7 @@ from tasks.problems import Encoded, Scored
 if TYPE_CHECKING:
     from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
 
-BATCH = 4096  # rows tokenized at once: enough for the tokenizer's threads, little enough for constant memory
+BATCH = 1024  # rows tokenized at once: enough for the tokenizer's threads, little enough for constant memory
 
 
 class TextClassification:
