@@ -82,14 +82,12 @@ class Processes:
         """
         self.start()
         self._guard_siblings()
-        words = shlex.split(command)
-        if words[:2] != ["python", "-m"] or len(words) != 3:  # noqa: PLR2004
-            raise StageFailedError(f"dvc.yaml: a stage is run as 'python -m MODULE', not as '{command}'")
+        module = _module(command)
         told = self.root / ".retrain" / f"progress-{os.getpid()}.jsonl"
         told.parent.mkdir(exist_ok=True)
         told.write_text("")
         try:
-            pid, output = self._request(words[2], {progress.FILE: str(told)})
+            pid, output = self._request(module, {progress.FILE: str(told)})
             last: Message = {}
             try:
                 for line, message in _follow(output, told):
@@ -106,7 +104,7 @@ class Processes:
         finally:
             told.unlink()
         if status:
-            raise StageFailedError(last.get("error") or _how_it_ended(words[2], status))
+            raise StageFailedError(last.get("error") or _how_it_ended(module, status))
 
     def _request(self, module: str, environment: dict[str, str]) -> tuple[int, int]:
         """Have a stage forked; return its process id and the reading end of its output."""
@@ -122,6 +120,14 @@ class Processes:
             raise StageFailedError("the process that starts stages is gone; was it killed, or the memory full? Run the same command again")
         answer: dict[str, int] = json.loads(data)
         return answer
+
+
+def _module(command: str) -> str:
+    """Return what `exec python -m MODULE` would run."""
+    match shlex.split(command):
+        case ["exec", "python", "-m", module]:
+            return module
+    raise StageFailedError(f"dvc.yaml: a stage is run as 'exec python -m MODULE', not as '{command}'")
 
 
 def _follow(output: int, told: Path) -> Iterator[tuple[str | None, Message | None]]:

@@ -127,7 +127,7 @@ def test_dvc_yaml_has_the_six_stages_in_order() -> None:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_is_one_module_run_as_one_command_without_a_parameter_in_it(name: str) -> None:
-    assert dvc_yaml()[name]["cmd"] == f"python -m tasks.{name}"
+    assert dvc_yaml()[name]["cmd"] == f"exec python -m tasks.{name}"
 
 
 @pytest.mark.parametrize("name", STAGES[:-1])
