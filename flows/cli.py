@@ -32,6 +32,7 @@ app = App(
 def run(
     *,
     params_file: Annotated[Path | None, Parameter(name="--params")] = None,
+    isolated: Annotated[bool, Parameter(negative=())] = False,
     params: Annotated[Params | None, Parameter(name="*")] = None,
 ) -> int:
     """Bring the model up to date: ingest, split, tokenize, train, evaluate, package.
@@ -45,9 +46,11 @@ def run(
     ----------
     params_file
         A whole or partial params file, laid over params.yaml first.
+    isolated
+        Work in a Git worktree, as a deployment does: the checkout stays as it is, and the run is saved as a DVC experiment.
     """
     from flows import workspace
-    from flows.ledger import Ledger, Outcome
+    from flows.outcome import Outcome
     from flows.processes import Processes
     from flows.summary import show, summarize
 
@@ -61,15 +64,21 @@ def run(
         wanted = lay_over(wanted, change, where)
     here = Path.cwd()
     wanted = _from_here(wanted, here, checkout) if params and "data" in params.model_fields_set else wanted
-    if not _server_is_configured():
-        with workspace.in_place(wanted, _say) as (root, wanted):
-            ledger = Ledger(root)
-            if ledger.unchanged():
-                show(summarize(root, dict.fromkeys(ledger.stages, str(Outcome.unchanged)), {}))
+    watched = _server_is_configured()
+    if isolated:
+        if not watched:
+            _without_server(checkout)
+        return _run_flow(wanted)
+    with workspace.in_place(wanted, _say) as space:
+        if watched:
+            space.look_ahead()
+        else:
+            if space.ledger.unchanged():
+                show(summarize(space.root, dict.fromkeys(space.ledger.stages, str(Outcome.unchanged)), {}))
                 return OK
-        _without_server(checkout)
-        Processes.start_ahead(checkout)  # something has changed, and Prefect takes as long to start its server as torch to import
-    return _run_flow(wanted)
+            _without_server(checkout)
+            Processes.start_ahead(checkout)  # something has changed, and Prefect takes as long to start its server as torch to import
+        return _run_flow(space.params)
 
 
 @app.command
@@ -120,7 +129,9 @@ def _server_is_configured() -> bool:
 
 def _without_server(checkout: Path) -> None:
     """Keep the record of a run that no server watches in the repository's ignored folder, and out of the network."""
-    os.environ.setdefault("PREFECT_HOME", str(checkout / ".retrain" / "prefect"))
+    home = checkout / ".retrain" / "prefect"
+    home.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("PREFECT_HOME", str(home))
     os.environ.setdefault("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "true")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "60")

@@ -41,15 +41,21 @@ The surest mistakes are in `plots/evaluate/mistakes.csv`.
 `{tokens}`
 
 ## Next
-- `python -c "from transformers import pipeline; print(pipeline('{task}', 'models/package')('...'))"` tries it.
-- `git add . && git commit` keeps this run; `dvc exp save -n NAME` keeps it beside the branch.
-- `dvc metrics diff`, `dvc params diff` and `dvc plots diff` compare it with the last commit.
+{next}
+- `python -c "from transformers import pipeline; print(pipeline('{task}', 'models/package')('...'))"` tries the model.
 """
+IN_PLACE = """- `git add . && git commit` keeps this run; `dvc exp save -n NAME` keeps it beside the branch.
+- `dvc metrics diff`, `dvc params diff` and `dvc plots diff` compare it with the last commit."""
+EXPERIMENT = """- This run {is_what} **`{name}`**, at commit `{commit}` on `{baseline}`.
+- `dvc exp apply {name}` brings it into the checkout: params, code, data and model.
+- `dvc exp diff {name}` compares it; `dvc exp show` lists it beside the others.
+- `retrain reproduce {name}` computes it again and says whether every bit is the same."""
 
 
 def publish(run: Run) -> Summary:
-    """Write the report as a markdown artifact and return what it was made of."""
-    summary = summarize(run.root, {name: str(outcome) for name, outcome in run.outcomes.items()}, run.seconds)
+    """Save an isolated run as an experiment, write the report as a markdown artifact, and return what it was made of."""
+    saved = run.space.save(runtime.flow_run.name, f"retrain: flow run {runtime.flow_run.name} ({runtime.flow_run.id})")
+    summary = summarize(run.space.root, {name: str(outcome) for name, outcome in run.outcomes.items()}, run.seconds, saved)
     create_markdown_artifact(markdown(run, summary), key="report", description=f"Report of {runtime.flow_run.name}")
     return summary
 
@@ -58,24 +64,25 @@ def markdown(run: Run, summary: Summary) -> str:
     """Return the report as Markdown, its pictures inside."""
     evaluated, tokenized = summary.metrics["evaluate"], summary.metrics["tokenize"]
     return REPORT.format(
-        name=f"{run.params.package.name}: {runtime.flow_run.name}",
+        name=f"{run.space.params.package.name}: {runtime.flow_run.name}",
         verdict=_verdict(summary),
         stages="\n".join(f"| {name} | {_happened(summary, name)} | {summary.seconds[name]:.1f} |" for name in STAGES),
         data=_data(run, summary),
         rows=evaluated["rows"],
-        level=run.params.evaluate.confidence_level,
+        level=run.space.params.evaluate.confidence_level,
         baselines=" | ".join(evaluated["baselines"]),
         rule="|".join("---:" for _ in evaluated["baselines"]),
         scores=_scores(summary),
-        confusion=_picture(run.root / "plots/evaluate/confusion_matrix.png"),
-        curve=_picture(run.root / "plots/evaluate/learning_curve.png"),
+        confusion=_picture(run.space.root / "plots/evaluate/confusion_matrix.png"),
+        curve=_picture(run.space.root / "plots/evaluate/learning_curve.png"),
         tokenizer=tokenized["tokenizer"],
         vocabulary=tokenized["vocabulary"],
         cut=tokenized["train"]["truncated_share"],
         unknown=tokenized["train"]["unknown_share"],
         text=" ".join(tokenized["example"]["text"].split()),
         tokens=" ".join(tokenized["example"]["tokens"]),
-        task=run.params.problem.replace("_", "-"),
+        next=_next(summary),
+        task=run.space.params.problem.replace("_", "-"),
     )
 
 
@@ -89,6 +96,14 @@ def _verdict(summary: Summary) -> str:
     return f"**Not shown to be better than the {best} baseline**: macro F1 {scores['macro_f1']:.4f}, perhaps only {low:.4f}, against {floor:.4f}."
 
 
+def _next(summary: Summary) -> str:
+    saved = summary.saved
+    if saved is None:
+        return IN_PLACE
+    is_what = "is the experiment" if saved.is_new else "equals what there was already:"
+    return EXPERIMENT.format(is_what=is_what, name=saved.name, commit=saved.commit[:10], baseline=saved.baseline[:10])
+
+
 def _happened(summary: Summary, name: str) -> str:
     happened = summary.outcomes[name]
     return "**ran**" if happened == "ran" else f"cached, {happened}"
@@ -99,10 +114,10 @@ def _data(run: Run, summary: Summary) -> str:
     labels = ", ".join(f"{label} {count}" for label, count in list(ingested["labels"].items())[:15])
     more = f" and {len(ingested['labels']) - 15} more" if len(ingested["labels"]) > 15 else ""  # noqa: PLR2004
     lines = [
-        f"`{run.params.data.path}`: {ingested['read']} rows read, {ingested['rows']} taken.",
+        f"`{run.space.params.data.path}`: {ingested['read']} rows read, {ingested['rows']} taken.",
         f"{ingested['conflicting_labels']} texts stand under several labels.",
         f"{ingested['rejected']} rejected, {ingested['duplicates']} of them duplicates; reasons in `data/ingested/rejected.jsonl`.",
-        f"{split['train']} train, {split['validation']} validation, {split['test']} test rows by `{run.params.split.method}`.",
+        f"{split['train']} train, {split['validation']} validation, {split['test']} test rows by `{run.space.params.split.method}`.",
         *split["warnings"],
         f"Labels: {labels}{more}.",
     ]

@@ -1,16 +1,15 @@
 """The pipeline: six stages, from raw rows to a model that serves."""
 
-from prefect import flow
+from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Failed
 
 from flows import report
-from flows.ledger import Ledger
 from flows.processes import Processes, StageFailedError
 from flows.stage import Run
 from flows.summary import Summary
-from flows.workspace import in_place
+from flows.workspace import of_this_run
 from tasks.errors import InputError
 from tasks.params import Params
 from tasks.params_file import load
@@ -23,8 +22,8 @@ def retrain(params: Params = DEFAULTS) -> Summary | State[None]:
     """Fine-tune, evaluate and package one model, doing only what is not already done."""
     log = get_run_logger()
     try:
-        with in_place(params, log.info) as (root, given), Processes.of(root) as processes:
-            run = Run(root, given, Ledger(root), processes)
+        with of_this_run(params, runtime.flow_run.name, log.info) as space, Processes.of(space.root) as processes:
+            run = Run(space, processes)
             examples = run.stage("ingest")
             splits = run.stage("split", examples)
             tokens = run.stage("tokenize", splits)

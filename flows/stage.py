@@ -3,7 +3,6 @@
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -15,12 +14,14 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from tqdm import tqdm
 
-from flows.ledger import Ledger, Outcome
+from flows.outcome import Outcome
 from flows.processes import Message, Processes, StageFailedError
+from flows.workspace import Workspace
 from tasks.errors import InputError
-from tasks.params import Params
+from tasks.files import read_json, write_json
 
 EVERY = 2.0  # seconds between updates of a progress artifact
+TOOK = ".retrain/seconds.json"  # how long each stage took when it last ran
 WORDS = {
     Outcome.unchanged: "nothing that it depends on has changed",
     Outcome.restored: "restored from the DVC cache",
@@ -31,9 +32,7 @@ WORDS = {
 class Run:
     """One execution of the flow: the stages it has settled, and what it needs to settle the next."""
 
-    root: Path
-    params: Params
-    ledger: Ledger
+    space: Workspace
     processes: Processes
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -45,6 +44,11 @@ class Run:
             raise StageFailedError(state.message or f"{name} failed")
         return state
 
+    def remember(self, name: str) -> None:
+        """Keep how long a stage took, for `retrain plan`."""
+        file = self.space.home / TOOK
+        write_json(file, {**(read_json(file) if file.exists() else {}), name: self.seconds[name]})
+
 
 @task(persist_result=False, cache_policy=NO_CACHE, retries=0)
 def settle(name: str, run: Run) -> State[None]:
@@ -54,11 +58,12 @@ def settle(name: str, run: Run) -> State[None]:
     shown = Shown(name)
 
     def compute() -> None:
-        log.info("running: %s", run.ledger.command(name))
-        run.processes.run(run.ledger.command(name), log.info, shown.update)
+        command = run.space.ledger.command(name)
+        log.info("running: %s", command)
+        run.processes.run(command, log.info, shown.update)
 
     try:
-        outcome = run.ledger.settle(name, compute)
+        outcome = Outcome.unchanged if run.space.nothing_to_do else run.space.ledger.settle(name, compute)
     except (StageFailedError, InputError) as error:
         return Failed(message=str(error))
     finally:
@@ -66,6 +71,7 @@ def settle(name: str, run: Run) -> State[None]:
     run.outcomes[name] = outcome
     run.seconds[name] = time.monotonic() - began
     if outcome == Outcome.ran:
+        run.remember(name)
         return Completed(message=f"ran in {run.seconds[name]:.1f} s")
     log.info("%s: %s", name, WORDS[outcome])
     return Completed(name="Cached", message=WORDS[outcome])

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from flows.workspace import STAGES
+from flows.workspace import STAGES, Experiment
 from tasks.files import read_json
 
 PERCENT = 100
@@ -15,17 +15,18 @@ PERCENT = 100
 
 @dataclass(frozen=True)
 class Summary:
-    """The outcome and seconds of every stage, and what metrics/*.json hold."""
+    """The outcome and seconds of every stage, what metrics/*.json hold, and the experiment that an isolated run was saved as."""
 
     outcomes: dict[str, str]
     seconds: dict[str, float]
     metrics: dict[str, Any]
+    saved: Experiment | None
 
 
-def summarize(root: Path, outcomes: dict[str, str], seconds: dict[str, float]) -> Summary:
+def summarize(root: Path, outcomes: dict[str, str], seconds: dict[str, float], saved: Experiment | None = None) -> Summary:
     """Read what the stages measured."""
     metrics = {name: read_json(root / "metrics" / f"{name}.json") for name in STAGES}
-    return Summary(outcomes, seconds, metrics)
+    return Summary(outcomes, seconds, metrics, saved)
 
 
 def show(summary: Summary) -> None:
@@ -45,4 +46,8 @@ def show(summary: Summary) -> None:
     console.print()
     console.print(table)
     cached = sum(happened != "ran" for happened in summary.outcomes.values())
-    console.print(f"\n{cached} of {len(STAGES)} stages cached. The model is in models/package; `dvc plots show` draws its curves.")
+    where = "The model is in models/package; `dvc plots show` draws its curves."
+    if summary.saved is not None:
+        how = "It is the experiment" if summary.saved.is_new else "Nothing new: it equals"
+        where = f"{how} {summary.saved.name}; `dvc exp apply {summary.saved.name}` brings its model here."
+    console.print(f"\n{cached} of {len(STAGES)} stages cached. {where}")

@@ -1,23 +1,87 @@
-"""Where a run works, and what it is given: params written down, data versioned, the base model's content named."""
+"""Where a run works, and what it is given: in the checkout itself or in a worktree of its own; params written down, data versioned."""
 
 import os
-import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
-from filelock import FileLock, Timeout
-
-from flows.ledger import Ledger
+from flows import worktree
+from flows.locks import alone
 from tasks import base_models
 from tasks.errors import InputError
 from tasks.params import Params
 from tasks.params_file import PARAMS, load, save, validated
 
+if TYPE_CHECKING:
+    from flows.ledger import Ledger
+
 STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A run that Git keeps under refs/exps: its name, its commit, the commit it started from; not new when an equal one was there before."""
+
+    name: str
+    commit: str
+    baseline: str
+    is_new: bool = True
+
+
+@dataclass
+class Workspace:
+    """A folder in which the stages of one run work, and the params that stand in its params.yaml.
+
+    home: the checkout it belongs to, which is the folder itself unless the run is isolated.
+    """
+
+    home: Path
+    root: Path
+    params: Params
+    say: Say
+
+    _ahead: subprocess.Popen[bytes] | None = None
+
+    entered: "ClassVar[Workspace | None]" = None  # the checkout, when the command line has prepared it for the flow
+
+    @property
+    def isolated(self) -> bool:
+        """Whether this is a worktree of its own."""
+        return self.root != self.home
+
+    @cached_property
+    def ledger(self) -> "Ledger":
+        """The record of its stages; DVC is imported when it is first asked."""
+        from flows.ledger import Ledger
+
+        return Ledger(self.root, sparse=self.isolated, say=self.say)
+
+    def save(self, name: str, message: str) -> Experiment | None:
+        """Keep an isolated run as an experiment, or find the one it equals, and have what its report shows checked out."""
+        if not self.isolated:
+            return None
+        from flows.ledger import save as save_experiment
+
+        self.ledger.bring(["plots/train", "plots/evaluate"])
+        saved = save_experiment(self.root, name, message)
+        self.say(f"saved as experiment {saved.name}" if saved.is_new else f"nothing new: this run equals {saved.name}, which is there already")
+        return saved
+
+    def look_ahead(self) -> None:
+        """Begin to find out, in a process of its own, whether there is anything to do: it takes as long as Prefect takes to import."""
+        self._ahead = subprocess.Popen([sys.executable, "-m", "flows.ledger"], cwd=self.root, stdin=subprocess.DEVNULL)
+
+    @cached_property
+    def nothing_to_do(self) -> bool:
+        """Whether a look ahead has found every stage unchanged; False when there was none."""
+        return self._ahead is not None and self._ahead.wait() == 0
 
 
 def root() -> Path:
@@ -30,30 +94,65 @@ def root() -> Path:
 
 
 @contextmanager
-def in_place(params: Params, say: Say) -> Iterator[tuple[Path, Params]]:
-    """Work in the checkout itself, one run at a time; yield its root and the params as they now stand in params.yaml."""
+def of_this_run(params: Params, name: str, say: Say) -> Iterator[Workspace]:
+    """Yield the workspace that the command line has entered for the flow it calls, else a worktree of the run's own."""
+    if Workspace.entered is not None:
+        Workspace.entered.say = say
+        yield Workspace.entered
+    else:
+        with isolated(params, name, say) as workspace:
+            yield workspace
+
+
+@contextmanager
+def in_place(params: Params, say: Say) -> Iterator[Workspace]:
+    """Work in the checkout itself, one run at a time."""
+    from flows.ledger import mend
+
     checkout = root()
     os.chdir(checkout)
-    state = checkout / ".retrain"
-    state.mkdir(exist_ok=True)
-    lock = FileLock(state / "run.lock")
-    holder = state / "run.pid"
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"waiting for another run in this checkout (process {holder.read_text() if holder.exists() else 'unknown'})")
-        lock.acquire()
-    try:
-        holder.write_text(str(os.getpid()))
-        yield checkout, prepare(params, checkout, say)
-    finally:
-        lock.release()
+    with alone(checkout / ".retrain" / "run.lock", lambda who: say(f"waiting for another run in this checkout ({who})")):
+        mend(checkout, say)
+        worktree.remove_dead(checkout, say)
+        Workspace.entered = Workspace(checkout, checkout, prepare(params, checkout, checkout, say), say)
+        try:
+            yield Workspace.entered
+        finally:
+            Workspace.entered = None
 
 
-def prepare(params: Params, checkout: Path, say: Say) -> Params:
-    """Version the data, name the base model's content, write the params down; return them as they now stand in params.yaml."""
+@contextmanager
+def isolated(params: Params, name: str, say: Say) -> Iterator[Workspace]:
+    """Work in a worktree of its own at the checkout's commit, uncommitted changes taken along, on the same DVC cache."""
+    from flows.ledger import share_cache
+
+    home = root()
+    worktree.remove_dead(home, say)
+    tree = worktree.taken_along(home, say)
+    with worktree.worktree(home, name, worktree.commit_of(home, "HEAD"), tree) as folder:
+        share_cache(home, folder, params.data.path)
+        (folder / ".retrain").mkdir()
+        (home / ".retrain" / "checkpoints").mkdir(exist_ok=True)
+        (folder / ".retrain" / "checkpoints").symlink_to(home / ".retrain" / "checkpoints")  # what a later run goes on from
+        here = Path.cwd()
+        os.chdir(folder)
+        try:
+            yield Workspace(home, folder, prepare(params, folder, home, say), say)
+        finally:
+            os.chdir(here)
+
+
+def prepare(params: Params, checkout: Path, home: Path, say: Say) -> Params:
+    """Version the data, name the base model's content, write the params down; return them as they now stand in params.yaml.
+
+    home: the checkout that relative paths of ignored data and models mean; `checkout` itself unless the run is isolated.
+    """
     params = validated(params.model_dump(), "params")  # a form checks fields, not what they are to each other
-    params = _data_inside(params, checkout, say)
+    params = _data_inside(params, checkout, home, say)
+    name = params.model.name
+    if home != checkout and (home / name).is_dir() and not (checkout / name).exists():
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).symlink_to(home / name)  # its content is in model.revision
     model = base_models.resolve(params.model)
     if model != params.model:
         say(f"model {model.name} is at revision {model.revision}")
@@ -62,18 +161,19 @@ def prepare(params: Params, checkout: Path, say: Say) -> Params:
     return load(checkout / PARAMS)
 
 
-def _data_inside(params: Params, checkout: Path, say: Say) -> Params:
+def _data_inside(params: Params, checkout: Path, home: Path, say: Say) -> Params:
     """Import data from outside the repository under DVC; warn of data that nothing versions."""
     given = params.data.path
-    if any(sign in given for sign in "*?[") and not Path(given).exists():
+    if any(sign in given for sign in "*?[") and not (home / given).exists():
         parts = Path(given).parts
         fixed = next(i for i, part in enumerate(parts) if any(sign in part for sign in "*?["))
         data = params.data.model_copy(update={"path": str(Path(*parts[:fixed]) if fixed else "."), "files": str(Path(*parts[fixed:]))})
-        return _data_inside(params.model_copy(update={"data": data}), checkout, say)
-    if "://" in given or not (checkout / given).resolve().is_relative_to(checkout):
-        path = add(given, None, checkout, say)
+        return _data_inside(params.model_copy(update={"data": data}), checkout, home, say)
+    outside = "://" in given or not (home / given).resolve().is_relative_to(home)
+    if outside or (home != checkout and (home / given).exists() and not _versioned(checkout, given)):
+        path = add(given if "://" in given else str(home / given), None, checkout, say)
         return params.model_copy(update={"data": params.data.model_copy(update={"path": path})})
-    if not (checkout / given).exists():
+    if not (checkout / given).exists() and not _under_dvc(checkout, given):
         raise InputError(f"data.path: there is no file or folder '{given}'; give an existing one with --data.path")
     if not _versioned(checkout, given):
         say(f"warning: {given} is tracked neither by Git nor by DVC, so nobody can rebuild this model without it; `git add` it or `retrain add` it")
@@ -82,6 +182,8 @@ def _data_inside(params: Params, checkout: Path, say: Say) -> Params:
 
 def add(source: str, name: str | None, checkout: Path, say: Say) -> str:
     """Bring a file, folder or URL into data/raw under DVC; return its path in the repository."""
+    from flows.ledger import Ledger
+
     if "://" not in source and not Path(source).exists():
         raise InputError(f"there is no file or folder '{source}' to bring in; give an existing path or a URL")
     name = name or source.rstrip("/").rpartition("/")[2]
@@ -95,12 +197,10 @@ def add(source: str, name: str | None, checkout: Path, say: Say) -> str:
 
 
 def _versioned(checkout: Path, path: str) -> bool:
-    """Return whether Git tracks the path or DVC tracks it or a folder above it."""
-    inside = Path(os.path.relpath(checkout / path, checkout))
-    if any((checkout / f"{part}.dvc").exists() for part in (inside, *inside.parents) if part.name):
-        return True
-    git = shutil.which("git")
-    if git is None:
-        return False
-    tracked = subprocess.run([git, "ls-files", "--", str(inside)], cwd=checkout, capture_output=True, text=True, check=False)  # noqa: S603
-    return bool(tracked.stdout.strip())
+    """Return whether DVC tracks the path or a folder above it, or Git tracks it."""
+    inside = os.path.relpath(checkout / path, checkout)
+    return _under_dvc(checkout, inside) or bool(worktree.git(checkout, "ls-files", "--", inside))
+
+
+def _under_dvc(checkout: Path, path: str) -> bool:
+    return any((checkout / f"{part}.dvc").exists() for part in (Path(path), *Path(path).parents) if part.name)

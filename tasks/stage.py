@@ -5,7 +5,6 @@ import errno
 import os
 import signal
 import sys
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -15,9 +14,10 @@ from typing import NoReturn
 from tasks import progress
 from tasks.errors import InputError
 from tasks.params import Params
-from tasks.params_file import load
+from tasks.params_file import load, read
 
 PR_SET_PDEATHSIG = 1
+PINS = Path("pins.yaml")
 FAILED = 1  # the exit status of a stage that could not do its work
 
 
@@ -53,10 +53,9 @@ def end_with_parent() -> None:
         sys.exit(FAILED)
 
 
-def pins(pyproject: Path = Path("pyproject.toml")) -> dict[str, str]:
+def pins(file: Path = PINS) -> dict[str, str]:
     """Return the pinned version of every library that decides a number."""
-    found: dict[str, str] = tomllib.loads(pyproject.read_text("utf-8"))["tool"]["retrain"]["pins"]
-    return found
+    return {package: str(version) for package, version in read(file).items()}
 
 
 def check_pins() -> None:
@@ -65,9 +64,9 @@ def check_pins() -> None:
         try:
             installed = metadata.version(package)
         except metadata.PackageNotFoundError:
-            raise InputError(f"{package} {pinned} is pinned in pyproject.toml but not installed; run make install") from None
+            raise InputError(f"{package} {pinned} is pinned in {PINS} but not installed; run make install") from None
         if installed.split("+")[0] != pinned:  # 2.13.0+cpu is 2.13.0, built for the CPU
             raise InputError(
-                f"{package} {installed} is installed but {pinned} is pinned in pyproject.toml; "
+                f"{package} {installed} is installed but {pinned} is pinned in {PINS}; "
                 "run make install, or change the pin there and in constraints.txt"
             )

@@ -39,6 +39,7 @@ def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoin
     logging.set_verbosity_error()
     precision = devices.precision(params.precision)
     on_cpu = devices.is_cpu()
+    devices.keep_memory()
     (set_seed if on_cpu else enable_full_determinism)(params.seed)  # before the head is drawn
     labels: list[str] = read_json(tokens / "labels.json")["labels"]
     network = problem.model(base_models.fetch(model), labels)

@@ -16,7 +16,6 @@ from tests.conftest import ROOT
 
 STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
 PROBLEM = "text_classification"
-PINS_PREFIX = "tool.retrain.pins"
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # where it is not the name that is imported
 
 
@@ -63,15 +62,13 @@ def listed_sections(name: str) -> set[str]:
 
 def listed_pins(name: str) -> set[str]:
     """Return the distributions whose pin is part of a stage's key."""
-    (pyproject,) = (param["pyproject.toml"] for param in dvc_yaml()[name]["params"] if isinstance(param, dict))
-    if pyproject == [PINS_PREFIX]:
-        return set(stage.pins(ROOT / "pyproject.toml"))
-    return {pin.removeprefix(f"{PINS_PREFIX}.") for pin in pyproject}
+    (listed,) = (param["pins.yaml"] for param in dvc_yaml()[name]["params"] if isinstance(param, dict))
+    return set(stage.pins(ROOT / "pins.yaml") if listed is None else listed)
 
 
 def pinned(libraries: set[str]) -> set[str]:
     """Return the distributions of imported libraries, those that decide numbers only."""
-    return {DISTRIBUTIONS.get(library, library) for library in libraries} & stage.pins(ROOT / "pyproject.toml").keys()
+    return {DISTRIBUTIONS.get(library, library) for library in libraries} & stage.pins(ROOT / "pins.yaml").keys()
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -165,7 +162,7 @@ def test_the_sections_in_dvc_yaml_are_those_that_the_stage_reads(name: str) -> N
 
 def test_package_depends_on_all_params_and_all_pins_because_it_names_them() -> None:
     assert listed_sections("package") == set(Params.model_fields)
-    assert listed_pins("package") == set(stage.pins(ROOT / "pyproject.toml"))
+    assert listed_pins("package") == set(stage.pins(ROOT / "pins.yaml"))
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -174,7 +171,7 @@ def test_every_library_that_a_stage_computes_with_is_pinned_in_its_key(name: str
 
 
 def test_every_pin_is_part_of_some_key_and_every_listed_pin_exists() -> None:
-    pins = set(stage.pins(ROOT / "pyproject.toml"))
+    pins = set(stage.pins(ROOT / "pins.yaml"))
     listed = {pin for name in STAGES[:-1] for pin in listed_pins(name)}
     assert listed == pins
     everything = {library for name in STAGES for module in closure(name) for library in graph().find_modules_directly_imported_by(module)}
@@ -206,6 +203,6 @@ def test_a_fingerprint_holds_the_pins(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     found = set()
     for version in ("1.0", "1.1"):
-        (tmp_path / "pyproject.toml").write_text(f'[tool.retrain.pins]\ntorch = "{version}"\n', encoding="utf-8")
+        (tmp_path / "pins.yaml").write_text(f'torch: "{version}"\n', encoding="utf-8")
         found.add(keys.fingerprint(PROBLEM, {}))
     assert len(found) == 2

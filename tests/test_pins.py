@@ -13,12 +13,12 @@ from tasks import stage
 from tasks.errors import InputError
 from tests.conftest import ROOT
 
-PYPROJECT = ROOT / "pyproject.toml"
+PYPROJECT, PINS = ROOT / "pyproject.toml", ROOT / "pins.yaml"
 
 
 def pinned_in(folder: Path, package: str, version: str) -> Path:
-    """Write a pyproject.toml with one pin."""
-    (folder / "pyproject.toml").write_text(f'[tool.retrain.pins]\n{package} = "{version}"\n', encoding="utf-8")
+    """Write a pins.yaml with one pin."""
+    (folder / "pins.yaml").write_text(f'{package}: "{version}"\n', encoding="utf-8")
     return folder
 
 
@@ -32,7 +32,7 @@ def constraints() -> dict[str, str]:
 
 
 def test_every_pin_is_that_of_constraints_txt() -> None:
-    pins, locked = stage.pins(PYPROJECT), constraints()
+    pins, locked = stage.pins(PINS), constraints()
     assert pins == {name: locked[canonical(name)] for name in pins}
 
 
@@ -45,7 +45,7 @@ def test_everything_that_the_project_depends_on_is_constrained() -> None:
     wanted = [*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)]
     names = {canonical(re.split(r"[=<>!~ ;\[]", name)[0]) for name in wanted}
     assert names <= constraints().keys()
-    assert {canonical(name) for name in stage.pins(PYPROJECT)} <= names
+    assert {canonical(name) for name in stage.pins(PINS)} <= names
 
 
 def test_the_installed_versions_are_the_pinned_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_a_build_for_another_device_is_the_same_version(tmp_path: Path, monkeypa
 
 def test_a_library_that_is_not_installed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(pinned_in(tmp_path, "no-such-distribution", "1.0"))
-    with pytest.raises(InputError, match=r"no-such-distribution 1.0 is pinned in pyproject.toml but not installed; run make install"):
+    with pytest.raises(InputError, match=r"no-such-distribution 1.0 is pinned in pins.yaml but not installed; run make install"):
         stage.check_pins()
 
 

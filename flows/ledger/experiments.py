@@ -1,0 +1,47 @@
+"""Experiments: what a run leaves in Git beside the branch, under refs/exps, where `dvc exp` finds it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from dvc.dvcfile import LOCK_FILE
+from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STASHES, ExpRefInfo
+
+from flows.workspace import Experiment
+from flows.worktree import git
+
+
+def experiments(checkout: Path) -> list[Experiment]:
+    """Return all experiments of the repository, the newest first."""
+    listed = git(checkout, "for-each-ref", "--sort=-committerdate", "--format=%(refname) %(objectname)", EXPS_NAMESPACE)
+    found = []
+    for ref, commit in (line.split() for line in listed.splitlines()):
+        if ref not in STASHES and not any(ref.startswith(namespace) for namespace in ITER_SKIP_NAMESPACES):
+            info = ExpRefInfo.from_ref(ref)
+            found.append(Experiment(info.name, commit, info.baseline_sha))
+    return found
+
+
+def save(workspace: Path, name: str, message: str) -> Experiment:
+    """Commit a workspace as an experiment on top of its HEAD; return it.
+
+    When its HEAD, or an experiment that is there already, has the very same dvc.lock, that one is returned: it records the same inputs,
+    params, code and outputs. `dvc exp save` is not used because it would hash every output again, needs them all checked out, and meets
+    other runs on refs that they share; the reference written here is the one it would write.
+    """
+    baseline = git(workspace, "rev-parse", "HEAD")
+    git(workspace, "add", "--all")
+    mine = git(workspace, "ls-files", "--stage", LOCK_FILE).split()[1]
+    others = experiments(workspace)
+    for other in [Experiment(baseline[:10], baseline, baseline), *others]:
+        if _blob(workspace, other.commit) == mine:
+            return replace(other, is_new=False)
+    taken = {other.name for other in others}
+    name = next(free for free in (name, *(f"{name}-{number}" for number in range(2, len(taken) + 3))) if free not in taken)
+    commit = git(workspace, "commit-tree", git(workspace, "write-tree"), "-p", baseline, "-m", message)
+    git(workspace, "update-ref", str(ExpRefInfo(baseline, name)), commit, "0" * 40)
+    return Experiment(name, commit, baseline)
+
+
+def _blob(workspace: Path, commit: str) -> str:
+    listed = git(workspace, "ls-tree", commit, LOCK_FILE).split()
+    return listed[2] if listed else ""

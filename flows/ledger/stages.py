@@ -1,0 +1,208 @@
+"""The stages of one checkout: which have something to do, bringing their outputs in place, and writing down that they are."""
+
+import errno
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dvc.config import Config
+from dvc.exceptions import DvcException
+from dvc.output import Output
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
+from dvc.stage.cache import RunCacheNotFoundError, _get_stage_hash
+from dvc.stage.decorators import rwlocked, unlocked_repo
+
+from flows.ledger.mend import journal
+from flows.ledger.objects import refuse_climbing
+from flows.locks import alone
+from flows.outcome import Outcome
+from tasks.errors import InputError
+
+for library in ("dvc", "dvc_data", "dvc_objects"):  # what they would log is raised, or found by `_record`
+    logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+class Ledger:
+    """The stages of one checkout and the record of what they have computed.
+
+    sparse: outputs that dvc.lock names and the cache holds count as being there; they are checked out when a stage needs them.
+    """
+
+    def __init__(self, root: Path, *, sparse: bool = False, say: Callable[[str], None] = lambda _: None) -> None:
+        self.sparse, self.say = sparse, say
+        try:
+            self.repo = Repo(str(root), _wait_for_lock=True)
+            self.stages: dict[str, PipelineStage] = {stage.name: stage for stage in self.repo.stage.load_all("dvc.yaml")}
+        except DvcException as error:
+            raise InputError(sentence(error)) from None
+
+    @property
+    def cache(self) -> Path:
+        """The folder of the DVC cache."""
+        return Path(self.repo.cache.legacy.path)
+
+    def unchanged(self) -> bool:
+        """Return whether no stage has anything to do."""
+        with self.repo.lock:
+            return not any(self._changed(stage) for stage in self.stages.values())
+
+    def command(self, name: str) -> str:
+        """Return the command line that dvc.yaml holds for the stage."""
+        return str(self.stages[name].cmd)
+
+    def settle(self, name: str, run: Callable[[], None]) -> Outcome:
+        """Bring the stage's outputs in place: leave them, restore them, or have `run` compute them; then record them.
+
+        A stage that another run of this repository is computing with the same key is waited for, and restored.
+        What `run` raises passes through, and nothing is recorded. The order of steps is that of `dvc repro`.
+        """
+        stage = self.stages[name]
+        try:
+            with self.repo.lock:
+                if not self._changed(stage):
+                    return Outcome.unchanged
+                self.bring(str(dependency) for dependency in stage.deps)
+                stage.save_deps()
+                with self._alone(stage):
+                    return self._settle(stage, run)
+        except DvcException as error:
+            raise InputError(f"{name}: {sentence(error)}") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise InputError(f"{name}: the disk is full while writing {error.filename}; free some space and run the same command again") from None
+
+    def bring(self, paths: Iterable[str]) -> None:
+        """Check out what is missing of `paths`: outputs of stages, or data under DVC. Those that DVC does not know are left to fail."""
+        missing = [Path(self.repo.root_dir, path) for path in paths if not Path(self.repo.root_dir, path).exists()]
+        for path in missing:
+            for output in self._outputs():
+                held = Path(output.fs_path)
+                if path.is_relative_to(held) or held.is_relative_to(path):
+                    self.check_out(output)
+
+    def check_out(self, output: Output) -> None:
+        """Bring one output in place from the cache; raise InputError when the cache does not hold all of it."""
+        refuse_climbing(output)
+        if output.changed_cache():
+            raise InputError(f"{output}: not all of it is in the DVC cache; `retrain check --repair` says what is missing and mends it")
+        output.checkout(relink=False)
+
+    def _outputs(self) -> list[Output]:
+        """Return all outputs of stages and all data under DVC whose content is known."""
+        return [output for stage in self.repo.index.stages for output in stage.outs if output.use_cache and output.hash_info]
+
+    def _changed(self, stage: PipelineStage) -> bool:
+        """Return whether the stage's outputs are not those that its inputs, sources, params and pins ask for."""
+        if not self.sparse:
+            return bool(stage.changed())
+        if stage.changed(allow_missing=True, upstream=list(self.repo.index.stages)):
+            return True
+        return any(not output.exists and (not output.use_cache or output.changed_cache()) for output in stage.outs)
+
+    @contextmanager
+    def _alone(self, stage: PipelineStage) -> Iterator[None]:
+        """Hold the lock of the stage's key, which the kernel releases when its holder dies; wait, and say so, while another run has it."""
+        key = str(_get_stage_hash(stage))
+        with alone(self.cache / "locks" / key, lambda who: self.say(f"{stage.name}: {who} is computing the same; waiting for it")):
+            yield
+
+    def _settle(self, stage: PipelineStage, run: Callable[[], None]) -> Outcome:
+        def compute(_: PipelineStage) -> None:
+            run()
+
+        @rwlocked(read=["deps"], write=["outs"])
+        def bring(stage: PipelineStage) -> Outcome:
+            stage.remove_outs(ignore_remove=False, force=False)
+            try:
+                self._restore(stage)
+            except RunCacheNotFoundError:
+                stage.save_deps()
+                inputs = [dependency.hash_info for dependency in stage.deps]
+                unlocked_repo(compute)(stage)
+                stage.save_deps()
+                for before, dependency in zip(inputs, stage.deps, strict=True):
+                    if dependency.hash_info != before:
+                        raise InputError(f"{stage.name}: its input {dependency} changed while it ran; run the same command again") from None
+                return Outcome.ran
+            return Outcome.restored
+
+        outcome: Outcome = bring(stage)
+        self._record(stage)
+        return outcome
+
+    def _restore(self, stage: PipelineStage) -> None:
+        """Check out what some run has computed for the stage's key; raise RunCacheNotFoundError when none has, or it is no longer whole."""
+        entry = self.repo.stage_cache._load(stage)  # noqa: SLF001 (restore does the same, but would check out anything)
+        if entry is not None:
+            for output in self.repo.stage_cache._create_stage(entry, wdir=stage.wdir).outs:  # noqa: SLF001
+                refuse_climbing(output)
+        self.repo.stage_cache.restore(stage)
+
+    def _record(self, stage: PipelineStage) -> None:
+        """Keep the stage's outputs in the cache and write down in dvc.lock that they are there.
+
+        DVC only logs what it could not copy into the cache, so look whether all is there before the lock says so; and it writes
+        the lock in place, so put the old one back when that fails.
+        """
+        stage.save()
+        stage.commit()
+        if not stage.outs_cached():
+            free = shutil.disk_usage(self.cache).free / 1e6
+            raise InputError(
+                f"{stage.name}: its outputs could not all be written to the DVC cache {self.cache} ({free:.1f} MB free), "
+                "so the disk is full or not writable; mend that and run the same command again"
+            )
+        with journal(Path(self.repo.root_dir)):
+            stage.dump(update_pipeline=False)
+
+    def bring_in(self, source: str, name: str) -> bool:
+        """Import `source` (file, folder or URL) to data/raw/`name` under DVC, or update it when it came from there before.
+
+        Returns whether the content is new. Raises InputError when data/raw/`name` is something else.
+        """
+        target = Path(self.repo.root_dir, "data/raw", name)
+        record = target.with_name(target.name + ".dvc")
+        url = source if "://" in source else str(Path(source).resolve())
+        try:
+            if record.exists():
+                (stage,) = self.repo.stage.load_all(str(record))
+                known = stage.deps[0].def_path if stage.is_import else "dvc add"
+                if known != url and (target.parent / known).resolve() != Path(url):
+                    raise InputError(f"data/raw/{name} comes from {known} already; choose another name: retrain add {source} NAME")
+                before = record.read_text("utf-8")
+                self.repo.update([str(record)])
+                return record.read_text("utf-8") != before
+            if target.exists():
+                raise InputError(f"data/raw/{name} exists already; choose another name: retrain add {source} NAME")
+            self.repo.imp_url(url, out=str(target))
+        except DvcException as error:
+            raise InputError(f"cannot bring in {source}: {sentence(error)}") from None
+        return True
+
+
+def share_cache(home: Path, folder: Path, path: str) -> None:
+    """Have a worktree use the DVC cache and the local settings of its home checkout.
+
+    Raises InputError when the data at `path` has changed in the home checkout since DVC recorded it: the worktree would not see that.
+    """
+    settings = home / ".dvc/config.local"
+    if settings.exists():
+        shutil.copyfile(settings, folder / ".dvc/config.local")
+    with Repo(str(home)) as repo:
+        cache = repo.cache.legacy.path
+        for stage in repo.index.stages:
+            for output in stage.outs if stage.is_data_source else ():
+                if (home / path).is_relative_to(output.fs_path) and output.exists and output.changed_checksum():
+                    raise InputError(f"{output} has changed since DVC recorded it; `dvc add {output}` records it as it is now")
+    with Config(str(folder / ".dvc")).edit("local") as config:
+        config.setdefault("cache", {})["dir"] = cache
+
+
+def sentence(error: Exception) -> str:
+    """Return DVC's own words on one line, with the cause it hides behind."""
+    cause = f" ({error.__cause__})" if error.__cause__ else ""
+    return " ".join(f"{error}{cause}".split())
