@@ -103,7 +103,7 @@ def clone(target: Path, arguments: Sequence[str] = ()) -> Project:
         "PREFECT_HOME": str(target / ".retrain/prefect"),
         "HF_HUB_OFFLINE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "DVC_SITE_CACHE_DIR": str(target / ".dvc/site"),
+        "DVC_SITE_CACHE_DIR": str(target.parent / "dvc-site"),
         **{f"GIT_{who}_{what}": f"{who}@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }
     project = Project(target, env)
