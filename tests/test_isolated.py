@@ -168,13 +168,3 @@ def flip(file: Path) -> None:
     file.write_bytes(content)
     file.chmod(mode)
     assert sha256(file) != before
-
-
-@pytest.mark.parametrize("torn", ["", "schema: '2.0'\nstages:\n  ingest:\n    cmd: exec python", "schema: '2.0'\nstages:\n  ing"])
-def test_a_torn_lock_is_mended_and_said(project: Project, torn: str) -> None:
-    (project.root / "dvc.lock").write_text(torn)
-    (project.root / ".dvc/tmp").mkdir(exist_ok=True)
-    (project.root / ".dvc/tmp/rwlock").write_text('{"read": {"/wo')
-    refused = project.retrain("--data.path", "data/raw", "--ingest.max-rejected", "0", "--data.columns.text", "no_such", status=1)
-    assert ".dvc/tmp/rwlock was torn" in refused.stderr
-    assert "dvc.lock was torn" in refused.stderr
