@@ -18,6 +18,7 @@ import psutil
 from tasks import progress
 
 Message = dict[str, Any]
+GRACE = 6.0  # seconds for a stage to end by itself when the run is cancelled
 POLL = 0.25  # seconds between looks at the progress file
 
 
@@ -99,13 +100,20 @@ class Processes:
                         on_progress(message)
                 status = self._answer()["status"]
             except BaseException:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(pid, signal.SIGKILL)
+                self._end(pid)
                 raise
         finally:
             told.unlink()
         if status:
             raise StageFailedError(last.get("error") or _how_it_ended(module, status))
+
+    def _end(self, pid: int) -> None:
+        """Ask a stage to end, which lets training keep a checkpoint, and after a while make it, with all it has started."""
+        with contextlib.suppress(ProcessLookupError, OSError):
+            os.kill(pid, signal.SIGTERM)
+            select.select([self.connection], [], [], GRACE)  # its status, when it is over
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
 
     def _request(self, module: str, environment: dict[str, str]) -> tuple[int, int]:
         """Have a stage forked; return its process id and the reading end of its output."""

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from tasks.params import Sampling
 from tasks.progress import Progress
 
+RUNNING_LOSS = "running_loss"
 COMPLETE = "complete"  # written last into a checkpoint, so its existence proves the rest
 
 
@@ -45,17 +48,24 @@ class EpochSampler(Sampler[int]):
 
 
 class Follow(TrainerCallback):
-    """Keep the sampler on its epoch, the curves on disk, the progress told, and every checkpoint marked when it is whole."""
+    """Keep the sampler on its epoch, the curves on disk, the progress told, every checkpoint marked when it is whole, and one on SIGTERM."""
 
     def __init__(self, sampler: EpochSampler, curves: Path) -> None:
         self.sampler, self.curves = sampler, curves
         self.progress: Progress | None = None
         self.loss = float("nan")
+        self.asked_to_end = False
+
+    def ask_to_end(self, *_: Any) -> None:
+        """Have training save a checkpoint after the step it is in, and end."""
+        self.asked_to_end = True
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
-        """Start the progress where the checkpoint left off."""
+        """Start the progress where the checkpoint left off. One process alone can save at any step; several would have to agree on it."""
         if state.is_world_process_zero:
             self.progress = Progress("train", state.max_steps, state.global_step)
+        if args.world_size == 1:
+            signal.signal(signal.SIGTERM, self.ask_to_end)
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
         """Draw this epoch's order."""
@@ -65,6 +75,8 @@ class Follow(TrainerCallback):
         """Tell the progress; log whenever a checkpoint is due, because the running loss is not part of one."""
         if control.should_save:
             control.should_log = True
+        if self.asked_to_end:
+            control.should_save = True
         if self.progress is not None:
             self.progress.update(state.global_step, **({"loss": self.loss} if self.loss == self.loss else {}), epoch=float(state.epoch or 0))
 
@@ -86,9 +98,12 @@ class Follow(TrainerCallback):
             print(f"validation at step {state.global_step}: {scores}", flush=True)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
-        """Mark the checkpoint as whole."""
+        """Mark the checkpoint as whole; end when asked to."""
         if state.is_world_process_zero:
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+        if self.asked_to_end:
+            print(f"asked to end: checkpoint kept at step {state.global_step}", flush=True)
+            sys.exit(128 + signal.SIGTERM)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
         """Take the bar away."""
@@ -97,7 +112,7 @@ class Follow(TrainerCallback):
 
 
 class SeededTrainer(Trainer):
-    """A Trainer whose order of rows comes from an EpochSampler and whose only voice is Follow."""
+    """A Trainer whose order of rows comes from an EpochSampler, whose only voice is Follow, and whose checkpoints hold the running loss."""
 
     def __init__(self, *, sampler: EpochSampler, curves: Path, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -107,6 +122,17 @@ class SeededTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:  # noqa: ARG002
         return self.sampler
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self.state.stateful_callbacks[RUNNING_LOSS] = {"sum": self._tr_loss.item(), "since_step": self._globalstep_last_logged}
+        super()._save_checkpoint(model, trial)
+
+    def _run_epoch(self, **kwargs: Any) -> None:
+        known = self.state.stateful_callbacks.pop(RUNNING_LOSS, None)  # there when this is the first epoch after a resume
+        if known is not None:
+            self._tr_loss.fill_(known["sum"])
+            self._globalstep_last_logged = known["since_step"]
+        super()._run_epoch(**kwargs)
 
 
 def last_complete(folder: Path) -> Path | None:

@@ -112,28 +112,33 @@ def test_only_what_changed_runs(project: Project) -> None:
     assert outputs(project) != reference
 
 
-@pytest.mark.parametrize("moment", ["first steps", "between checkpoints", "while saving"])
+@pytest.mark.parametrize("moment", ["first steps", "between checkpoints", "while saving", "asked to end"])
 def test_a_killed_training_goes_on_to_the_same_bytes(project: Project, moment: str) -> None:
     params = project.root / "params.yaml"
     params.write_text(params.read_text("utf-8").replace("num_train_epochs: 2.0", "num_train_epochs: 6.0"), encoding="utf-8")
     project.dvc("repro", "tokenize")
     resume = project.root / ".retrain/checkpoints"
     training = project.popen("tasks.train")
-    wait_until(lambda: resume.exists() and any(resume.iterdir()))
+    wait_until(lambda: any(resume.glob("*/")))
     if moment == "first steps":
         time.sleep(0.5)
-    elif moment == "between checkpoints":
+    elif moment in ("between checkpoints", "asked to end"):
         wait_until(lambda: len(list(resume.glob("*/*/complete"))) == 2)
     else:
         wait_until(lambda: any(not (path / "complete").exists() for path in resume.glob("*/checkpoint-*") if "27" not in path.name))
     assert training.poll() is None, "it was still training"
-    os.killpg(training.pid, signal.SIGKILL)
-    training.wait()
+    if moment == "asked to end":
+        training.terminate()
+        said, _ = training.communicate()
+        assert "asked to end: checkpoint kept at step" in said
+    else:
+        os.killpg(training.pid, signal.SIGKILL)
+        training.wait()
     resumed = project.run("python", "-m", "tasks.train")
     if moment != "first steps":
         assert "going on from checkpoint-" in resumed.stdout
     interrupted = digests(project.root / "models/checkpoint") | digests(project.root / "plots/train")
-    assert not any(resume.iterdir()), "what was kept for resuming is gone"
+    assert not any(resume.glob("*/")), "what was kept for resuming is gone"
 
     shutil.rmtree(project.root / "models")
     shutil.rmtree(project.root / "plots")
