@@ -10,6 +10,7 @@ from typing import Any
 
 from dvc.config import Config
 from dvc.exceptions import DvcException
+from dvc.fs import LocalFileSystem
 from dvc.output import Output
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
@@ -31,12 +32,15 @@ class Ledger:
     """The stages of one checkout and the record of what they have computed.
 
     sparse: outputs that dvc.lock names and the cache holds count as being there; they are checked out when a stage needs them.
+    files: how DVC reads the checkout, when it is not as it lies there.
     """
 
-    def __init__(self, root: Path, *, sparse: bool = False, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, root: Path, *, sparse: bool = False, say: Callable[[str], None] = lambda _: None, files: LocalFileSystem | None = None
+    ) -> None:
         self.sparse, self.say = sparse, say
         try:
-            self.repo = Repo(str(root), _wait_for_lock=True)
+            self.repo = Repo(str(root), fs=files, _wait_for_lock=True)
             self.stages: dict[str, PipelineStage] = {stage.name: stage for stage in self.repo.stage.load_all("dvc.yaml")}
         except DvcException as error:
             raise InputError(sentence(error)) from None
@@ -184,24 +188,31 @@ class Ledger:
 
         Returns whether the content is new. Raises InputError when data/raw/`name` is something else.
         """
-        target = Path(self.repo.root_dir, "data/raw", name)
-        record = target.with_name(target.name + ".dvc")
-        url = source if "://" in source else str(Path(source).resolve())
         try:
-            if record.exists():
-                (stage,) = self.repo.stage.load_all(str(record))
-                known = stage.deps[0].def_path if stage.is_import else "dvc add"
-                if known != url and (target.parent / known).resolve() != Path(url):
-                    raise InputError(f"data/raw/{name} comes from {known} already; choose another name: retrain add {source} NAME")
+            record = self.imported(source, name)
+            if record is not None:
                 before = record.read_text("utf-8")
                 self.repo.update([str(record)])
                 return record.read_text("utf-8") != before
-            if target.exists():
-                raise InputError(f"data/raw/{name} exists already; choose another name: retrain add {source} NAME")
-            self.repo.imp_url(url, out=str(target))
+            self.repo.imp_url(source if "://" in source else str(Path(source).resolve()), out=str(Path(self.repo.root_dir, "data/raw", name)))
         except DvcException as error:
             raise InputError(f"cannot bring in {source}: {sentence(error)}") from None
         return True
+
+    def imported(self, source: str, name: str) -> Path | None:
+        """Return the .dvc file of data/raw/`name` when it came from `source` before, None when it is free; raise InputError when it is something else."""
+        target = Path(self.repo.root_dir, "data/raw", name)
+        record = target.with_name(target.name + ".dvc")
+        url = source if "://" in source else str(Path(source).resolve())
+        if record.exists():
+            (stage,) = self.repo.stage.load_all(str(record))
+            known = stage.deps[0].def_path if stage.is_import else "dvc add"
+            if known != url and (target.parent / known).resolve() != Path(url):
+                raise InputError(f"data/raw/{name} comes from {known} already; choose another name: retrain add {source} NAME")
+            return record
+        if target.exists():
+            raise InputError(f"data/raw/{name} exists already; choose another name: retrain add {source} NAME")
+        return None
 
 
 def share_cache(home: Path, folder: Path) -> None:
