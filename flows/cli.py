@@ -106,10 +106,7 @@ def plan(
 
     checkout = workspace.root()
     foreseen = foresee(_wanted(params_file, params, checkout), checkout, isolated=isolated)
-    if as_json:
-        print(foreseen.as_json())
-    else:
-        show(foreseen)
+    show(foreseen, as_json=as_json)
     return FAILED if exit_code and foreseen.to_run else OK
 
 

@@ -93,8 +93,11 @@ def foresee(params: Params, checkout: Path, *, isolated: bool) -> Plan:
     return Plan(stages, took, notes)
 
 
-def show(plan: Plan) -> None:
-    """Print the plan as a table; rich on a terminal, plain elsewhere."""
+def show(plan: Plan, *, as_json: bool = False) -> None:
+    """Print the plan as JSON, or as a table; rich on a terminal, plain elsewhere."""
+    if as_json:
+        print(plan.as_json())
+        return
     console = Console(highlight=False, width=None if Console().is_terminal else 100)
     table = Table("stage", "plan", "took (s)", "why", box=None)
     table.columns[2].justify = "right"

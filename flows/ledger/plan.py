@@ -116,7 +116,8 @@ class _Foresight:
         """Yield how a dependency will differ from what the stage's recorded outputs were made from."""
         if isinstance(dependency, ParamsDependency):
             assert found is not None
-            yield from differences(dependency, found[0].value)
+            values: Any = found[0].value
+            yield from differences(dependency, values)
             return
         maker, _ = self.made.get(dependency.fs_path, (None, None))
         kind = "file" if maker is None and dependency.def_path.endswith(".py") else "input"

@@ -200,7 +200,7 @@ class Ledger:
         return True
 
     def imported(self, source: str, name: str) -> Path | None:
-        """Return the .dvc file of data/raw/`name` when it came from `source` before, None when it is free; raise InputError when it is something else."""
+        """The .dvc file of data/raw/`name` if it came from `source` before, None if there is none; raise InputError if something else is there."""
         target = Path(self.repo.root_dir, "data/raw", name)
         record = target.with_name(target.name + ".dvc")
         url = source if "://" in source else str(Path(source).resolve())
