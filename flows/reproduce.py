@@ -14,7 +14,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from flows.certificate import Certificate, Grade, device, grade_predictions, machine, now, versions
-from flows.ledger import bring_data, changed_key, compare
+from flows.ledger import bring_data, changed_key, clear, compare
 from flows.processes import Processes, StageFailedError
 from flows.stage import show_running
 from flows.workspace import STAGES, Workspace, at_revision
@@ -83,8 +83,7 @@ def _stage(name: str, space: Workspace, processes: Processes, certificate: Certi
 def compute(name: str, space: Workspace, processes: Processes, certificate: Certificate) -> State[None]:
     """Run a stage from its inputs, whatever any cache holds, and compare what it makes with what dvc.lock says it made."""
     began = time.monotonic()
-    stage = space.ledger.stages[name]
-    stage.remove_outs(ignore_remove=False, force=False)
+    clear(space.ledger, name)
     try:
         show_running(name, space.ledger.command(name), processes)
     except StageFailedError as error:

@@ -51,7 +51,7 @@ def show(summary: Summary) -> None:
     if summary.saved is not None:
         how = "It is the experiment" if summary.saved.is_new else "Nothing new: it equals"
         where = f"{how} {summary.saved.name}; `dvc exp apply {summary.saved.name}` brings its model here."
-    console.print(f"\n{cached} of {len(STAGES)} stages cached. {where}")
+    console.print(f"\n{cached} of {len(STAGES)} stages cached. {where}", soft_wrap=True)
 
 
 def show_certificate(certificate: Certificate) -> None:
@@ -64,5 +64,8 @@ def show_certificate(certificate: Certificate) -> None:
         different = [] if stage["grade"] == "bit-identical" else files
         table.add_row(name, stage["grade"], ", ".join(different[:3]) + (" ..." if len(different) > 3 else ""), f"{stage['seconds']:.1f}")  # noqa: PLR2004
     console.print(table)
-    console.print(f"\n{certificate.revision} ({certificate.commit[:10]}): {certificate.grade}{f'; {certificate.cause}' if certificate.cause else ''}")
+    console.print(
+        f"\n{certificate.revision} ({certificate.commit[:10]}): {certificate.grade}{f'; {certificate.cause}' if certificate.cause else ''}",
+        soft_wrap=True,
+    )
     console.print(f"The certificate: git notes --ref=retrain show {certificate.commit[:10]}")

@@ -62,6 +62,12 @@ def changed_key(ledger: Ledger, name: str) -> list[str]:
     return found
 
 
+def clear(ledger: Ledger, name: str) -> None:
+    """Remove a stage's outputs, so that what is there afterwards is what it has made."""
+    with ledger.repo.lock:
+        ledger.stages[name].remove_outs(ignore_remove=False, force=False)
+
+
 def compare(ledger: Ledger, name: str) -> list[Compared]:
     """Hash the outputs that a stage has just made and lay them beside those in dvc.lock."""
     compared = []
