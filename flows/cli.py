@@ -17,7 +17,9 @@ from tasks.params import Params
 from tasks.params_file import PARAMS, explain, given, lay_over, load, read
 
 OK, FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
-EPILOGUE = f"Exit status: {OK} done, {FAILED} a stage failed, {WRONG_INPUT} wrong input, {INTERRUPTED} interrupted."
+EPILOGUE = (
+    f"Exit status: {OK} done, {FAILED} a stage failed (`retrain plan --exit-code`: would run), {WRONG_INPUT} wrong input, {INTERRUPTED} interrupted."
+)
 
 app = App(
     name="retrain",
@@ -55,15 +57,7 @@ def run(
     from flows.summary import show, summarize
 
     checkout = workspace.root()
-    wanted = load(checkout / PARAMS)
-    changes = [(given(read(params_file), str(params_file)), str(params_file))] if params_file else []
-    changes += [(params.model_dump(exclude_unset=True), "command line")] if params else []
-    for change, where in changes:
-        if "name" in change.get("model", {}):
-            change["model"].setdefault("revision", None)  # another model, another content
-        wanted = lay_over(wanted, change, where)
-    here = Path.cwd()
-    wanted = _from_here(wanted, here, checkout) if params and "data" in params.model_fields_set else wanted
+    wanted = _wanted(params_file, params, checkout)
     watched = _server_is_configured()
     if isolated:
         if not watched:
@@ -79,6 +73,41 @@ def run(
             _without_server(checkout)
             Processes.start_ahead(checkout)  # something has changed, and Prefect takes as long to start its server as torch to import
         return _run_flow(space.params)
+
+
+@app.command
+def plan(
+    *,
+    params_file: Annotated[Path | None, Parameter(name="--params")] = None,
+    isolated: Annotated[bool, Parameter(negative=())] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    exit_code: Annotated[bool, Parameter(negative=())] = False,
+    params: Annotated[Params | None, Parameter(name="*")] = None,
+) -> int:
+    """Say what `retrain run` with the same options would do for each stage, and why. Starts nothing, writes nothing.
+
+    A stage is unchanged, restorable (its outputs are in the cache) or stale (it would run).
+
+    Examples: `retrain plan`, `retrain plan --train.epochs 2`, `retrain plan --params examples/banking77.yaml --data.path ../banking77`.
+
+    Parameters
+    ----------
+    params_file
+        A whole or partial params file, laid over params.yaml first.
+    isolated
+        Plan for a run in a Git worktree of its own, which needs no outputs checked out.
+    as_json
+        Print JSON, with all reasons.
+    exit_code
+        End with status 1 when a stage would run, as `git diff --exit-code` does; restoring does not count.
+    """
+    from flows import workspace
+    from flows.plan import foresee, show
+
+    checkout = workspace.root()
+    foreseen = foresee(_wanted(params_file, params, checkout), checkout, isolated=isolated)
+    show(foreseen, as_json=as_json)
+    return FAILED if exit_code and foreseen.to_run else OK
 
 
 @app.command
@@ -136,6 +165,18 @@ def add(source: str, name: str | None = None, /) -> int:
 
 def _say(sentence: str, *_: object) -> None:
     print(sentence, file=sys.stderr, flush=True)
+
+
+def _wanted(params_file: Path | None, params: Params | None, checkout: Path) -> Params:
+    """Return params.yaml with a params file laid over it, and what the command line gives over that."""
+    wanted = load(checkout / PARAMS)
+    changes = [(given(read(params_file), str(params_file)), str(params_file))] if params_file else []
+    changes += [(params.model_dump(exclude_unset=True), "command line")] if params else []
+    for change, where in changes:
+        if "name" in change.get("model", {}):
+            change["model"].setdefault("revision", None)  # another model, another content
+        wanted = lay_over(wanted, change, where)
+    return _from_here(wanted, Path.cwd(), checkout) if params and "data" in params.model_fields_set else wanted
 
 
 def _from_here(params: Params, here: Path, checkout: Path) -> Params:

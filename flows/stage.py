@@ -17,12 +17,11 @@ from tqdm import tqdm
 
 from flows.outcome import Outcome
 from flows.processes import Message, Processes, StageFailedError
-from flows.workspace import Workspace
+from flows.workspace import TOOK, Workspace
 from tasks.errors import InputError
 from tasks.files import read_json, replace
 
 EVERY = 2.0  # seconds between updates of a progress artifact
-TOOK = ".retrain/seconds.json"  # how long each stage took when it last ran
 WORDS = {
     Outcome.unchanged: "nothing that it depends on has changed",
     Outcome.restored: "restored from the DVC cache",

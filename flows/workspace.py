@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flows.ledger import Ledger
 
 STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
+TOOK = ".retrain/seconds.json"  # how long each stage took when it last ran
 Say = Callable[[str], None]
 
 
@@ -182,32 +183,44 @@ def _link_model(params: Params, checkout: Path, home: Path) -> None:
 
 def _data_inside(params: Params, checkout: Path, home: Path, say: Say) -> Params:
     """Import data from outside the repository under DVC; warn of data that nothing versions."""
+    params, source = located(params, checkout, home, isolated=home != checkout)
+    if source is not None:
+        return with_data(params, path=add(source, None, checkout, say))
+    if not _versioned(checkout, given := params.data.path):
+        say(f"warning: {given} is tracked neither by Git nor by DVC, so nobody can rebuild this model without it; `git add` it or `retrain add` it")
+    return params
+
+
+def located(params: Params, checkout: Path, home: Path, *, isolated: bool) -> tuple[Params, str | None]:
+    """Return the params, a pattern in data.path split off into data.files, and where the data is to be imported from (None: it is inside).
+
+    Raises InputError when there is no such data.
+    """
     given = params.data.path
     if any(sign in given for sign in "*?[") and not (home / given).exists():
         parts = Path(given).parts
         fixed = next(i for i, part in enumerate(parts) if any(sign in part for sign in "*?["))
-        data = params.data.model_copy(update={"path": str(Path(*parts[:fixed]) if fixed else "."), "files": str(Path(*parts[fixed:]))})
-        return _data_inside(params.model_copy(update={"data": data}), checkout, home, say)
+        path = str(Path(*parts[:fixed]) if fixed else ".")
+        return located(with_data(params, path=path, files=str(Path(*parts[fixed:]))), checkout, home, isolated=isolated)
     outside = "://" in given or not (home / given).resolve().is_relative_to(home)
-    if outside or (home != checkout and (home / given).exists() and not _versioned(checkout, given)):
-        path = add(given if "://" in given else str(home / given), None, checkout, say)
-        return params.model_copy(update={"data": params.data.model_copy(update={"path": path})})
+    new = ("--cached", "--others", "--exclude-standard")  # an isolated run takes along what is not ignored
+    if outside or (isolated and (home / given).exists() and not _versioned(checkout, given, *new)):
+        return params, given if "://" in given else str(home / given)
     if not (checkout / given).exists() and not _under_dvc(checkout, given):
         raise InputError(f"data.path: there is no file or folder '{given}'; give an existing one with --data.path")
-    if not _versioned(checkout, given):
-        say(f"warning: {given} is tracked neither by Git nor by DVC, so nobody can rebuild this model without it; `git add` it or `retrain add` it")
-    return params
+    return params, None
+
+
+def with_data(params: Params, **changes: str) -> Params:
+    """Return the params with other data."""
+    return params.model_copy(update={"data": params.data.model_copy(update=changes)})
 
 
 def add(source: str, name: str | None, checkout: Path, say: Say) -> str:
     """Bring a file, folder or URL into data/raw under DVC; return its path in the repository."""
     from flows.ledger import Ledger
 
-    if "://" not in source and not Path(source).exists():
-        raise InputError(f"there is no file or folder '{source}' to bring in; give an existing path or a URL")
-    name = name or source.rstrip("/").rpartition("/")[2]
-    if name in ("", ".", "..") or "/" in name:
-        raise InputError(f"'{name}' cannot name a folder entry in data/raw; give a plain name: retrain add {source} NAME")
+    name = name_in_raw(source, name)
     began = time.monotonic()
     new = Ledger(checkout).bring_in(source, name)
     took = f"{time.monotonic() - began:.1f} s"
@@ -215,10 +228,20 @@ def add(source: str, name: str | None, checkout: Path, say: Say) -> str:
     return f"data/raw/{name}"
 
 
-def _versioned(checkout: Path, path: str) -> bool:
-    """Return whether DVC tracks the path or a folder above it, or Git tracks it."""
+def name_in_raw(source: str, name: str | None = None) -> str:
+    """Return what a source is called in data/raw; raise InputError when there is no such source or it cannot be called so."""
+    if "://" not in source and not Path(source).exists():
+        raise InputError(f"there is no file or folder '{source}' to bring in; give an existing path or a URL")
+    name = name or source.rstrip("/").rpartition("/")[2]
+    if name in ("", ".", "..") or "/" in name:
+        raise InputError(f"'{name}' cannot name a folder entry in data/raw; give a plain name: retrain add {source} NAME")
+    return name
+
+
+def _versioned(checkout: Path, path: str, *which: str) -> bool:
+    """Return whether DVC tracks the path or a folder above it, or Git tracks it (or, by `which`, would)."""
     inside = os.path.relpath(checkout / path, checkout)
-    return _under_dvc(checkout, inside) or bool(worktree.git(checkout, "ls-files", "--", inside))
+    return _under_dvc(checkout, inside) or bool(worktree.git(checkout, "ls-files", *which, "--", inside))
 
 
 def _under_dvc(checkout: Path, path: str) -> bool:

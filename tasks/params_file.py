@@ -1,6 +1,6 @@
 """Reading params.yaml, laying changes over it, and writing it back with its comments."""
 
-import os
+import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tasks.errors import InputError, did_you_mean
+from tasks.files import replace
 from tasks.params import Params
 
 PARAMS = Path("params.yaml")
@@ -63,18 +64,22 @@ def lay_over(base: Params, changes: Mapping[str, Any], where: str) -> Params:
 
 def save(params: Params, path: Path = PARAMS) -> bool:
     """Write `params` into `path`, keeping its comments; return whether anything changed. Atomic."""
+    text = written(params, path)
+    if text is not None:
+        replace(path, text)
+    return text is not None
+
+
+def written(params: Params, path: Path = PARAMS) -> str | None:
+    """Return the text that `save` would write, or None when it would change nothing."""
     yaml = YAML()
     yaml.width = 10_000
     document = yaml.load(path.read_text("utf-8")) if path.exists() else {}
     if not _update(document, params.model_dump()):
-        return False
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        yaml.dump(document, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    return True
+        return None
+    text = io.StringIO()
+    yaml.dump(document, text)
+    return text.getvalue()
 
 
 def _update(document: dict[str, Any], values: Mapping[str, Any]) -> bool:

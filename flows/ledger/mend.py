@@ -15,6 +15,7 @@ from voluptuous import Invalid
 from tasks.files import replace
 
 JOURNAL = ".retrain/dvc.lock.before"
+EMPTY = "schema: '2.0'\nstages: {}\n"
 
 
 @contextmanager
@@ -50,6 +51,14 @@ def mend(root: Path, say: Callable[[str], None]) -> None:
         except (ValueError, Invalid):
             held.unlink()
             say(f"{held.relative_to(root)} was torn, so DVC would have refused all work; it is removed")
+
+
+def mended(root: Path) -> dict[Path, str]:
+    """Return the text that `mend` would give dvc.lock, by its path: nothing when it would leave it as it is."""
+    lock, before = root / LOCK_FILE, root / JOURNAL
+    if before.exists():
+        return {lock: before.read_text("utf-8") or EMPTY}
+    return {lock: EMPTY} if lock.exists() and _is_torn(lock) else {}
 
 
 def _roll_back(lock: Path, before: Path) -> None:
