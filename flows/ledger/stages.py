@@ -17,6 +17,7 @@ from dvc.stage.decorators import rwlocked, unlocked_repo
 
 from flows.ledger.mend import journal
 from flows.ledger.objects import refuse_climbing
+from flows.ledger.remote import Remote
 from flows.locks import alone
 from flows.outcome import Outcome
 from tasks.errors import InputError
@@ -38,6 +39,7 @@ class Ledger:
             self.stages: dict[str, PipelineStage] = {stage.name: stage for stage in self.repo.stage.load_all("dvc.yaml")}
         except DvcException as error:
             raise InputError(sentence(error)) from None
+        self.remote = Remote(self.repo, say)
 
     @property
     def cache(self) -> Path:
@@ -48,6 +50,17 @@ class Ledger:
         """Return whether no stage has anything to do."""
         with self.repo.lock:
             return not any(self._changed(stage) for stage in self.stages.values())
+
+    def all_sent(self) -> bool:
+        """Return whether the DVC remote, if there is one, has been sent all that the stages have computed; no network is asked."""
+        return not any(self.remote.lacks(stage) for stage in self.stages.values())
+
+    def send(self) -> None:
+        """Send the DVC remote what it lacks of the stages' results: computed by `dvc repro`, or when it could not be reached."""
+        self.remote.is_down = False
+        missing = [stage.name for stage in self.stages.values() if not self.remote.push(stage)]
+        if missing:
+            self.say(f"warning: remote '{self.remote.name}' still lacks {', '.join(missing)}; the next run sends it")
 
     def command(self, name: str) -> str:
         """Return the command line that dvc.yaml holds for the stage."""
@@ -62,18 +75,23 @@ class Ledger:
         stage = self.stages[name]
         try:
             with self.repo.lock:
-                if not self._changed(stage):
-                    return Outcome.unchanged
-                self.bring(str(dependency) for dependency in stage.deps)
-                stage.save_deps()
-                with self._alone(stage):
-                    return self._settle(stage, run)
+                outcome = self._decide(stage, run)
         except DvcException as error:
             raise InputError(f"{name}: {sentence(error)}") from None
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise InputError(f"{name}: the disk is full while writing {error.filename}; free some space and run the same command again") from None
+        self.remote.push(stage)
+        return outcome
+
+    def _decide(self, stage: PipelineStage, run: Callable[[], None]) -> Outcome:
+        if not self._changed(stage):
+            return Outcome.unchanged
+        self.bring(str(dependency) for dependency in stage.deps)
+        stage.save_deps()
+        with self._alone(stage):
+            return self._settle(stage, run)
 
     def bring(self, paths: Iterable[str]) -> None:
         """Check out what is missing of `paths`: outputs of stages, or data under DVC. Those that DVC does not know are left to fail."""
@@ -85,8 +103,11 @@ class Ledger:
                     self.check_out(output)
 
     def check_out(self, output: Output) -> None:
-        """Bring one output in place from the cache; raise InputError when the cache does not hold all of it."""
+        """Bring one output in place from the cache, or the remote; raise InputError when they do not hold all of it."""
         refuse_climbing(output)
+        if output.changed_cache():
+            self.remote.pull(output)
+            refuse_climbing(output)
         if output.changed_cache():
             raise InputError(f"{output}: not all of it is in the DVC cache; `retrain check --repair` says what is missing and mends it")
         output.checkout(relink=False)
@@ -136,6 +157,7 @@ class Ledger:
 
     def _restore(self, stage: PipelineStage) -> None:
         """Check out what some run has computed for the stage's key; raise RunCacheNotFoundError when none has, or it is no longer whole."""
+        self.remote.pull_run(stage)
         entry = self.repo.stage_cache._load(stage)  # noqa: SLF001 (restore does the same, but would check out anything)
         if entry is not None:
             for output in self.repo.stage_cache._create_stage(entry, wdir=stage.wdir).outs:  # noqa: SLF001
@@ -194,12 +216,15 @@ def share_cache(home: Path, folder: Path, path: str) -> None:
         shutil.copyfile(settings, folder / ".dvc/config.local")
     with Repo(str(home)) as repo:
         cache = repo.cache.legacy.path
+        folders = {name: str(remote["url"]) for name, remote in repo.config["remote"].items() if "://" not in remote["url"]}
         for stage in repo.index.stages:
             for output in stage.outs if stage.is_data_source else ():
                 if (home / path).is_relative_to(output.fs_path) and output.exists and output.changed_checksum():
                     raise InputError(f"{output} has changed since DVC recorded it; `dvc add {output}` records it as it is now")
     with Config(str(folder / ".dvc")).edit("local") as config:
         config.setdefault("cache", {})["dir"] = cache
+        for name, folder_url in folders.items():  # a relative one means another folder in the worktree
+            config.setdefault("remote", {}).setdefault(name, {})["url"] = str(Path(folder_url).resolve())
 
 
 def sentence(error: Exception) -> str:
