@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import time
-import logging
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +40,7 @@ class SshServer:
         return f"ssh://{getpass.getuser()}@localhost:{self.port}{self.store}"
 
     def start(self) -> None:
+        """Start the server and wait until it answers."""
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd insists on it when root starts it
         with (self.home / "log").open("ab") as log:
