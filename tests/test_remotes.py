@@ -110,14 +110,24 @@ def test_an_ssh_server_that_dies_midway_costs_a_warning_and_a_later_run_sends_th
         assert name in other.dvc("exp", "list", "origin", "--all-commits").stdout
 
 
-def test_what_a_remote_says_is_checked_before_it_is_used(project: Project, tmp_path: Path) -> None:
+def test_a_git_remote_may_be_away_and_what_a_dvc_remote_says_is_checked_before_it_is_used(project: Project, tmp_path: Path) -> None:
     share(project, "../store")  # a folder, relative to the clone
     project.dvc("repro")
+    project.run("git", "remote", "set-url", "origin", f"http://me:{SECRET}@127.0.0.1:1/hub.git")  # nobody is there
     first = project.retrain("--isolated")
     assert happened(first.stdout) == UNCHANGED
+    assert re.search(r"warning: could not send experiment [\w-]+ to Git remote 'origin': .*127\.0\.0\.1", said(first))
+    assert SECRET not in said(first)
     store = tmp_path / "store"
     assert re.findall(r"(\w+): sent to remote", said(first)) == list(STAGES), "what `dvc repro` computed is sent too"
     assert sum(1 for entry in (store / "runs").rglob("*") if entry.is_file()) == len(STAGES)
+
+    # the experiment that the Git remote could not be sent goes there with the next isolated run
+    hub = str(tmp_path / "hub.git")
+    project.run("git", "remote", "set-url", "origin", hub)
+    assert "warning" not in said(project.retrain("--isolated"))
+    assert len(project.run("git", "ls-remote", hub, "refs/exps/*").stdout.splitlines()) == 1
+    assert not project.run("git", "for-each-ref", "refs/retrain").stdout
 
     # a listing that climbs out of its folder writes nothing
     other = another(project)
