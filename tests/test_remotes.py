@@ -111,6 +111,11 @@ def test_an_ssh_server_that_dies_midway_costs_a_warning_and_a_later_run_sends_th
 
 
 def test_a_git_remote_may_be_away_and_what_a_dvc_remote_says_is_checked_before_it_is_used(project: Project, tmp_path: Path) -> None:
+    shutil.copy(project.root / "data/raw/tickets.csv", tmp_path / "mine.csv")
+    project.retrain(str(tmp_path / "mine.csv"), command="add")
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text("utf-8").replace("data/raw/tickets.csv", "data/raw/mine.csv"), encoding="utf-8")
+    project.run("git", "add", "-A")
     share(project, "../store")  # a folder, relative to the clone
     project.dvc("repro")
     project.run("git", "remote", "set-url", "origin", f"http://me:{SECRET}@127.0.0.1:1/hub.git")  # nobody is there
@@ -141,6 +146,7 @@ def test_a_git_remote_may_be_away_and_what_a_dvc_remote_says_is_checked_before_i
     assert refused.returncode != 0
     assert "outside the folder" in said(refused)
     assert not list(tmp_path.rglob("escaped"))
+    assert (other.root / "data/raw/mine.csv").exists(), "data under DVC comes from the remote"
     listing.write_text(whole, encoding="utf-8")
 
     # an entry of the run-cache that was tampered with is not used
