@@ -83,6 +83,38 @@ def run(
 
 
 @app.command
+def reproduce(revision: str, /) -> int:
+    """Compute a commit, tag, branch or experiment again, caches off, and say whether every bit is the same.
+
+    Exit status: 0 bit-identical, 3 same predictions, 4 within interval, 5 different, 1 a stage failed.
+
+    Parameters
+    ----------
+    revision
+        What to rebuild. Its record is only read; the certificate is added to its Git notes.
+    """
+    from flows import workspace
+
+    checkout = workspace.root()
+    os.chdir(checkout)
+    if not _server_is_configured():
+        _without_server(checkout)
+    from flows.certificate import EXIT_STATUS, Certificate
+    from flows.reproduce import reproduce as flow
+    from flows.summary import show_certificate
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    state = flow(revision, return_state=True)
+    if not state.is_completed():
+        print(f"error: {state.message}", file=sys.stderr)
+        return INTERRUPTED if state.is_cancelled() else FAILED
+    certificate = state.result()
+    assert isinstance(certificate, Certificate)
+    show_certificate(certificate)
+    return EXIT_STATUS[certificate.grade]
+
+
+@app.command
 def add(source: str, name: str | None = None, /) -> int:
     """Bring a file, folder or URL into data/raw under DVC, or take in its newer state.
 

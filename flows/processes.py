@@ -30,8 +30,9 @@ class Processes:
 
     _ahead: "ClassVar[Processes | None]" = None
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, environment: dict[str, str] | None = None) -> None:
         self.root = root
+        self.environment = environment or {}
         self.warm: subprocess.Popen[bytes] | None = None
         self.connection: socket.socket
 
@@ -87,7 +88,7 @@ class Processes:
         told.parent.mkdir(exist_ok=True)
         told.write_text("")
         try:
-            pid, output = self._request(module, {progress.FILE: str(told)})
+            pid, output = self._request(module, {**self.environment, progress.FILE: str(told)})
             last: Message = {}
             try:
                 for line, message in _follow(output, told):

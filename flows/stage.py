@@ -1,5 +1,6 @@
 """A dvc.yaml stage as a Prefect task: left alone, restored, or run in a process of its own, with its logs and progress."""
 
+import json
 import sys
 import time
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from flows.outcome import Outcome
 from flows.processes import Message, Processes, StageFailedError
 from flows.workspace import Workspace
 from tasks.errors import InputError
-from tasks.files import read_json, write_json
+from tasks.files import read_json, replace
 
 EVERY = 2.0  # seconds between updates of a progress artifact
 TOOK = ".retrain/seconds.json"  # how long each stage took when it last ran
@@ -47,7 +48,7 @@ class Run:
     def remember(self, name: str) -> None:
         """Keep how long a stage took, for `retrain plan`."""
         file = self.space.home / TOOK
-        write_json(file, {**(read_json(file) if file.exists() else {}), name: self.seconds[name]})
+        replace(file, json.dumps({**(read_json(file) if file.exists() else {}), name: round(self.seconds[name], 1)}))
 
 
 @task(persist_result=False, cache_policy=NO_CACHE, retries=0)
@@ -55,19 +56,14 @@ def settle(name: str, run: Run) -> State[None]:
     """Leave, restore or run a stage; Prefect shows the first two as Cached."""
     log = get_run_logger()
     began = time.monotonic()
-    shown = Shown(name)
 
     def compute() -> None:
-        command = run.space.ledger.command(name)
-        log.info("running: %s", command)
-        run.processes.run(command, log.info, shown.update)
+        show_running(name, run.space.ledger.command(name), run.processes)
 
     try:
         outcome = Outcome.unchanged if run.space.nothing_to_do else run.space.ledger.settle(name, compute)
     except (StageFailedError, InputError) as error:
         return Failed(message=str(error))
-    finally:
-        shown.close()
     run.outcomes[name] = outcome
     run.seconds[name] = time.monotonic() - began
     if outcome == Outcome.ran:
@@ -75,6 +71,17 @@ def settle(name: str, run: Run) -> State[None]:
         return Completed(message=f"ran in {run.seconds[name]:.1f} s")
     log.info("%s: %s", name, WORDS[outcome])
     return Completed(name="Cached", message=WORDS[outcome])
+
+
+def show_running(name: str, command: str, processes: Processes) -> None:
+    """Run a stage's command in a process of its own, its output in the log and its progress shown; raise StageFailedError when it fails."""
+    log = get_run_logger()
+    log.info("running: %s", command)
+    shown = Shown(name)
+    try:
+        processes.run(command, log.info, shown.update)
+    finally:
+        shown.close()
 
 
 class Shown:

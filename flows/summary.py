@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from flows.certificate import Certificate
 from flows.workspace import STAGES, Experiment
 from tasks.files import read_json
 
@@ -50,4 +51,21 @@ def show(summary: Summary) -> None:
     if summary.saved is not None:
         how = "It is the experiment" if summary.saved.is_new else "Nothing new: it equals"
         where = f"{how} {summary.saved.name}; `dvc exp apply {summary.saved.name}` brings its model here."
-    console.print(f"\n{cached} of {len(STAGES)} stages cached. {where}")
+    console.print(f"\n{cached} of {len(STAGES)} stages cached. {where}", soft_wrap=True)
+
+
+def show_certificate(certificate: Certificate) -> None:
+    """Print how a rebuilt model compares with the one on record."""
+    console = Console(highlight=False, width=None if Console().is_terminal else 100)
+    table = Table("stage", "result", "differing", "seconds", box=None)
+    table.columns[3].justify = "right"
+    for name, stage in certificate.stages.items():
+        files = [f"{output['path']}{'/' if file else ''}{file}" for output in stage["outputs"] for file in output["differing"] or ("",)]
+        different = [] if stage["grade"] == "bit-identical" else files
+        table.add_row(name, stage["grade"], ", ".join(different[:3]) + (" ..." if len(different) > 3 else ""), f"{stage['seconds']:.1f}")  # noqa: PLR2004
+    console.print(table)
+    console.print(
+        f"\n{certificate.revision} ({certificate.commit[:10]}): {certificate.grade}{f'; {certificate.cause}' if certificate.cause else ''}",
+        soft_wrap=True,
+    )
+    console.print(f"The certificate: git notes --ref=retrain show {certificate.commit[:10]}")

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -128,22 +128,36 @@ def in_place(params: Params, say: Say) -> Iterator[Workspace]:
 @contextmanager
 def isolated(params: Params, name: str, say: Say) -> Iterator[Workspace]:
     """Work in a worktree of its own at the checkout's commit, uncommitted changes taken along, on the same DVC cache."""
-    from flows.ledger import share_cache
+    from flows.ledger import refuse_changed_data, share_cache
 
     home = root()
     worktree.remove_dead(home, say)
     tree = worktree.taken_along(home, say)
     with worktree.worktree(home, name, worktree.commit_of(home, "HEAD"), tree) as folder:
-        share_cache(home, folder, params.data.path)
+        share_cache(home, folder)
+        refuse_changed_data(home, params.data.path)
         (folder / ".retrain").mkdir()
         (home / ".retrain" / "checkpoints").mkdir(exist_ok=True)
         (folder / ".retrain" / "checkpoints").symlink_to(home / ".retrain" / "checkpoints")  # what a later run goes on from
-        here = Path.cwd()
-        os.chdir(folder)
-        try:
+        with chdir(folder):
             yield Workspace(home, folder, prepare(params, folder, home, say), say)
-        finally:
-            os.chdir(here)
+
+
+@contextmanager
+def at_revision(revision: str, name: str, say: Say) -> Iterator[tuple[Workspace, str]]:
+    """Yield a clean worktree of its own at a commit, branch, tag or experiment, as it was committed, and that commit."""
+    from flows.ledger import experiments, share_cache
+
+    home = root()
+    worktree.remove_dead(home, say)
+    named = {experiment.name: experiment.commit for experiment in experiments(home)}
+    commit = named.get(revision) or worktree.commit_of(home, revision)
+    with worktree.worktree(home, name, commit) as folder:
+        share_cache(home, folder)
+        with chdir(folder):
+            params = load(folder / PARAMS)
+            _link_model(params, folder, home)
+            yield Workspace(home, folder, params, say), commit
 
 
 def prepare(params: Params, checkout: Path, home: Path, say: Say) -> Params:
@@ -153,16 +167,21 @@ def prepare(params: Params, checkout: Path, home: Path, say: Say) -> Params:
     """
     params = validated(params.model_dump(), "params")  # a form checks fields, not what they are to each other
     params = _data_inside(params, checkout, home, say)
-    name = params.model.name
-    if home != checkout and (home / name).is_dir() and not (checkout / name).exists():
-        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
-        (checkout / name).symlink_to(home / name)  # its content is in model.revision
+    _link_model(params, checkout, home)
     model = base_models.resolve(params.model)
     if model != params.model:
         say(f"model {model.name} is at revision {model.revision}")
     params = params.model_copy(update={"model": model})
     save(params, checkout / PARAMS)
     return load(checkout / PARAMS)
+
+
+def _link_model(params: Params, checkout: Path, home: Path) -> None:
+    """Have a worktree see a base model that is a folder of the checkout which Git ignores; model.revision names its content."""
+    there, here = home / params.model.name, checkout / params.model.name
+    if there.is_dir() and not here.exists():
+        here.parent.mkdir(parents=True, exist_ok=True)
+        here.symlink_to(there)
 
 
 def _data_inside(params: Params, checkout: Path, home: Path, say: Say) -> Params:

@@ -3,8 +3,12 @@
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from tasks import base_models, devices, problems
 from tasks.errors import InputError, did_you_mean
@@ -148,15 +152,29 @@ def _keep(best: Path, state: dict[str, Any], checkpoint: Path, metrics: Path, ho
     )
 
 
-def resume_folder(params: Params, tokens: Path, processes: int) -> Path:
-    """Return the folder for this training's checkpoints, named by all that decides its bits, and drop the oldest of other trainings."""
+@contextmanager
+def resume_folder(params: Params, tokens: Path, processes: int) -> Iterator[Path]:
+    """Yield the folder for this training's checkpoints, named by all that decides its bits, held alone; drop the oldest of other trainings.
+
+    An equal training that is dying, because the run that started it was killed, is waited for. Of several processes the first one holds it.
+    """
     sections = params.model_dump(include={"problem", "model", "train"})
     key = fingerprint(params.problem, {"params": sections, "tokens": digests(tokens), "device": devices.describe(), "processes": processes})
+    folder = INTERRUPTED / key
+    if int(os.environ.get("RANK", "0")):
+        yield folder
+        return
     INTERRUPTED.mkdir(parents=True, exist_ok=True)
-    others = sorted((path for path in INTERRUPTED.iterdir() if path.name != key), key=lambda path: path.stat().st_mtime)
-    for path in others[: -KEEP_INTERRUPTED + 1]:
-        shutil.rmtree(path)
-    return INTERRUPTED / key
+    with FileLock(_lock(folder)):
+        others = sorted((path for path in INTERRUPTED.iterdir() if path.is_dir() and path != folder), key=lambda path: path.stat().st_mtime)
+        for path in others[: -KEEP_INTERRUPTED + 1]:
+            with suppress(Timeout), FileLock(_lock(path), timeout=0):  # one that is training now is not an old one
+                shutil.rmtree(path)
+        yield folder
+
+
+def _lock(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
 
 
 def launch(processes: int) -> None:
@@ -179,14 +197,14 @@ if __name__ == "__main__":
             launch(workers)
         else:
             tokens = Path("data/tokens")
-            resume = resume_folder(params, tokens, workers)
-            train(
-                params.train,
-                params.model,
-                problems.load(params.problem),
-                tokens,
-                Path("models/checkpoint"),
-                Path("metrics/train.json"),
-                Path("plots/train"),
-                resume,
-            )
+            with resume_folder(params, tokens, workers) as resume:
+                train(
+                    params.train,
+                    params.model,
+                    problems.load(params.problem),
+                    tokens,
+                    Path("models/checkpoint"),
+                    Path("metrics/train.json"),
+                    Path("plots/train"),
+                    resume,
+                )

@@ -38,9 +38,11 @@ def test_a_deployed_run_shows_its_stages_logs_progress_and_report(project: Proje
     report = artifacts["report"]["data"]
     assert "| train | **ran** |" in report
     assert report.count("data:image/png;base64,") == 2
-    assert "learning_rate: 0.003" in (project.root / "params.yaml").read_text("utf-8"), "what the form said stands in params.yaml"
+    assert "dvc exp apply" in report
+    assert "learning_rate: 0.003" not in (project.root / "params.yaml").read_text("utf-8"), "the checkout stays as it was"
+    assert flow["name"] in project.dvc("exp", "list").stdout
 
-    again = project.retrain()
+    again = project.retrain("--train.learning-rate", "0.003")
     assert "Cached" in again.stderr
     assert "running:" not in again.stderr
     assert "up to date" in project.dvc("status").stdout

@@ -206,25 +206,27 @@ class Ledger:
         return True
 
 
-def share_cache(home: Path, folder: Path, path: str) -> None:
-    """Have a worktree use the DVC cache and the local settings of its home checkout.
-
-    Raises InputError when the data at `path` has changed in the home checkout since DVC recorded it: the worktree would not see that.
-    """
+def share_cache(home: Path, folder: Path) -> None:
+    """Have a worktree use the DVC cache, the remotes and the local settings of its home checkout."""
     settings = home / ".dvc/config.local"
     if settings.exists():
         shutil.copyfile(settings, folder / ".dvc/config.local")
     with Repo(str(home)) as repo:
         cache = repo.cache.legacy.path
-        folders = {name: str(remote["url"]) for name, remote in repo.config["remote"].items() if "://" not in remote["url"]}
+        stores = {name: remote["url"] for name, remote in repo.config["remote"].items() if "://" not in remote["url"]}
+    with Config(str(folder / ".dvc")).edit("local") as config:
+        config.setdefault("cache", {})["dir"] = cache
+        for name, store in stores.items():  # a relative path would lead elsewhere from the worktree
+            config.setdefault("remote", {}).setdefault(name, {})["url"] = str(Path(store).resolve())
+
+
+def refuse_changed_data(home: Path, path: str) -> None:
+    """Raise InputError when the data at `path` has changed since DVC recorded it: a worktree would not see that."""
+    with Repo(str(home)) as repo:
         for stage in repo.index.stages:
             for output in stage.outs if stage.is_data_source else ():
                 if (home / path).is_relative_to(output.fs_path) and output.exists and output.changed_checksum():
                     raise InputError(f"{output} has changed since DVC recorded it; `dvc add {output}` records it as it is now")
-    with Config(str(folder / ".dvc")).edit("local") as config:
-        config.setdefault("cache", {})["dir"] = cache
-        for name, folder_url in folders.items():  # a relative one means another folder in the worktree
-            config.setdefault("remote", {}).setdefault(name, {})["url"] = str(Path(folder_url).resolve())
 
 
 def sentence(error: Exception) -> str:

@@ -1,0 +1,134 @@
+"""Rebuilding a model from its record alone: every stage computed again in a clean worktree, every output compared with dvc.lock."""
+
+import contextlib
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from prefect import flow, runtime, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+
+from flows.certificate import Certificate, Grade, device, grade_predictions, machine, now, versions
+from flows.ledger import bring_data, changed_key, clear, compare
+from flows.processes import Processes, StageFailedError
+from flows.stage import show_running
+from flows.workspace import STAGES, Workspace, at_revision
+from tasks.errors import InputError
+from tasks.files import read_json
+from tasks.stage import ANY_VERSION, PINS, pins
+
+ARTIFACT = """# {revision}: {grade}
+
+{cause}
+
+| stage | result | seconds |
+|---|---|---:|
+{stages}
+
+The certificate, kept in the Git notes of `{commit}` (`git notes --ref=retrain show {commit}`):
+
+```json
+{certificate}
+```
+"""
+
+
+@flow(name="reproduce", persist_result=False)
+def reproduce(revision: str) -> Certificate | State[None]:
+    """Compute a commit, tag, branch or experiment again from its data and code, and say whether every bit is the same."""
+    log = get_run_logger()
+    try:
+        with at_revision(revision, f"reproduce-{runtime.flow_run.name}", log.info) as (space, commit), tempfile.TemporaryDirectory() as kept:
+            certificate = Certificate(revision, commit, versions=versions(pins(space.root / PINS)), time=now())
+            others = [
+                f"{name} {is_['installed']} instead of {is_['pinned']}" for name, is_ in certificate.versions.items() if len({*is_.values()}) > 1
+            ]
+            if others:
+                log.warning("the versions installed are not those pinned at %s: %s", revision, ", ".join(others))
+            _set_aside(space, Path(kept))
+            certificate.cause = bring_data(space.ledger)
+            if certificate.cause is None or not certificate.cause.startswith("data missing"):
+                with Processes(space.root, {ANY_VERSION: "1"}) as processes:
+                    for name in STAGES:
+                        _stage(name, space, processes, certificate)
+            _judge(certificate, space.root, Path(kept), others)
+            certificate.keep(space.home)
+            _show(certificate)
+            return certificate
+    except (InputError, StageFailedError) as error:
+        return Failed(message=str(error))
+
+
+def _set_aside(space: Workspace, kept: Path) -> None:
+    """Copy what the revision recorded of its test scores, as far as it is still there, before the stages write their own."""
+    with contextlib.suppress(InputError):  # then predictions cannot be compared, only hashes and scores
+        space.ledger.bring(["plots/evaluate"])
+    for folder in ("plots", "metrics"):
+        if (space.root / folder).exists():
+            shutil.copytree(space.root / folder, kept / folder)
+
+
+def _stage(name: str, space: Workspace, processes: Processes, certificate: Certificate) -> None:
+    state = compute.with_options(name=name, task_run_name=name)(name, space, processes, certificate, return_state=True)
+    if not state.is_completed():
+        raise StageFailedError(state.message or f"{name} failed")
+
+
+@task(persist_result=False, cache_policy=NO_CACHE, retries=0)
+def compute(name: str, space: Workspace, processes: Processes, certificate: Certificate) -> State[None]:
+    """Run a stage from its inputs, whatever any cache holds, and compare what it makes with what dvc.lock says it made."""
+    began = time.monotonic()
+    clear(space.ledger, name)
+    try:
+        show_running(name, space.ledger.command(name), processes)
+    except StageFailedError as error:
+        return Failed(message=str(error))
+    outputs = compare(space.ledger, name)
+    same = all(output.is_same for output in outputs)
+    certificate.stages[name] = {
+        "grade": Grade.identical if same else Grade.different,
+        "seconds": round(time.monotonic() - began, 1),
+        "changed": changed_key(space.ledger, name),
+        "outputs": [vars(output) for output in outputs],
+    }
+    return Completed(message=f"{'bit-identical' if same else 'not bit-identical'}, in {certificate.stages[name]['seconds']} s")
+
+
+def _judge(certificate: Certificate, computed: Path, recorded: Path, others: list[str]) -> None:
+    """Grade the whole, and find the first thing that explains why it is not bit-identical: data, code, versions, device."""
+    stages = certificate.stages
+    now_, then = (read_json(file) if (file := folder / "metrics/train.json").exists() else {} for folder in (computed, recorded))
+    certificate.machine = machine(now_)
+    if len(stages) == len(STAGES) and all(stage["grade"] == Grade.identical for stage in stages.values()):
+        certificate.grade = Grade.identical
+        return
+    if len(stages) == len(STAGES):
+        certificate.grade = grade_predictions(recorded, computed)
+        for name in STAGES[STAGES.index("train") :]:
+            if stages[name]["grade"] != Grade.identical:
+                stages[name]["grade"] = certificate.grade
+    if certificate.cause:
+        return
+    changed = {name: stage["changed"] for name, stage in stages.items() if stage["changed"]}
+    if others:
+        certificate.cause = f"environment: {', '.join(others)}"
+    elif changed:
+        name = next(iter(changed))
+        certificate.cause = f"code: {', '.join(changed[name])} of {name} is not what dvc.lock recorded"
+    elif then and device(now_) != device(then):
+        differ = [f"{key} {device(now_).get(key)} instead of {value}" for key, value in device(then).items() if device(now_).get(key) != value]
+        certificate.cause = f"device: {', '.join(differ)}"
+    else:
+        certificate.cause = "unknown: data, code, versions and device are all as recorded"
+
+
+def _show(certificate: Certificate) -> None:
+    words = {"commit": certificate.commit[:10], "certificate": certificate.to_json(), "revision": certificate.revision}
+    rows = "\n".join(f"| {name} | {stage['grade']} | {stage['seconds']} |" for name, stage in certificate.stages.items())
+    text = ARTIFACT.format(grade=certificate.grade, cause=certificate.cause or "Every output has the hash on record.", stages=rows, **words)
+    create_markdown_artifact(text, key="certificate", description=f"{certificate.revision}: {certificate.grade}")

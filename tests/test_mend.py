@@ -1,0 +1,86 @@
+"""What sudden death leaves torn is put right at the start of the next run, and said."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.ledger import mend
+from flows.ledger.mend import JOURNAL, journal
+from tests.conftest import ROOT, Project
+from tests.test_end_to_end import STAGES, happened, outputs
+
+WHOLE = "schema: '2.0'\nstages:\n  ingest:\n    cmd: exec python -m tasks.ingest\n"
+
+
+def mended(root: Path) -> list[str]:
+    said: list[str] = []
+    mend(root, said.append)
+    return said
+
+
+@pytest.mark.parametrize("torn", ["", "schema: '2.0'\nstages:\n  ing", "schema: '2.0'\nsta", "\x00" * 40])
+def test_a_torn_lock_is_set_aside(tmp_path: Path, torn: str) -> None:
+    (tmp_path / "dvc.lock").write_text(torn)
+    (said,) = mended(tmp_path)
+    assert "dvc.lock was torn" in said
+    assert not (tmp_path / "dvc.lock").exists()
+    assert (tmp_path / "dvc.lock.torn").read_text() == torn
+
+
+def test_a_whole_lock_is_left(tmp_path: Path) -> None:
+    (tmp_path / "dvc.lock").write_text(WHOLE)
+    assert mended(tmp_path) == []
+    assert (tmp_path / "dvc.lock").read_text() == WHOLE
+
+
+@pytest.mark.parametrize("torn", ["", '{"read": {"/wo', '{"write": {"/a": 3}}'])
+def test_dvcs_torn_lock_file_is_removed(tmp_path: Path, torn: str) -> None:
+    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    (tmp_path / ".dvc/tmp/rwlock").write_text(torn)
+    (said,) = mended(tmp_path)
+    assert "rwlock was torn" in said
+    assert not (tmp_path / ".dvc/tmp/rwlock").exists()
+
+
+@pytest.mark.parametrize("before", [WHOLE, None])
+def test_a_write_that_was_cut_short_is_rolled_back(tmp_path: Path, before: str | None) -> None:
+    lock = tmp_path / "dvc.lock"
+    if before is not None:
+        lock.write_text(before)
+    dies = "from pathlib import Path; import os; from flows.ledger.mend import journal\nwith journal(Path()): Path('dvc.lock').write_text('sch'); os.abort()"
+    died = subprocess.run([sys.executable, "-c", dies], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    assert died.returncode == -signal.SIGABRT
+    (said,) = mended(tmp_path)
+    assert "back as it stood before" in said
+    assert (lock.read_text() if lock.exists() else None) == before
+    assert not (tmp_path / JOURNAL).exists()
+    assert mended(tmp_path) == []
+
+
+def test_an_error_while_writing_is_rolled_back_at_once(tmp_path: Path) -> None:
+    (tmp_path / "dvc.lock").write_text(WHOLE)
+
+    def write() -> None:
+        with journal(tmp_path):
+            (tmp_path / "dvc.lock").write_text("")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        write()
+    assert (tmp_path / "dvc.lock").read_text() == WHOLE
+    assert mended(tmp_path) == []
+
+
+def test_half_a_lock_that_still_parses_is_never_believed(project: Project, server: str) -> None:
+    project.env["PREFECT_API_URL"] = server
+    project.dvc("repro")
+    whole, good = (project.root / "dvc.lock").read_text(), outputs(project)
+    for share in (0.3, 0.6, 0.9):
+        (project.root / "dvc.lock").write_text(whole[: int(len(whole) * share)])
+        assert set(happened(project.retrain().stdout)) == set(STAGES)
+        assert outputs(project) == good
+        assert (project.root / "dvc.lock").read_text() == whole
