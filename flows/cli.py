@@ -68,6 +68,7 @@ def run(
             space.look_ahead()
         else:
             if space.ledger.unchanged():
+                space.ledger.send()
                 show(summarize(space.root, dict.fromkeys(space.ledger.stages, str(Outcome.unchanged)), {}))
                 return OK
             _without_server(checkout)

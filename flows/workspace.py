@@ -65,14 +65,18 @@ class Workspace:
         return Ledger(self.root, sparse=self.isolated, say=self.say)
 
     def save(self, name: str, message: str) -> Experiment | None:
-        """Keep an isolated run as an experiment, or find the one it equals, and have what its report shows checked out."""
+        """Keep an isolated run as an experiment, or find the one it equals, and have what its report shows checked out; share it."""
+        if not self.nothing_to_do:  # whoever looked ahead saw to it that nothing waits to be sent either
+            self.ledger.send()
         if not self.isolated:
             return None
         from flows.ledger import save as save_experiment
+        from flows.ledger import send
 
         self.ledger.bring(["plots/train", "plots/evaluate"])
         saved = save_experiment(self.root, name, message)
         self.say(f"saved as experiment {saved.name}" if saved.is_new else f"nothing new: this run equals {saved.name}, which is there already")
+        send(self.ledger.repo, self.home, saved, self.say)
         return saved
 
     def look_ahead(self) -> None:

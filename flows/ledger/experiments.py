@@ -1,13 +1,22 @@
 """Experiments: what a run leaves in Git beside the branch, under refs/exps, where `dvc exp` finds it."""
 
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import funcy
 from dvc.dvcfile import LOCK_FILE
+from dvc.env import DVC_EXP_GIT_REMOTE
+from dvc.repo import Repo
 from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STASHES, ExpRefInfo
 
+from flows.ledger.remote import TRIES, without_password
 from flows.workspace import Experiment
 from flows.worktree import git
+from tasks.errors import InputError
+
+UNSENT = "refs/retrain/unsent"  # beside refs/exps: the experiments that the Git remote does not have yet
 
 
 def experiments(checkout: Path) -> list[Experiment]:
@@ -45,3 +54,34 @@ def save(workspace: Path, name: str, message: str) -> Experiment:
 def _blob(workspace: Path, commit: str) -> str:
     listed = git(workspace, "ls-tree", commit, LOCK_FILE).split()
     return listed[2] if listed else ""
+
+
+def send(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str], None]) -> None:
+    """Send an experiment, and those that could not be sent before, to the Git remote: `exp.git_remote` of DVC's config, else origin.
+
+    Without such a remote nothing happens; when it cannot be reached, there is a warning, and the next isolated run tries again.
+    """
+    remote = os.environ.get(DVC_EXP_GIT_REMOTE) or repo.config["exp"].get("git_remote", "origin")
+    if ":" not in remote and not Path(remote).is_absolute() and remote not in git(checkout, "remote").splitlines():
+        return
+    ref = str(ExpRefInfo(experiment.baseline, experiment.name))
+    if git(checkout, "for-each-ref", ref):
+        git(checkout, "update-ref", ref.replace(EXPS_NAMESPACE, UNSENT, 1), experiment.commit)
+    for line in git(checkout, "for-each-ref", "--format=%(refname) %(objectname)", UNSENT).splitlines():
+        unsent, commit = line.split()
+        target = unsent.replace(UNSENT, EXPS_NAMESPACE, 1)
+        try:
+            _push_ref(checkout, remote, f"{commit}:{target}")
+        except InputError as error:
+            say(f"warning: could not send experiment {target.rpartition('/')[2]} to Git remote '{without_password(remote)}': {error}; "
+                "the next isolated run tries again")  # fmt: skip
+            return
+        git(checkout, "update-ref", "-d", unsent, commit)
+
+
+@funcy.retry(TRIES, InputError, timeout=lambda attempt: 2**attempt)
+def _push_ref(checkout: Path, remote: str, refspec: str) -> None:
+    try:
+        git(checkout, "push", "--quiet", remote, refspec, env={"GIT_TERMINAL_PROMPT": "0"})
+    except InputError as error:
+        raise InputError(without_password(str(error))) from None

@@ -20,6 +20,7 @@ from dvc.stage.serialize import to_single_stage_lockfile
 
 from flows.ledger.mend import journal
 from flows.ledger.objects import refuse_climbing
+from flows.ledger.remote import Remote
 from flows.locks import alone
 from flows.outcome import Outcome
 from tasks.errors import InputError
@@ -44,6 +45,7 @@ class Ledger:
             self.stages: dict[str, PipelineStage] = {stage.name: stage for stage in self.repo.stage.load_all("dvc.yaml")}
         except DvcException as error:
             raise InputError(sentence(error)) from None
+        self.remote = Remote(self.repo, say)
 
     @property
     def cache(self) -> Path:
@@ -54,6 +56,17 @@ class Ledger:
         """Return whether no stage has anything to do."""
         with self.repo.lock:
             return not any(self._changed(stage) for stage in self.stages.values())
+
+    def all_sent(self) -> bool:
+        """Return whether the DVC remote, if there is one, has been sent all that the stages have computed; no network is asked."""
+        return not any(self.remote.lacks(stage) for stage in self.stages.values())
+
+    def send(self) -> None:
+        """Send the DVC remote what it lacks of the stages' results: computed by `dvc repro`, or when it could not be reached."""
+        self.remote.is_down = False
+        missing = [stage.name for stage in self.stages.values() if not self.remote.push(stage)]
+        if missing:
+            self.say(f"warning: remote '{self.remote.name}' still lacks {', '.join(missing)}; the next run sends it")
 
     def command(self, name: str) -> str:
         """Return the command line that dvc.yaml holds for the stage."""
@@ -68,19 +81,24 @@ class Ledger:
         stage = self.stages[name]
         try:
             with self.repo.lock:
-                if not self._changed(stage):
-                    return Outcome.unchanged
-                self.bring(str(dependency) for dependency in stage.deps)
-                recorded = self._recorded(stage)
-                stage.save_deps()
-                with self._alone(stage):
-                    return self._settle(stage, run, recorded)
+                outcome = self._decide(stage, run)
         except DvcException as error:
             raise InputError(f"{name}: {sentence(error)}") from None
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise InputError(f"{name}: the disk is full while writing {error.filename}; free some space and run the same command again") from None
+        self.remote.push(stage)
+        return outcome
+
+    def _decide(self, stage: PipelineStage, run: Callable[[], None]) -> Outcome:
+        if not self._changed(stage):
+            return Outcome.unchanged
+        self.bring(str(dependency) for dependency in stage.deps)
+        recorded = self._recorded(stage)
+        stage.save_deps()
+        with self._alone(stage):
+            return self._settle(stage, run, recorded)
 
     def bring(self, paths: Iterable[str]) -> None:
         """Check out what is missing of `paths`: outputs of stages, or data under DVC. Those that DVC does not know are left to fail."""
@@ -92,8 +110,11 @@ class Ledger:
                     self.check_out(output)
 
     def check_out(self, output: Output) -> None:
-        """Bring one output in place from the cache; raise InputError when the cache does not hold all of it."""
+        """Bring one output in place from the cache, or the remote; raise InputError when they do not hold all of it."""
         refuse_climbing(output)
+        if output.changed_cache():
+            self.remote.pull(output)
+            refuse_climbing(output)
         if output.changed_cache():
             raise InputError(f"{output}: not all of it is in the DVC cache; `retrain check --repair` says what is missing and mends it")
         output.checkout(relink=False)
@@ -151,20 +172,28 @@ class Ledger:
         return outcome
 
     def _restore(self, stage: PipelineStage, recorded: dict[str, Any] | None) -> None:
-        """Check out what is recorded, or else what some run has computed for the stage's key.
+        """Check out what is recorded, or else what some run has computed for the stage's key, here or where the remote is.
 
         Raises RunCacheNotFoundError when nobody has, or it is no longer whole. It is DVC's `StageCache.restore`, which cannot be used
         once `save_deps` has been called: it would take the recorded outputs for those of the changed dependencies.
         """
-        entry = recorded or self.repo.stage_cache._load(stage)  # noqa: SLF001
-        if entry is None:
-            raise RunCacheNotFoundError(stage)
-        cached = self.repo.stage_cache._create_stage(entry, wdir=stage.wdir)  # noqa: SLF001
-        for output in cached.outs:
-            refuse_climbing(output)
-        if not cached.outs_cached():
-            raise RunCacheNotFoundError(stage)
-        cached.checkout()
+        for entry in self._computed(stage, recorded):
+            cached = self.repo.stage_cache._create_stage(entry, wdir=stage.wdir)  # noqa: SLF001
+            for output in cached.outs:
+                if output.changed_cache():
+                    self.remote.pull(output)
+                refuse_climbing(output)
+            if cached.outs_cached():
+                cached.checkout()
+                return
+        raise RunCacheNotFoundError(stage)
+
+    def _computed(self, stage: PipelineStage, recorded: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+        if recorded is not None:
+            yield recorded
+        self.remote.pull_run(stage)
+        if (entry := self.repo.stage_cache._load(stage)) is not None:  # noqa: SLF001
+            yield entry
 
     def _record(self, stage: PipelineStage) -> None:
         """Keep the stage's outputs in the cache and write down in dvc.lock that they are there.
@@ -216,14 +245,17 @@ class Ledger:
 
 
 def share_cache(home: Path, folder: Path) -> None:
-    """Have a worktree use the DVC cache and the local settings of its home checkout."""
+    """Have a worktree use the DVC cache, the remotes and the local settings of its home checkout."""
     settings = home / ".dvc/config.local"
     if settings.exists():
         shutil.copyfile(settings, folder / ".dvc/config.local")
     with Repo(str(home)) as repo:
         cache = repo.cache.legacy.path
+        stores = {name: remote["url"] for name, remote in repo.config["remote"].items() if "://" not in remote["url"]}
     with Config(str(folder / ".dvc")).edit("local") as config:
         config.setdefault("cache", {})["dir"] = cache
+        for name, store in stores.items():  # a relative path would lead elsewhere from the worktree
+            config.setdefault("remote", {}).setdefault(name, {})["url"] = str(Path(store).resolve())
 
 
 def refuse_changed_data(home: Path, path: str) -> None:

@@ -1,0 +1,178 @@
+"""Sharing with a team: what a stage needs comes from the DVC remote, and what it has computed goes there.
+
+Nothing here fails a run: a remote that cannot be reached costs a warning, and what it lacks is sent by whichever run ends next.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import funcy
+from dvc.exceptions import DvcException
+from dvc.fs import HTTPFileSystem, LocalFileSystem, generic
+from dvc.output import Output
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
+from dvc.stage.cache import _get_cache_hash
+from dvc.stage.serialize import to_single_stage_lockfile
+from dvc.utils.serialize import load_yaml
+from dvc_objects.fs.base import FileSystem
+from dvc_objects.fs.errors import AuthError, ConfigError, RemoteMissingDepsError
+from fsspec.spec import AbstractFileSystem
+
+TRIES = 4  # with 1, 2 and 4 seconds in between
+PATIENCE = {"ssh": {"timeout": 20}, "s3": {"connect_timeout": 10}}  # seconds to wait for a host that does not answer, unless DVC's config says
+SECRET = re.compile("password|passphrase|secret|token|key|credential|connection_string")
+
+
+class Remote:
+    """The DVC remote that `core.remote` names; without one, nothing is pulled and everything counts as sent."""
+
+    def __init__(self, repo: Repo, say: Callable[[str], None]) -> None:
+        self.repo, self.say = repo, say
+        self.name: str | None = repo.config["core"].get("remote")
+        self.is_down = False  # what could not be sent waits for the end of the run, so that a dead remote is waited for once
+        self.settings: dict[str, Any] = repo.config["remote"].get(self.name, {})
+        url = str(self.settings.get("url", ""))
+        for option, seconds in PATIENCE.get(url.partition("://")[0], {}).items():
+            self.settings.setdefault(option, seconds)
+        place = sha256(f"{url} {self.settings.get('endpointurl', '')}".encode()).hexdigest()
+        self.sent = Path(repo.cache.legacy.path, "sent", place[:16])  # an empty file for each entry of the run-cache that is there
+
+    def lacks(self, stage: PipelineStage) -> bool:
+        """Return whether the remote may lack what the stage has computed; no network is asked."""
+        entry = self._entry(stage) if self.name else None
+        return entry is not None and entry.exists() and not (self.sent / entry.name).exists()
+
+    def push(self, stage: PipelineStage) -> bool:
+        """Send the stage's outputs, the data under DVC that it read, and then its entry of the run-cache; return whether all is there now."""
+        if not self.lacks(stage):
+            return True
+        return not self.is_down and self._tried(lambda: self._send(stage), f"could not send {stage.name} to")
+
+    def pull_run(self, stage: PipelineStage) -> None:
+        """Bring what any run has computed for the stage's key into the local cache, if the remote has it and the cache has not."""
+        if self.name:
+            self._tried(lambda: self._fetch_run(stage), f"could not ask for {stage.name} at")
+
+    def pull(self, output: Output) -> None:
+        """Bring an output's content into the local cache."""
+        if self.name:
+            self._tried(lambda: self._fetch([output]), f"could not get {output} from")
+
+    def _send(self, stage: PipelineStage) -> None:
+        entry = self._entry(stage)
+        computed = self.repo.stage_cache._create_stage(load_yaml(str(entry)), wdir=stage.wdir)  # noqa: SLF001 (knows the metrics too, which dvc.lock leaves to Git)
+        read = [Path(dependency.fs_path) for dependency in stage.deps]
+        data = [output for source in self.repo.index.stages if source.is_data_source for output in source.outs]
+        data = [out for out in data if any(path.is_relative_to(out.fs_path) or Path(out.fs_path).is_relative_to(path) for path in read)]
+        for output in [*computed.outs, *data]:
+            for odb, objects in output.get_used_objs(push=True, force=True).items():
+                _check(self.repo.cloud.push(objects, remote=self.name, odb=odb))
+        runs = self._runs()
+        if runs is not None:
+            fs, folder = runs
+            generic.copy(LocalFileSystem(), str(entry), fs, fs.join(folder, entry.parent.parent.name, entry.parent.name, entry.name))
+        self.sent.mkdir(parents=True, exist_ok=True)
+        (self.sent / entry.name).touch()
+        self.say(f"{stage.name}: sent to remote '{self.name}'")
+
+    def _fetch_run(self, stage: PipelineStage) -> None:
+        known = self.repo.stage_cache._load(stage)  # noqa: SLF001
+        if known is None:
+            self._fetch_entries(self._entry(stage).parent)
+            known = self.repo.stage_cache._load(stage)  # noqa: SLF001
+        if known is not None:
+            self._fetch(self.repo.stage_cache._create_stage(known, wdir=stage.wdir).outs)  # noqa: SLF001
+
+    def _fetch_entries(self, local: Path) -> None:
+        """Copy the remote's entries for one key, which `local` is named by; leave out those that are not what their names say."""
+        runs = self._runs()
+        if runs is None:
+            return
+        fs, folder = runs
+        there = fs.join(folder, local.parent.name, local.name)
+        for path in fs.find(there) if fs.exists(there) else ():
+            name = fs.name(path)
+            arrived = local.parent.parent / f"{os.getpid()}.arriving"
+            try:
+                generic.copy(fs, path, LocalFileSystem(), str(arrived))
+                entry = load_yaml(str(arrived))
+                if _get_cache_hash(entry) == name and _get_cache_hash(dict(entry), key=True) == local.name:
+                    local.mkdir(parents=True, exist_ok=True)
+                    arrived.replace(local / name)
+                    self.sent.mkdir(parents=True, exist_ok=True)
+                    (self.sent / name).touch()
+                else:
+                    self.say(f"warning: remote '{self.name}': the run-cache entry {name} is not what its name says, so it is not used")
+            finally:
+                arrived.unlink(missing_ok=True)
+
+    def _fetch(self, outputs: Iterable[Output]) -> None:
+        for output in outputs:
+            if output.changed_cache():
+                for odb, objects in output.get_used_objs(force=True).items():
+                    _check(self.repo.cloud.pull(objects, remote=self.name, odb=odb))
+
+    def _entry(self, stage: PipelineStage) -> Path:
+        """Return where the run-cache keeps, or would keep, what the stage has computed."""
+        record = to_single_stage_lockfile(stage)
+        value = _get_cache_hash(record)
+        return Path(self.repo.stage_cache._get_cache_path(_get_cache_hash(record, key=True), value))  # noqa: SLF001
+
+    def _runs(self) -> tuple[FileSystem, str] | None:
+        """Return the remote's file system and the folder of its run-cache; None when it cannot have one, as DVC has it."""
+        odb = self.repo.cloud.get_remote_odb(self.name, "push --run-cache", hash_name="md5-dos2unix")
+        return None if isinstance(odb.fs, HTTPFileSystem) else (odb.fs, odb.fs.join(odb.path, "runs"))
+
+    def _tried(self, action: Callable[[], None], failure: str) -> bool:
+        """Do it, with retries and exponential back-off; return whether it worked, and warn if it did not."""
+
+        @funcy.retry(TRIES, filter_errors=_may_pass, timeout=lambda attempt: 2**attempt)
+        def act() -> None:
+            try:
+                action()
+            except Exception:
+                _forget_connections(AbstractFileSystem)
+                raise
+
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 (each kind of remote raises its own, and none may end the run)
+            self.is_down = True
+            self.say(f"warning: {failure} remote '{self.name}': {self._without_secrets(error)}; going on without it")
+            return False
+        self.is_down = False
+        return True
+
+    def _without_secrets(self, error: Exception) -> str:
+        text = without_password(" ".join(str(error).split()) or type(error).__name__)
+        for option, value in self.settings.items():
+            if SECRET.search(option) and value:
+                text = text.replace(str(value), "***")
+        return text
+
+
+def without_password(text: str) -> str:
+    """Return the text without the user names and passwords of the URLs in it."""
+    return re.sub(r"://[^/\s]+@", "://***@", text)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Return whether it may work the next time: not with a wrong setting, or a package that is not installed."""
+    return not isinstance(error, (DvcException, AuthError, ConfigError, RemoteMissingDepsError, ImportError))
+
+
+def _check(result: Any) -> None:
+    if result.failed:
+        raise ConnectionError(f"{len(result.failed)} files could not be transferred")
+
+
+def _forget_connections(kind: type[AbstractFileSystem]) -> None:
+    """Have the next attempt connect anew: fsspec would hand out the connection that broke."""
+    kind.clear_instance_cache()
+    for narrower in kind.__subclasses__():
+        _forget_connections(narrower)
