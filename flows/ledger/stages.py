@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from dvc.config import Config
 from dvc.exceptions import DvcException
@@ -14,6 +15,7 @@ from dvc.repo import Repo
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError, _get_stage_hash
 from dvc.stage.decorators import rwlocked, unlocked_repo
+from dvc.stage.serialize import to_single_stage_lockfile
 
 from flows.ledger.mend import journal
 from flows.ledger.objects import refuse_climbing
@@ -65,9 +67,10 @@ class Ledger:
                 if not self._changed(stage):
                     return Outcome.unchanged
                 self.bring(str(dependency) for dependency in stage.deps)
+                recorded = self._recorded(stage)
                 stage.save_deps()
                 with self._alone(stage):
-                    return self._settle(stage, run)
+                    return self._settle(stage, run, recorded)
         except DvcException as error:
             raise InputError(f"{name}: {sentence(error)}") from None
         except OSError as error:
@@ -110,7 +113,16 @@ class Ledger:
         with alone(self.cache / "locks" / key, lambda who: self.say(f"{stage.name}: {who} is computing the same; waiting for it")):
             yield
 
-    def _settle(self, stage: PipelineStage, run: Callable[[], None]) -> Outcome:
+    def _recorded(self, stage: PipelineStage) -> dict[str, Any] | None:
+        """Return what dvc.lock records for the stage, if that was made from what it depends on now: then only its outputs are amiss.
+
+        To be asked before `save_deps`, which has the stage's dependencies stand as they are now beside the outputs of another time.
+        """
+        if stage.changed_stage() or not stage.deps_cached() or not all(output.hash_info for output in stage.outs):
+            return None
+        return dict(to_single_stage_lockfile(stage))
+
+    def _settle(self, stage: PipelineStage, run: Callable[[], None], recorded: dict[str, Any] | None) -> Outcome:
         def compute(_: PipelineStage) -> None:
             run()
 
@@ -118,7 +130,7 @@ class Ledger:
         def bring(stage: PipelineStage) -> Outcome:
             stage.remove_outs(ignore_remove=False, force=False)
             try:
-                self._restore(stage)
+                self._restore(stage, recorded)
             except RunCacheNotFoundError:
                 stage.save_deps()
                 inputs = [dependency.hash_info for dependency in stage.deps]
@@ -134,13 +146,21 @@ class Ledger:
         self._record(stage)
         return outcome
 
-    def _restore(self, stage: PipelineStage) -> None:
-        """Check out what some run has computed for the stage's key; raise RunCacheNotFoundError when none has, or it is no longer whole."""
-        entry = self.repo.stage_cache._load(stage)  # noqa: SLF001 (restore does the same, but would check out anything)
-        if entry is not None:
-            for output in self.repo.stage_cache._create_stage(entry, wdir=stage.wdir).outs:  # noqa: SLF001
-                refuse_climbing(output)
-        self.repo.stage_cache.restore(stage)
+    def _restore(self, stage: PipelineStage, recorded: dict[str, Any] | None) -> None:
+        """Check out what is recorded, or else what some run has computed for the stage's key.
+
+        Raises RunCacheNotFoundError when nobody has, or it is no longer whole. It is DVC's `StageCache.restore`, which cannot be used
+        once `save_deps` has been called: it would take the recorded outputs for those of the changed dependencies.
+        """
+        entry = recorded or self.repo.stage_cache._load(stage)  # noqa: SLF001
+        if entry is None:
+            raise RunCacheNotFoundError(stage)
+        cached = self.repo.stage_cache._create_stage(entry, wdir=stage.wdir)  # noqa: SLF001
+        for output in cached.outs:
+            refuse_climbing(output)
+        if not cached.outs_cached():
+            raise RunCacheNotFoundError(stage)
+        cached.checkout()
 
     def _record(self, stage: PipelineStage) -> None:
         """Keep the stage's outputs in the cache and write down in dvc.lock that they are there.
