@@ -18,7 +18,7 @@ from dvc.stage.decorators import rwlocked, unlocked_repo
 from dvc.stage.serialize import to_single_stage_lockfile
 
 from flows.ledger.mend import journal
-from flows.ledger.objects import refuse_climbing
+from flows.ledger.objects import refuse_climbing, refuse_elsewhere
 from flows.locks import alone
 from flows.outcome import Outcome
 from tasks.errors import InputError
@@ -155,6 +155,7 @@ class Ledger:
         entry = recorded or self.repo.stage_cache._load(stage)  # noqa: SLF001
         if entry is None:
             raise RunCacheNotFoundError(stage)
+        refuse_elsewhere(stage, entry)
         cached = self.repo.stage_cache._create_stage(entry, wdir=stage.wdir)  # noqa: SLF001
         for output in cached.outs:
             refuse_climbing(output)
