@@ -112,10 +112,9 @@ def clone(target: Path, arguments: Sequence[str] = ()) -> Project:
     return project
 
 
-@pytest.fixture
-def project(tmp_path: Path, tiny_model: Path) -> Project:
-    """A clone whose params.yaml names the tiny model and trains it for a few steps."""
-    made = clone(tmp_path / "project")
+def tiny_project(target: Path, tiny_model: Path) -> Project:
+    """Return a clone whose params.yaml names the tiny model and trains it for a few steps."""
+    made = clone(target)
     made.env["OMP_NUM_THREADS"] = "1"  # a model this small only waits for more
     shutil.copytree(tiny_model, made.root / "base")
     params = made.root / "params.yaml"
@@ -135,6 +134,12 @@ def project(tmp_path: Path, tiny_model: Path) -> Project:
     (made.root / ".gitignore").open("a").write("/base\n")
     made.run("git", "commit", "-qam", "tiny")
     return made
+
+
+@pytest.fixture
+def project(tmp_path: Path, tiny_model: Path) -> Project:
+    """A clone with the tiny model."""
+    return tiny_project(tmp_path / "project", tiny_model)
 
 
 @pytest.fixture(scope="session")
