@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
+from flows.ledger.records import _names
 from tests.conftest import Project, tiny_project
 from tests.test_end_to_end import OUTPUTS, remove_outputs
 
@@ -209,8 +211,8 @@ def test_a_torn_record_of_the_run_cache_is_found_and_written_again(whole: Projec
     assert check(whole).summary.endswith("all whole")
 
 
-def plant(project: Project, name: str) -> str:
-    """Put a listing into the cache that names a file outside data/tokens; return its hash and that of the true one."""
+def plant(project: Project, where: str, name: str) -> str:
+    """Put a listing into the cache that names a file outside data/tokens, and have dvc.lock or the run-cache name it; return its hash."""
     tokens = re.search(r"path: data/tokens\n +hash: md5\n +md5: (\w+\.dir)", (project.root / "dvc.lock").read_text("utf-8"))
     assert tokens
     text = json.dumps([{"md5": digest(object_of(project, "data/tokens/labels.json")), "relpath": name}])
@@ -219,9 +221,13 @@ def plant(project: Project, name: str) -> str:
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     path.chmod(0o444)
-    lists = [project.root / "dvc.lock", *(project.root / ".dvc/cache/runs").glob("*/*/*")]
-    for file in lists:
-        file.write_text(file.read_text("utf-8").replace(tokens[1], forged), "utf-8")
+    if where == "dvc.lock":
+        lock = project.root / "dvc.lock"
+        lock.write_text(lock.read_text("utf-8").replace(tokens[1], forged), "utf-8")
+    else:
+        (record,) = (file for file in (project.root / ".dvc/cache/runs").glob("*/*/*") if "-m tasks.tokenize" in file.read_text("utf-8"))
+        record.write_text(record.read_text("utf-8").replace(tokens[1], forged), "utf-8")
+        record.rename(record.with_name(_names(yaml.safe_load(record.read_text("utf-8")))[1]))  # so that its name is what it says
     return forged
 
 
@@ -231,12 +237,12 @@ def test_a_listing_that_climbs_out_of_its_folder_writes_nothing(whole: Project, 
     whole.env["PREFECT_API_URL"] = server
     outside = whole.root.parent / "escaped.txt"
     name = "../../../escaped.txt" if how == "in place" else str(outside)
-    forged = plant(whole, name)
+    forged = plant(whole, where, name)
     told = check(whole, "--repair", status=1)
     assert told.named("dangerous") == {forged}
+    assert told.named("damaged") == told.named("missing") == set()
     shutil.rmtree(whole.root / "data/tokens")
     if where == "run-cache":
-        plant(whole, name)
         (whole.root / "dvc.lock").unlink()
     words = ["--isolated"] if how == "isolated" else []
     done = whole.retrain(*words, "--train.max-steps", "1", status=1)

@@ -77,7 +77,7 @@ def _show_computed(finding: Finding, examination: Examination, repair: Repair, s
         return
     if item.spare:
         aside.unlink(missing_ok=True)
-        show(f"mended    {item.hash}  by removing it: Git holds the file, or the stage makes it again")
+        show(f"mended    {item.hash}  by removing it: only the run-cache named it")
         return
     why = next((repair.reasons[stage] for stage in stages if stage in repair.reasons), None)
     why = why or ("what it depends on could not be mended" if stages else "no copy of it in the checkout, in a DVC remote or where it came from")

@@ -41,7 +41,7 @@ class Needed:
     """An object that a revision needs, and all that the revision needs it for.
 
     places: paths in the checkout, each with what makes it: a stage's name, or "" for data under DVC.
-    spare: only the run-cache needs it, since the file itself stands in Git; it may be absent.
+    spare: only the run-cache names it: a metric, which stands in Git, or another result of the same inputs; it may be absent.
     origin: where it was imported from.
     """
 
@@ -102,6 +102,10 @@ class Examination:
                 for output in self.outputs:
                     self._need(output)
                 self.records = list(records(self.repo))
+            for record in self.records:
+                for place, digest in record.outputs().items() if record.is_whole() else ():
+                    item = Needed(digest, "md5", self.repo.cache.local)
+                    self.objects.setdefault(item.path, item).places[place] = record.stage
         except DvcException as error:
             raise InputError(sentence(error)) from None
 
@@ -162,7 +166,8 @@ class Examination:
             return
         item = self.objects.setdefault(item.path, item)
         item.places |= {f"{place}/{name}": stage for place, stage in listing.places.items()}
-        item.spare, item.remote = False, listing.remote
+        item.spare &= listing.spare
+        item.remote = listing.remote or item.remote
         if listing.origin:
             item.origin = listing.origin[0], f"{listing.origin[1]}/{name}"
 

@@ -27,11 +27,18 @@ class Record:
 
     def is_whole(self) -> bool:
         """Return whether it can be read and says what it is named after."""
+        entry = self._read()
+        return bool(entry) and _names(entry) == (self.path.parent.name, self.path.name)
+
+    def outputs(self) -> dict[str, str]:
+        """Return the hashes of the outputs that would be restored from it, by their paths; nothing when it cannot be read."""
+        return {output["path"]: output["md5"] for output in self._read().get("outs", ()) if "md5" in output}
+
+    def _read(self) -> dict[str, Any]:
         try:
-            entry = COMPILED_LOCK_FILE_STAGE_SCHEMA(load_yaml(str(self.path)))
+            return dict(COMPILED_LOCK_FILE_STAGE_SCHEMA(load_yaml(str(self.path))))
         except (ParseError, Invalid, OSError, UnicodeDecodeError):
-            return False
-        return _names(entry) == (self.path.parent.name, self.path.name)
+            return {}
 
     def mend(self) -> str:
         """Write it again from dvc.lock when that holds the same, else remove it; return which."""
