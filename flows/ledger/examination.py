@@ -104,8 +104,9 @@ class Examination:
                 self.records = list(records(self.repo))
             for record in self.records:
                 for place, digest in record.outputs().items() if record.is_whole() else ():
-                    item = Needed(digest, "md5", self.repo.cache.local)
-                    self.objects.setdefault(item.path, item).places[place] = record.stage
+                    if not climbs(place.split("/")) and HASH.fullmatch(digest.removesuffix(".dir")):
+                        item = Needed(digest, "md5", self.repo.cache.local)
+                        self.objects.setdefault(item.path, item).places[place] = record.stage
         except DvcException as error:
             raise InputError(sentence(error)) from None
 
