@@ -144,6 +144,28 @@ def reproduce(revision: str, /) -> int:
 
 
 @app.command
+def check(revision: str | None = None, /, *, repair: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """Hash again what the DVC cache holds for a revision, byte for byte, and say what is damaged or missing.
+
+    DVC takes a read-only file in its cache for whole, so `dvc status`, `dvc push` and `dvc pull` never notice a flipped bit.
+    Exit status: 0 all whole (or mended), 1 something is not, 2 wrong input.
+
+    Examples: `retrain check`, `retrain check main --repair`.
+
+    Parameters
+    ----------
+    revision
+        A commit, branch, tag or experiment, read without being checked out; by default what stands in the checkout now.
+    repair
+        Mend it: from the checkout's own files, from a DVC remote, from where data was imported, or by computing it again.
+    """
+    from flows import workspace
+    from flows.ledger import check as examine
+
+    return OK if examine(workspace.root(), revision, repair=repair, show=print, say=_say) else FAILED
+
+
+@app.command
 def add(source: str, name: str | None = None, /) -> int:
     """Bring a file, folder or URL into data/raw under DVC, or take in its newer state.
 

@@ -13,7 +13,7 @@ from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STAS
 
 from flows.ledger.remote import TRIES, without_password
 from flows.workspace import Experiment
-from flows.worktree import git
+from flows.worktree import commit_of, git
 from tasks.errors import InputError
 
 UNSENT = "refs/retrain/unsent"  # beside refs/exps: the experiments that the Git remote does not have yet
@@ -28,6 +28,12 @@ def experiments(checkout: Path) -> list[Experiment]:
             info = ExpRefInfo.from_ref(ref)
             found.append(Experiment(info.name, commit, info.baseline_sha))
     return found
+
+
+def commit_named(checkout: Path, revision: str) -> str:
+    """Return the commit of an experiment, commit, branch or tag; raise InputError when there is none of that name."""
+    named = {experiment.name: experiment.commit for experiment in experiments(checkout)}
+    return named.get(revision) or commit_of(checkout, revision)
 
 
 def save(workspace: Path, name: str, message: str) -> Experiment:

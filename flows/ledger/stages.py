@@ -19,7 +19,7 @@ from dvc.stage.decorators import rwlocked, unlocked_repo
 from dvc.stage.serialize import to_single_stage_lockfile
 
 from flows.ledger.mend import journal
-from flows.ledger.objects import refuse_climbing
+from flows.ledger.objects import refuse_climbing, refuse_elsewhere
 from flows.ledger.remote import Remote
 from flows.locks import alone
 from flows.outcome import Outcome
@@ -178,6 +178,7 @@ class Ledger:
         once `save_deps` has been called: it would take the recorded outputs for those of the changed dependencies.
         """
         for entry in self._computed(stage, recorded):
+            refuse_elsewhere(stage, entry)
             cached = self.repo.stage_cache._create_stage(entry, wdir=stage.wdir)  # noqa: SLF001
             for output in cached.outs:
                 if output.changed_cache():
