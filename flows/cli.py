@@ -3,15 +3,15 @@
 import os
 import signal
 import sys
-import tomllib
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
+from flows import server
 from tasks.errors import InputError
 from tasks.params import Params
 from tasks.params_file import PARAMS, explain, given, lay_over, load, read
@@ -58,10 +58,10 @@ def run(
 
     checkout = workspace.root()
     wanted = _wanted(params_file, params, checkout)
-    watched = _server_is_configured()
+    watched = server.is_configured()
     if isolated:
         if not watched:
-            _without_server(checkout)
+            server.do_without(checkout)
         return _run_flow(wanted)
     with workspace.in_place(wanted, _say) as space:
         if watched:
@@ -71,7 +71,7 @@ def run(
                 space.ledger.send()
                 show(summarize(space.root, dict.fromkeys(space.ledger.stages, str(Outcome.unchanged)), {}))
                 return OK
-            _without_server(checkout)
+            server.do_without(checkout)
             Processes.start_ahead(checkout)  # something has changed, and Prefect takes as long to start its server as torch to import
         return _run_flow(space.params)
 
@@ -126,8 +126,8 @@ def reproduce(revision: str, /) -> int:
 
     checkout = workspace.root()
     os.chdir(checkout)
-    if not _server_is_configured():
-        _without_server(checkout)
+    if not server.is_configured():
+        server.do_without(checkout)
     from flows.certificate import EXIT_STATUS, Certificate
     from flows.reproduce import reproduce as flow
     from flows.summary import show_certificate
@@ -208,29 +208,6 @@ def _from_here(params: Params, here: Path, checkout: Path) -> Params:
     if "://" in path or here == checkout or Path(path).is_absolute() or not (here / path).exists():
         return params
     return params.model_copy(update={"data": params.data.model_copy(update={"path": os.path.relpath(here / path, checkout)})})
-
-
-def _server_is_configured() -> bool:
-    """Return whether Prefect would talk to a server that runs already, without importing Prefect: it takes over a second."""
-    if os.environ.get("PREFECT_API_URL"):
-        return True
-    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    profiles = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
-    if not profiles.exists():
-        return False
-    known: dict[str, Any] = tomllib.loads(profiles.read_text("utf-8"))
-    active = os.environ.get("PREFECT_PROFILE", known.get("active", ""))
-    return "PREFECT_API_URL" in known.get("profiles", {}).get(active, {})
-
-
-def _without_server(checkout: Path) -> None:
-    """Keep the record of a run that no server watches in the repository's ignored folder, and out of the network."""
-    home = checkout / ".retrain" / "prefect"
-    home.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("PREFECT_HOME", str(home))
-    os.environ.setdefault("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "true")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "60")
 
 
 def _run_flow(params: Params) -> int:

@@ -147,12 +147,11 @@ def isolated(params: Params, name: str, say: Say) -> Iterator[Workspace]:
 @contextmanager
 def at_revision(revision: str, name: str, say: Say) -> Iterator[tuple[Workspace, str]]:
     """Yield a clean worktree of its own at a commit, branch, tag or experiment, as it was committed, and that commit."""
-    from flows.ledger import experiments, share_cache
+    from flows.ledger import commit_named, share_cache
 
     home = root()
     worktree.remove_dead(home, say)
-    named = {experiment.name: experiment.commit for experiment in experiments(home)}
-    commit = named.get(revision) or worktree.commit_of(home, revision)
+    commit = commit_named(home, revision)
     with worktree.worktree(home, name, commit) as folder:
         share_cache(home, folder)
         with chdir(folder):
@@ -222,11 +221,11 @@ def with_data(params: Params, **changes: str) -> Params:
 
 def add(source: str, name: str | None, checkout: Path, say: Say) -> str:
     """Bring a file, folder or URL into data/raw under DVC; return its path in the repository."""
-    from flows.ledger import Ledger
+    from flows.ledger import Ledger, bring_in
 
     name = name_in_raw(source, name)
     began = time.monotonic()
-    new = Ledger(checkout).bring_in(source, name)
+    new = bring_in(Ledger(checkout), source, name)
     took = f"{time.monotonic() - began:.1f} s"
     say(f"{source} is {'now' if new else 'unchanged'} in data/raw/{name}, under DVC ({took}); commit data/raw/{name}.dvc to Git")
     return f"data/raw/{name}"

@@ -2,17 +2,20 @@
 
 from flows.ledger.check import check
 from flows.ledger.comparison import Compared, bring_data, changed_key, clear, compare
-from flows.ledger.experiments import experiments, save, send
+from flows.ledger.experiments import commit_named, experiments, save, send
+from flows.ledger.imports import bring_in, refuse_changed_data
 from flows.ledger.mend import mend
-from flows.ledger.stages import Ledger, refuse_changed_data, share_cache
+from flows.ledger.stages import Ledger, share_cache
 
 __all__ = [
     "Compared",
     "Ledger",
     "bring_data",
+    "bring_in",
     "changed_key",
     "check",
     "clear",
+    "commit_named",
     "compare",
     "experiments",
     "mend",

@@ -21,6 +21,7 @@ from dvc_data.hashfile.meta import Meta
 from dvc_data.hashfile.tree import Tree
 from voluptuous import Invalid
 
+from flows.ledger.imports import imported
 from flows.ledger.mend import mended
 from flows.ledger.overlay import Overlay
 from flows.ledger.reasons import Reason, content, differences, short
@@ -57,7 +58,7 @@ def plan(root: Path, texts: Mapping[Path, str], arriving: Mapping[str, str], *, 
     ledger = Ledger(root, sparse=sparse, files=Overlay({**({} if sparse else mended(root)), **texts}))
     try:
         for path, source in arriving.items():
-            ledger.imported(source, Path(path).name)
+            imported(ledger, source, Path(path).name)
         foresight = _Foresight(ledger, arriving)
         return [foresight.planned(stage) for stage in ledger.stages.values()]
     except DvcException as error:
