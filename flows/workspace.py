@@ -59,9 +59,11 @@ class Workspace:
 
     @cached_property
     def ledger(self) -> "Ledger":
-        """The record of its stages; DVC is imported when it is first asked."""
-        from flows.ledger import Ledger
+        """The record of its stages, torn state mended; DVC is imported when it is first asked."""
+        from flows.ledger import Ledger, mend
 
+        if not self.isolated:
+            mend(self.root, self.say)
         return Ledger(self.root, sparse=self.isolated, say=self.say)
 
     def save(self, name: str, message: str) -> Experiment | None:
@@ -112,12 +114,9 @@ def of_this_run(params: Params, name: str, say: Say) -> Iterator[Workspace]:
 @contextmanager
 def in_place(params: Params, say: Say) -> Iterator[Workspace]:
     """Work in the checkout itself, one run at a time."""
-    from flows.ledger import mend
-
     checkout = root()
     os.chdir(checkout)
     with alone(checkout / ".retrain" / "run.lock", lambda who: say(f"waiting for another run in this checkout ({who})")):
-        mend(checkout, say)
         worktree.remove_dead(checkout, say)
         Workspace.entered = Workspace(checkout, checkout, prepare(params, checkout, checkout, say), say)
         try:

@@ -136,6 +136,23 @@ def tiny_project(target: Path, tiny_model: Path) -> Project:
     return made
 
 
+def copy_of(made: Project, folder: Path) -> Project:
+    """Return a copy of a clone, cache and all, in a folder of its own, to change at will."""
+    shutil.copytree(made.root, folder / "project", symlinks=True)
+    moved = {name: value if name == "PATH" else value.replace(str(made.root.parent), str(folder)) for name, value in made.env.items()}
+    return Project(folder / "project", moved)
+
+
+@pytest.fixture(scope="session")
+def computed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Project:
+    """A clone in which DVC has run all stages, committed; to be copied, not changed."""
+    made = tiny_project(tmp_path_factory.mktemp("computed") / "project", tiny_model)
+    made.dvc("repro")
+    made.run("git", "add", "-A")
+    made.run("git", "commit", "-qm", "trained")
+    return made
+
+
 @pytest.fixture
 def project(tmp_path: Path, tiny_model: Path) -> Project:
     """A clone with the tiny model."""

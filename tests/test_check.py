@@ -13,26 +13,14 @@ import pytest
 import yaml
 
 from flows.ledger.records import _names
-from tests.conftest import Project, tiny_project
+from tests.conftest import Project, copy_of
 from tests.test_end_to_end import OUTPUTS, remove_outputs
-
-
-@pytest.fixture(scope="module")
-def computed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Project:
-    """A clone with everything computed and committed once, to be copied."""
-    made = tiny_project(tmp_path_factory.mktemp("computed") / "project", tiny_model)
-    made.dvc("repro")
-    made.run("git", "add", "-A")
-    made.run("git", "commit", "-qm", "trained")
-    return made
 
 
 @pytest.fixture
 def whole(computed: Project, tmp_path: Path) -> Project:
-    """A copy of that clone."""
-    shutil.copytree(computed.root, tmp_path / "project", symlinks=True)
-    moved = {name: value.replace(str(computed.root.parent), str(tmp_path)) for name, value in computed.env.items() if name != "PATH"}
-    return Project(tmp_path / "project", {**moved, "PATH": computed.env["PATH"]})
+    """A copy of a clone in which everything is computed."""
+    return copy_of(computed, tmp_path)
 
 
 @dataclass

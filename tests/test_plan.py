@@ -6,7 +6,6 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import chdir
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +14,29 @@ from ruamel.yaml import YAML
 
 from flows.ledger import Ledger
 from tasks.files import sha256
-from tests.conftest import Project, tiny_project
+from tests.conftest import Project, copy_of
 
 STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
 OTHER = "0.001"  # a learning rate that has been computed too, before the one in params.yaml
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Project:
-    """A clone in which DVC has run all stages with the other learning rate, then the last three with its own."""
-    made = tiny_project(tmp_path_factory.mktemp("plan") / "project", tiny_model)
+def trained(tmp_path_factory: pytest.TempPathFactory, computed: Project) -> Project:
+    """A clone in which DVC has run the last three stages with the other learning rate too, and stands at its own again."""
+    made = copy_of(computed, tmp_path_factory.mktemp("plan"))
     params = made.root / "params.yaml"
     mine = params.read_text("utf-8")
     params.write_text(mine.replace("learning_rate: 0.0002", f"learning_rate: {OTHER}"), encoding="utf-8")
-    made.dvc("repro")
-    params.write_text(mine, encoding="utf-8")
     assert made.dvc("repro").stdout.count("Running stage") == 3
-    made.run("git", "add", "-A")
-    made.run("git", "commit", "-qm", "trained")
+    made.run("git", "checkout", "-q", ".")
+    made.dvc("checkout")
     return made
 
 
 @pytest.fixture
 def project(trained: Project, tmp_path: Path) -> Project:
     """A copy of that clone, cache and all, to change at will."""
-    shutil.copytree(trained.root, tmp_path / "project", symlinks=True)
-    return replace(trained, root=tmp_path / "project")
+    return copy_of(trained, tmp_path)
 
 
 def plan(project: Project, *words: str) -> dict[str, Any]:

@@ -1,10 +1,14 @@
-"""`python -m flows.ledger`: end with status 0 when no stage of the checkout in the current folder has anything to do or to send, else with 1."""
+"""`python -m flows.ledger`: end with status 0 when no stage of the checkout in the current folder has anything to do or to send, else with 1.
+
+For a run that holds the checkout's lock: torn state is mended first, as when the run itself opens the ledger.
+"""
 
 import sys
 from pathlib import Path
 
-from flows.ledger import Ledger
+from flows.ledger import Ledger, mend
 
 if __name__ == "__main__":
+    mend(Path.cwd(), lambda sentence: print(sentence, file=sys.stderr, flush=True))
     ledger = Ledger(Path.cwd())
     sys.exit(not (ledger.unchanged() and ledger.all_sent()))
