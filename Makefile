@@ -23,7 +23,7 @@ retrain: $(STAMP) ## Bring the model up to date: the main job, on the embedded d
 	$(BIN)/retrain run
 
 test: $(STAMP) ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 check: $(STAMP) ## Lint, check formats and types
 	$(BIN)/ruff check .

@@ -150,6 +150,7 @@ def test_a_git_remote_may_be_away_and_what_a_dvc_remote_says_is_checked_before_i
     listing.write_text(whole, encoding="utf-8")
 
     # an entry of the run-cache that was tampered with is not used
+    (other.root / "dvc.lock").unlink()
     shutil.rmtree(other.root / ".dvc/cache")
     shutil.rmtree(tmp_path / "another-site", ignore_errors=True)
     entry = next(file for file in (store / "runs").rglob("*") if file.is_file() and "tasks.ingest" in file.read_text("utf-8").splitlines()[0])
