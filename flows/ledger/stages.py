@@ -208,7 +208,7 @@ class Ledger:
             free = shutil.disk_usage(self.cache).free / 1e6
             raise InputError(
                 f"{stage.name}: its outputs could not all be written to the DVC cache {self.cache} ({free:.1f} MB free), "
-                "so the disk is full or not writable; mend that and run the same command again"
+                "so the disk is full or not writable, or an object there is damaged (`retrain check`); mend that and run the same command again"
             )
         with journal(Path(self.repo.root_dir)):
             stage.dump(update_pipeline=False)
