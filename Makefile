@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install retrain test check format lock bench clean
+.PHONY: help install retrain test check format lock bench soak clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ check: $(STAMP) ## Lint, check formats and types
 format: $(STAMP) ## Mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+soak: $(STAMP) ## Kill runs at 50 random moments and compare what comes after with undisturbed bytes: about an hour
+	$(BIN)/python -m tests.soak
 
 bench: $(STAMP) ## Measure us beside what people do today, and print the ratios
 	$(BIN)/python -m benchmarks

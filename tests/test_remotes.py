@@ -7,8 +7,10 @@ import subprocess
 import uuid
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Project
-from tests.remote_servers import s3_server, ssh_server
+from tests.remote_servers import SSHD, s3_server, ssh_server
 from tests.test_end_to_end import STAGES, happened
 
 RESTORED = dict.fromkeys(STAGES, "cached (restored)")
@@ -73,6 +75,7 @@ def test_a_run_shared_over_s3_is_restored_elsewhere_and_no_secret_leaves_the_mac
             assert SECRET not in (history.root / "params.yaml").read_text("utf-8")
 
 
+@pytest.mark.skipif(not Path(SSHD).exists(), reason=f"no OpenSSH server at {SSHD}; `apt-get install openssh-server`")
 def test_an_ssh_server_that_dies_midway_costs_a_warning_and_a_later_run_sends_the_rest(project: Project, tmp_path: Path) -> None:
     with ssh_server(tmp_path / "ssh") as server:
         share(project, server.url)
