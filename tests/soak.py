@@ -6,7 +6,6 @@ stage that is running, the process that starts stages, everything at once, or a 
 """
 
 import argparse
-import os
 import random
 import shutil
 import subprocess
@@ -150,7 +149,7 @@ def soak(made: Project, kills: int, seed: int) -> int:
         running = start(made, victim, where)
         time.sleep(after)
         hit = kill(made, running, victim)
-        os.waitpid(running.pid, 0)
+        running.wait()
         if running.stdout:
             running.stdout.close()
         wrong = again(made, where, good)
