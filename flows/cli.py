@@ -3,10 +3,10 @@
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
@@ -132,13 +132,9 @@ def reproduce(revision: str, /) -> int:
     from flows.reproduce import reproduce as flow
     from flows.summary import show_certificate
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    state = flow(revision, return_state=True)
-    if not state.is_completed():
-        print(f"error: {state.message}", file=sys.stderr)
-        return INTERRUPTED if state.is_cancelled() else FAILED
-    certificate = state.result()
-    assert isinstance(certificate, Certificate)
+    certificate, status = _finished(flow, revision)
+    if not isinstance(certificate, Certificate):
+        return status
     show_certificate(certificate)
     return EXIT_STATUS[certificate.grade]
 
@@ -214,16 +210,21 @@ def _run_flow(params: Params) -> int:
     from flows.retrain import retrain
     from flows.summary import Summary, show
 
+    summary, status = _finished(retrain, params)
+    if isinstance(summary, Summary):
+        show(summary)
+    return status
+
+
+def _finished(flow: Callable[..., Any], argument: Any) -> tuple[Any, int]:
+    """Run a flow; return its result and the exit status. One that did not complete has no result, and its sentence is said."""
     # Prefect records the end of the run and sends the signal on: then leave by the front door, so that its temporary server is stopped
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    state = retrain(params, return_state=True)
-    if not state.is_completed():
-        print(f"error: {state.message}", file=sys.stderr)
-        return INTERRUPTED if state.is_cancelled() else FAILED
-    summary = state.result()
-    assert isinstance(summary, Summary)
-    show(summary)
-    return OK
+    state = flow(argument, return_state=True)
+    if state.is_completed():
+        return state.result(), OK
+    print(f"error: {state.message}", file=sys.stderr)
+    return None, INTERRUPTED if state.is_cancelled() else FAILED
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
