@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install retrain test check format lock bench soak clean
+.PHONY: help install retrain up down test check format lock bench soak clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,12 @@ $(STAMP): pyproject.toml constraints.txt
 
 retrain: $(STAMP) ## Bring the model up to date: the main job, on the embedded data set
 	$(BIN)/retrain run
+
+up: $(STAMP) ## Start a Prefect server, a worker and all deployments here, and say what to click
+	$(BIN)/retrain up
+
+down: $(STAMP) ## End what `make up` started
+	$(BIN)/retrain down
 
 test: $(STAMP) ## Run the tests
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal

@@ -11,12 +11,14 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from flows import server
+from flows import commands, server
+from flows.commands import FAILED, OK, say
+from flows.pipes import ends_when_unread
 from tasks.errors import InputError
 from tasks.params import Params
 from tasks.params_file import PARAMS, explain, given, lay_over, load, read
 
-OK, FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+WRONG_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
 EPILOGUE = (
     f"Exit status: {OK} done, {FAILED} a stage failed (`retrain plan --exit-code`: would run), {WRONG_INPUT} wrong input, {INTERRUPTED} interrupted."
 )
@@ -35,6 +37,7 @@ def run(
     *,
     params_file: Annotated[Path | None, Parameter(name="--params")] = None,
     isolated: Annotated[bool, Parameter(negative=())] = False,
+    update_data: Annotated[bool, Parameter(negative=())] = False,
     params: Annotated[Params | None, Parameter(name="*")] = None,
 ) -> int:
     """Bring the model up to date: ingest, split, tokenize, train, evaluate, package.
@@ -50,6 +53,8 @@ def run(
         A whole or partial params file, laid over params.yaml first.
     isolated
         Work in a Git worktree, as a deployment does: the checkout stays as it is, and the run is saved as a DVC experiment.
+    update_data
+        Take in the newer state of imported data first, as `dvc update` does.
     """
     from flows import workspace
     from flows.outcome import Outcome
@@ -58,12 +63,12 @@ def run(
 
     checkout = workspace.root()
     wanted = _wanted(params_file, params, checkout)
-    watched = server.is_configured()
+    watched = server.is_configured(checkout)
     if isolated:
         if not watched:
             server.do_without(checkout)
-        return _run_flow(wanted)
-    with workspace.in_place(wanted, _say) as space:
+        return _run_flow(wanted, update_data=update_data)
+    with workspace.in_place(wanted, update_data, say) as space:
         if watched:
             space.look_ahead()
         else:
@@ -126,7 +131,7 @@ def reproduce(revision: str, /) -> int:
 
     checkout = workspace.root()
     os.chdir(checkout)
-    if not server.is_configured():
+    if not server.is_configured(checkout):
         server.do_without(checkout)
     from flows.certificate import EXIT_STATUS, Certificate
     from flows.reproduce import reproduce as flow
@@ -139,51 +144,8 @@ def reproduce(revision: str, /) -> int:
     return EXIT_STATUS[certificate.grade]
 
 
-@app.command
-def check(revision: str | None = None, /, *, repair: Annotated[bool, Parameter(negative=())] = False) -> int:
-    """Hash again what the DVC cache holds for a revision, byte for byte, and say what is damaged or missing.
-
-    DVC takes a read-only file in its cache for whole, so `dvc status`, `dvc push` and `dvc pull` never notice a flipped bit.
-    Exit status: 0 all whole (or mended), 1 something is not, 2 wrong input.
-
-    Examples: `retrain check`, `retrain check main --repair`.
-
-    Parameters
-    ----------
-    revision
-        A commit, branch, tag or experiment, read without being checked out; by default what stands in the checkout now.
-    repair
-        Mend it: from the checkout's own files, from a DVC remote, from where data was imported, or by computing it again.
-    """
-    from flows import workspace
-    from flows.ledger import check as examine
-
-    return OK if examine(workspace.root(), revision, repair=repair, show=print, say=_say) else FAILED
-
-
-@app.command
-def add(source: str, name: str | None = None, /) -> int:
-    """Bring a file, folder or URL into data/raw under DVC, or take in its newer state.
-
-    Examples: `retrain add ../exports/tickets.csv`, `retrain add s3://bucket/tickets tickets`.
-
-    Parameters
-    ----------
-    source
-        A path or URL; `dvc import-url` takes it, so `dvc update data/raw/NAME.dvc` takes in its newer state too.
-    name
-        What to call it in data/raw; by default the last part of SOURCE.
-    """
-    from flows import workspace
-
-    checkout = workspace.root()
-    path = workspace.add(source, name, checkout, _say)
-    _say(f"train on it with: retrain run --data.path {path}")
-    return OK
-
-
-def _say(sentence: str, *_: object) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+for command in (commands.add, commands.check, commands.up, commands.down):
+    app.command(command)
 
 
 def _wanted(params_file: Path | None, params: Params | None, checkout: Path) -> Params:
@@ -206,27 +168,28 @@ def _from_here(params: Params, here: Path, checkout: Path) -> Params:
     return params.model_copy(update={"data": params.data.model_copy(update={"path": os.path.relpath(here / path, checkout)})})
 
 
-def _run_flow(params: Params) -> int:
+def _run_flow(params: Params, *, update_data: bool = False) -> int:
     from flows.retrain import retrain
     from flows.summary import Summary, show
 
-    summary, status = _finished(retrain, params)
+    summary, status = _finished(retrain, params, update_data)
     if isinstance(summary, Summary):
         show(summary)
     return status
 
 
-def _finished(flow: Callable[..., Any], argument: Any) -> tuple[Any, int]:
+def _finished(flow: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
     """Run a flow; return its result and the exit status. One that did not complete has no result, and its sentence is said."""
     # Prefect records the end of the run and sends the signal on: then leave by the front door, so that its temporary server is stopped
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    state = flow(argument, return_state=True)
+    state = flow(*arguments, return_state=True)
     if state.is_completed():
         return state.result(), OK
     print(f"error: {state.message}", file=sys.stderr)
     return None, INTERRUPTED if state.is_cancelled() else FAILED
 
 
+@ends_when_unread()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; wrong input is one sentence and exit status 2."""
     words = [*(arguments or []), *sys.argv[1:]]

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -19,6 +20,7 @@ from tasks import progress
 
 Message = dict[str, Any]
 GRACE = 6.0  # seconds for a stage to end by itself when the run is cancelled
+STALE = 3.0  # seconds without news after which the time left is counted down
 POLL = 0.25  # seconds between looks at the progress file
 
 
@@ -91,13 +93,16 @@ class Processes:
         try:
             pid, output = self._request(module, {**self.environment, progress.FILE: str(told)})
             last: Message = {}
+            came = time.monotonic()
             try:
                 for line, message in _follow(output, told):
                     if line is not None:
                         on_line(line)
                     if message is not None:
-                        last = message
+                        last, came = message, time.monotonic()
                         on_progress(message)
+                    elif last.get("done", 0) < last.get("total", 0) and (silent := time.monotonic() - came) > STALE:
+                        on_progress({**last, "seconds_left": max(0.0, last["seconds_left"] - silent)})  # a long step: at least the time goes on
                 status = self._answer()["status"]
             except BaseException:
                 self._end(pid)
@@ -140,7 +145,7 @@ def _module(command: str) -> str:
 
 
 def _follow(output: int, told: Path) -> Iterator[tuple[str | None, Message | None]]:
-    """Yield (line, None) for each line of output and (None, message) for each new line of the progress file, until the output ends."""
+    """Yield (line, None) for each line of output, (None, message) for each new line of the progress file, (None, None) when nothing is new."""
     buffer = b""
     with told.open("rb") as messages:
         partial = b""
@@ -153,6 +158,8 @@ def _follow(output: int, told: Path) -> Iterator[tuple[str | None, Message | Non
                 *lines, buffer = (buffer + data).replace(b"\r", b"\n").split(b"\n")
                 lines += [buffer] if ended and buffer else []
                 yield from ((line.decode(errors="replace"), None) for line in lines if line.strip())
+            else:
+                yield None, None
             *whole, partial = (partial + messages.read()).split(b"\n")
             yield from ((None, json.loads(message)) for message in whole)
     os.close(output)

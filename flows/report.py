@@ -1,11 +1,18 @@
-"""The report that a run leaves in the Prefect UI."""
+"""The report that a run leaves in the Prefect UI, and the links between the run and its experiment."""
 
 import base64
+import re
 from pathlib import Path
+from typing import Any
 
 from prefect import runtime
 from prefect.artifacts import create_markdown_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+from prefect.utilities.urls import url_for
 
+from flows.since import Since, since
 from flows.stage import Run
 from flows.summary import Summary, summarize
 from flows.workspace import STAGES
@@ -14,22 +21,26 @@ REPORT = """# {name}
 
 {verdict}
 
+{against}
+
+## What has changed in the data
+{changed}
+
+{data}
+
 ## Stages
 | stage | what happened | seconds |
 |---|---|---:|
 {stages}
 
-## Data
-{data}
-
 ## Scores on {rows} test rows
-| | model | {level:.0%} interval | {baselines} |
-|---|---:|---|{rule}|
 {scores}
 
-![confusion matrix]({confusion})
+Below a score stands its {level:.0%} interval.
 
 ![learning curve]({curve})
+
+![confusion matrix]({confusion})
 
 The surest mistakes are in `plots/evaluate/mistakes.csv`.
 
@@ -38,7 +49,7 @@ The surest mistakes are in `plots/evaluate/mistakes.csv`.
 
 > {text}
 
-`{tokens}`
+> {tokens}
 
 ## Next
 {next}
@@ -46,32 +57,40 @@ The surest mistakes are in `plots/evaluate/mistakes.csv`.
 """
 IN_PLACE = """- `git add . && git commit` keeps this run; `dvc exp save -n NAME` keeps it beside the branch.
 - `dvc metrics diff`, `dvc params diff` and `dvc plots diff` compare it with the last commit."""
-EXPERIMENT = """- This run {is_what} **`{name}`**, at commit `{commit}` on `{baseline}`.
+EXPERIMENT = """- This run {is_what} **`{name}`**, at commit `{commit}` on `{baseline}`; the tag `{tag}` finds its flow runs.
 - `dvc exp apply {name}` brings it into the checkout: params, code, data and model.
 - `dvc exp diff {name}` compares it; `dvc exp show` lists it beside the others.
 - `retrain reproduce {name}` computes it again and says whether every bit is the same."""
+LABELS = 15  # labels whose counts are listed
+LONG = 80  # characters of a row that is shown as an example
 
 
-def publish(run: Run) -> Summary:
-    """Save an isolated run as an experiment, write the report as a markdown artifact, and return what it was made of."""
-    saved = run.space.save(runtime.flow_run.name, f"retrain: flow run {runtime.flow_run.name} ({runtime.flow_run.id})")
-    summary = summarize(run.space.root, {name: str(outcome) for name, outcome in run.outcomes.items()}, run.seconds, saved)
-    create_markdown_artifact(markdown(run, summary), key="report", description=f"Report of {runtime.flow_run.name}")
-    return summary
+def publish(run: Run) -> State[Summary]:
+    """Save an isolated run as an experiment, leave the report as an artifact, and return how the run ended: in one line, and all of it."""
+    url = url_for("flow-run", obj_id=runtime.flow_run.id) or "It ran without a server that stays."
+    saved = run.space.save(runtime.flow_run.name, f"retrain: flow run {runtime.flow_run.name} ({runtime.flow_run.id})\n\n{url}")
+    if saved is not None:
+        with get_client(sync_client=True) as client:
+            flow_run = client.read_flow_run(runtime.flow_run.id)
+            client.update_flow_run(flow_run.id, tags={*flow_run.tags, saved.tag})
+    outcomes = {name: str(outcome) for name, outcome in run.outcomes.items()}
+    summary = summarize(run.space.root, outcomes, run.seconds, saved, since(run.space, saved))
+    create_markdown_artifact(markdown(run, summary), key="report", description=summary.sentence)
+    return Completed(message=summary.sentence, data=summary)
 
 
 def markdown(run: Run, summary: Summary) -> str:
     """Return the report as Markdown, its pictures inside."""
-    evaluated, tokenized = summary.metrics["evaluate"], summary.metrics["tokenize"]
+    tokenized, params = summary.metrics["tokenize"], run.space.params
     return REPORT.format(
-        name=f"{run.space.params.package.name}: {runtime.flow_run.name}",
+        name=f"{_plain(params.package.name)}: {runtime.flow_run.name}",
         verdict=_verdict(summary),
-        stages="\n".join(f"| {name} | {_happened(summary, name)} | {summary.seconds[name]:.1f} |" for name in STAGES),
+        against=_against(summary),
+        changed=_changed(summary.since),
         data=_data(run, summary),
-        rows=evaluated["rows"],
-        level=run.space.params.evaluate.confidence_level,
-        baselines=" | ".join(evaluated["baselines"]),
-        rule="|".join("---:" for _ in evaluated["baselines"]),
+        stages="\n".join(f"| {name} | {_happened(summary, name)} | {summary.seconds[name]:.1f} |" for name in STAGES),
+        rows=summary.metrics["evaluate"]["rows"],
+        level=params.evaluate.confidence_level,
         scores=_scores(summary),
         confusion=_picture(run.space.root / "plots/evaluate/confusion_matrix.png"),
         curve=_picture(run.space.root / "plots/evaluate/learning_curve.png"),
@@ -79,10 +98,10 @@ def markdown(run: Run, summary: Summary) -> str:
         vocabulary=tokenized["vocabulary"],
         cut=tokenized["train"]["truncated_share"],
         unknown=tokenized["train"]["unknown_share"],
-        text=" ".join(tokenized["example"]["text"].split()),
-        tokens=" ".join(tokenized["example"]["tokens"]),
+        text=_plain(tokenized["example"]["text"]),
+        tokens=_plain(" ".join(tokenized["example"]["tokens"])),
         next=_next(summary),
-        task=run.space.params.problem.replace("_", "-"),
+        task=params.problem.replace("_", "-"),
     )
 
 
@@ -96,12 +115,65 @@ def _verdict(summary: Summary) -> str:
     return f"**Not shown to be better than the {best} baseline**: macro F1 {scores['macro_f1']:.4f}, perhaps only {low:.4f}, against {floor:.4f}."
 
 
-def _next(summary: Summary) -> str:
-    saved = summary.saved
-    if saved is None:
-        return IN_PLACE
-    is_what = "is the experiment" if saved.is_new else "equals what there was already:"
-    return EXPERIMENT.format(is_what=is_what, name=saved.name, commit=saved.commit[:10], baseline=saved.baseline[:10])
+def _against(summary: Summary) -> str:
+    """Say whether the model is better than the last run's, as far as their intervals and test rows can tell."""
+    last = summary.since
+    if last is None:
+        return "It is the first run of this problem on this data, so there is none to compare it with."
+    if last.is_same:
+        return f"**Nothing has changed since {_name(last)}**: it is the same model."
+    scores = summary.metrics["evaluate"]
+    (low, high), (its_low, its_high) = scores["interval"]["macro_f1"], last.scores["interval"]["macro_f1"]
+    beside = f"macro F1 {scores['macro_f1']:.4f} ({low:.4f} to {high:.4f}) against {last.scores['macro_f1']:.4f} ({its_low:.4f} to {its_high:.4f})"
+    if scores["macro_f1"] == last.scores["macro_f1"]:
+        verdict = f"**As good as {_name(last)}**: {beside}"
+    elif low > its_high:
+        verdict = f"**Better than {_name(last)}**: {beside}"
+    elif high < its_low:
+        verdict = f"**Worse than {_name(last)}**: {beside}"
+    else:
+        verdict = f"**Not shown to be better or worse than {_name(last)}**: {beside}, and the intervals overlap"
+    if last.test is None:
+        return f"{verdict}. Whether both were tested on the same rows is not known."
+    return f"{verdict}. They were tested on {f'different rows: {last.test}' if last.test else 'the same rows'}."
+
+
+def _changed(last: Since | None) -> str:
+    if last is None or last.is_same:
+        return "There is no earlier run to compare the rows with." if last is None else f"Nothing since {_name(last)}."
+    if last.rows is None:
+        back = f"; `retrain check {last.commit[:10]} --repair` brings them back" if last.commit else ""
+        return f"Which rows have changed since {_name(last)} is not known: its own are no longer in the DVC cache{back}."
+    if not last.rows:
+        return f"No row has changed since {_name(last)}."
+    examples = [f"| {example.what} | {_plain(example.label)} | {_plain(example.row, LONG)} |" for example in last.rows.examples]
+    return "\n".join([f"**Rows since {_name(last)}: {last.rows}.** For example:", "", "| | label | row |", "|---|---|---|", *examples])
+
+
+def _data(run: Run, summary: Summary) -> str:
+    ingested, split = summary.metrics["ingest"], summary.metrics["split"]
+    lines = [
+        f"`{run.space.params.data.path}`: {ingested['read']} rows read, {ingested['rows']} taken.",
+        f"Equal rows under different labels: {ingested['conflicting_labels']}.",
+        f"{ingested['rejected']} rejected, {ingested['duplicates']} of them duplicates; reasons in `data/ingested/rejected.jsonl`.",
+        f"{split['train']} train, {split['validation']} validation, {split['test']} test rows by `{run.space.params.split.method}`.",
+        *(_plain(warning) for warning in split["warnings"]),
+        f"Labels: {_labels(ingested['labels'], summary.since.ingest.get('labels') if summary.since else None)}.",
+    ]
+    return "\n\n".join(lines)
+
+
+def _labels(counts: dict[str, int], earlier: dict[str, int] | None) -> str:
+    """List the labels with their rows, and by how many they have grown or shrunk."""
+    earlier = counts if earlier is None else earlier
+    words = [f"{_plain(label)} {count}{_signed(count - earlier.get(label, 0))}" for label, count in list(counts.items())[:LABELS]]
+    more = f" and {len(counts) - LABELS} more" if len(counts) > LABELS else ""
+    gone = [_plain(label) for label in earlier if label not in counts]
+    return ", ".join(words) + more + (f"; gone: {', '.join(gone)}" if gone else "")
+
+
+def _signed(change: int) -> str:
+    return f" ({change:+d})" if change else ""
 
 
 def _happened(summary: Summary, name: str) -> str:
@@ -109,28 +181,44 @@ def _happened(summary: Summary, name: str) -> str:
     return "**ran**" if happened == "ran" else f"cached, {happened}"
 
 
-def _data(run: Run, summary: Summary) -> str:
-    ingested, split = summary.metrics["ingest"], summary.metrics["split"]
-    labels = ", ".join(f"{label} {count}" for label, count in list(ingested["labels"].items())[:15])
-    more = f" and {len(ingested['labels']) - 15} more" if len(ingested["labels"]) > 15 else ""  # noqa: PLR2004
-    lines = [
-        f"`{run.space.params.data.path}`: {ingested['read']} rows read, {ingested['rows']} taken.",
-        f"{ingested['conflicting_labels']} texts stand under several labels.",
-        f"{ingested['rejected']} rejected, {ingested['duplicates']} of them duplicates; reasons in `data/ingested/rejected.jsonl`.",
-        f"{split['train']} train, {split['validation']} validation, {split['test']} test rows by `{run.space.params.split.method}`.",
-        *split["warnings"],
-        f"Labels: {labels}{more}.",
-    ]
-    return "\n\n".join(lines)
-
-
 def _scores(summary: Summary) -> str:
-    scores = summary.metrics["evaluate"]
-    rows = []
-    for name, (low, high) in scores["interval"].items():
-        beside = [f"{baseline[name]:.4f}" if name in baseline else "" for baseline in scores["baselines"].values()]
-        rows.append(f"| {name} | **{scores[name]:.4f}** | {low:.4f} to {high:.4f} | {' | '.join(beside)} |")
-    return "\n".join(rows)
+    """Return a table: a score a row, with its interval; beside it the last run's, the difference, and the baselines'."""
+    scores, last = summary.metrics["evaluate"], summary.since
+    others = scores["baselines"]
+    with_last = bool(last and last.scores)
+    head = ["", "model", *([_name(last), "difference"] if last and with_last else []), *others]
+    rows = [head, ["---", *("---:" for _ in head[1:])]]
+    for name in scores["interval"]:
+        row = [name, f"**{scores[name]:.4f}**<br>{_interval(scores, name)}"]
+        if last and with_last:
+            known = name in last.scores["interval"]
+            row += [f"{last.scores[name]:.4f}<br>{_interval(last.scores, name)}", f"{scores[name] - last.scores[name]:+.4f}"] if known else ["", ""]
+        rows.append([*row, *(f"{other[name]:.4f}" if name in other else "" for other in others.values())])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _interval(scores: dict[str, Any], name: str) -> str:
+    low, high = scores["interval"][name]
+    return f"{low:.4f} to {high:.4f}"
+
+
+def _next(summary: Summary) -> str:
+    saved = summary.saved
+    if saved is None:
+        return IN_PLACE
+    is_what = "is the experiment" if saved.is_new else "equals what there was already:"
+    return EXPERIMENT.format(is_what=is_what, name=saved.name, commit=saved.commit[:10], baseline=saved.baseline[:10], tag=saved.tag)
+
+
+def _name(last: Since) -> str:
+    return f"`{last.name}`" if last.commit else last.name
+
+
+def _plain(text: str, most: int | None = None) -> str:
+    """Return a text on one line as Markdown that shows just it, cut to so many characters: rows and labels may hold anything."""
+    words = " ".join(text.split())
+    words = f"{words[:most]}…" if most and len(words) > most else words
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", words)
 
 
 def _picture(file: Path) -> str:

@@ -14,7 +14,9 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from flows.certificate import Certificate, Grade, device, grade_predictions, machine, now, versions
+from flows.deployed import settle_in
 from flows.ledger import bring_data, changed_key, clear, compare
+from flows.outcome import why
 from flows.processes import Processes, StageFailedError
 from flows.stage import show_running
 from flows.workspace import STAGES, Workspace, at_revision
@@ -43,6 +45,7 @@ def reproduce(revision: str) -> Certificate | State[None]:
     """Compute a commit, tag, branch or experiment again from its data and code, and say whether every bit is the same."""
     log = get_run_logger()
     try:
+        settle_in()
         with at_revision(revision, f"reproduce-{runtime.flow_run.name}", log.info) as (space, commit), tempfile.TemporaryDirectory() as kept:
             certificate = Certificate(revision, commit, versions=versions(pins(space.root / PINS)), time=now())
             others = [
@@ -51,8 +54,9 @@ def reproduce(revision: str) -> Certificate | State[None]:
             if others:
                 log.warning("the versions installed are not those pinned at %s: %s", revision, ", ".join(others))
             _set_aside(space, Path(kept))
-            certificate.cause = bring_data(space.ledger)
-            if certificate.cause is None or not certificate.cause.startswith("data missing"):
+            wrong = bring_data(space.ledger)
+            certificate.cause = str(wrong) if wrong else None
+            if wrong is None or not wrong.is_missing:
                 with Processes(space.root, {ANY_VERSION: "1"}) as processes:
                     for name in STAGES:
                         _stage(name, space, processes, certificate)
@@ -61,7 +65,7 @@ def reproduce(revision: str) -> Certificate | State[None]:
             _show(certificate)
             return certificate
     except (InputError, StageFailedError) as error:
-        return Failed(message=str(error))
+        return Failed(message=why(error))
 
 
 def _set_aside(space: Workspace, kept: Path) -> None:
@@ -87,7 +91,7 @@ def compute(name: str, space: Workspace, processes: Processes, certificate: Cert
     try:
         show_running(name, space.ledger.command(name), processes)
     except StageFailedError as error:
-        return Failed(message=str(error))
+        return Failed(message=why(error))
     outputs = compare(space.ledger, name)
     same = all(output.is_same for output in outputs)
     certificate.stages[name] = {

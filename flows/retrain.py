@@ -6,6 +6,8 @@ from prefect.logging import get_run_logger
 from prefect.states import Failed
 
 from flows import report
+from flows.deployed import settle_in
+from flows.outcome import why
 from flows.processes import Processes, StageFailedError
 from flows.stage import Run
 from flows.summary import Summary
@@ -18,11 +20,17 @@ DEFAULTS = load()
 
 
 @flow(name="retrain", persist_result=False)
-def retrain(params: Params = DEFAULTS) -> Summary | State[None]:
-    """Fine-tune, evaluate and package one model, doing only what is not already done."""
+def retrain(params: Params = DEFAULTS, update_data: bool = False) -> State[Summary] | State[None]:  # noqa: FBT001, FBT002 (a switch in the form)
+    """Fine-tune, evaluate and package one model, doing only what is not already done.
+
+    Args:
+        params: What to train, from what, and how. The defaults are those of params.yaml.
+        update_data: Take in the newer state of imported data first, as `dvc update` does.
+    """
     log = get_run_logger()
     try:
-        with of_this_run(params, runtime.flow_run.name, log.info) as space, Processes.of(space.root) as processes:
+        settle_in(DEFAULTS)
+        with of_this_run(params, update_data, runtime.flow_run.name, log.info) as space, Processes.of(space.root) as processes:
             run = Run(space, processes)
             examples = run.stage("ingest")
             splits = run.stage("split", examples)
@@ -32,7 +40,7 @@ def retrain(params: Params = DEFAULTS) -> Summary | State[None]:
             run.stage("package", model, scores)
             return report.publish(run)
     except (InputError, StageFailedError) as error:
-        return Failed(message=str(error))
+        return Failed(message=why(error))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from tqdm import tqdm
 
-from flows.outcome import Outcome
+from flows.outcome import Outcome, why
 from flows.processes import Message, Processes, StageFailedError
 from flows.workspace import TOOK, Workspace
 from tasks.errors import InputError
@@ -62,7 +62,7 @@ def settle(name: str, run: Run) -> State[None]:
     try:
         outcome = Outcome.unchanged if run.space.nothing_to_do else run.space.ledger.settle(name, compute)
     except (StageFailedError, InputError) as error:
-        return Failed(message=str(error))
+        return Failed(message=why(error))
     run.outcomes[name] = outcome
     run.seconds[name] = time.monotonic() - began
     if outcome == Outcome.ran:

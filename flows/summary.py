@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.certificate import Certificate
-from flows.workspace import STAGES, Experiment
+from flows.outcome import Experiment
+from flows.since import Since
+from flows.workspace import STAGES
 from tasks.files import read_json
 
 PERCENT = 100
@@ -16,18 +18,36 @@ PERCENT = 100
 
 @dataclass(frozen=True)
 class Summary:
-    """The outcome and seconds of every stage, what metrics/*.json hold, and the experiment that an isolated run was saved as."""
+    """The outcome and seconds of every stage, what metrics/*.json hold, the experiment that an isolated run was saved as, and the last run."""
 
     outcomes: dict[str, str]
     seconds: dict[str, float]
     metrics: dict[str, Any]
     saved: Experiment | None
+    since: Since | None
+
+    @property
+    def num_cached(self) -> int:
+        """How many stages did not run."""
+        return sum(happened != "ran" for happened in self.outcomes.values())
+
+    @property
+    def sentence(self) -> str:
+        """One line: how much there was to do, what the model is worth, and where it is kept."""
+        scores = self.metrics["evaluate"]
+        low, high = scores["interval"]["macro_f1"]
+        parts = [f"{self.num_cached} of {len(STAGES)} stages cached", f"macro F1 {scores['macro_f1']:.2f} [{low:.2f}, {high:.2f}]"]
+        if self.saved is not None:
+            parts.append(f"experiment {self.saved.name}" if self.saved.is_new else f"nothing new, equals {self.saved.name}")
+        return "; ".join(parts)
 
 
-def summarize(root: Path, outcomes: dict[str, str], seconds: dict[str, float], saved: Experiment | None = None) -> Summary:
+def summarize(
+    root: Path, outcomes: dict[str, str], seconds: dict[str, float], saved: Experiment | None = None, since: Since | None = None
+) -> Summary:
     """Read what the stages measured."""
     metrics = {name: read_json(root / "metrics" / f"{name}.json") for name in STAGES}
-    return Summary(outcomes, seconds, metrics, saved)
+    return Summary(outcomes, seconds, metrics, saved, since)
 
 
 def show(summary: Summary) -> None:
@@ -40,18 +60,19 @@ def show(summary: Summary) -> None:
         stages.add_row(name, happened if happened == "ran" else f"cached ({happened})", f"{summary.seconds.get(name, 0):.1f}")
     console.print(stages)
     scores = summary.metrics["evaluate"]
-    table = Table(f"test ({scores['rows']} rows)", "model", "interval", *scores["baselines"], box=None)
+    others = {summary.since.name: summary.since.scores} if summary.since and summary.since.scores else {}
+    others |= scores["baselines"]
+    table = Table(f"test ({scores['rows']} rows)", "model", "interval", *others, box=None)
     for name, (low, high) in scores["interval"].items():
-        beside = [f"{baseline[name]:.4f}" if name in baseline else "" for baseline in scores["baselines"].values()]
+        beside = [f"{other[name]:.4f}" if name in other else "" for other in others.values()]
         table.add_row(name, f"{scores[name]:.4f}", f"{low:.4f} to {high:.4f}", *beside)
     console.print()
     console.print(table)
-    cached = sum(happened != "ran" for happened in summary.outcomes.values())
     where = "The model is in models/package; `dvc plots show` draws its curves."
     if summary.saved is not None:
         how = "It is the experiment" if summary.saved.is_new else "Nothing new: it equals"
         where = f"{how} {summary.saved.name}; `dvc exp apply {summary.saved.name}` brings its model here."
-    console.print(f"\n{cached} of {len(STAGES)} stages cached. {where}", soft_wrap=True)
+    console.print(f"\n{summary.num_cached} of {len(STAGES)} stages cached. {where}", soft_wrap=True)
 
 
 def show_certificate(certificate: Certificate) -> None:

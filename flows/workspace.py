@@ -4,15 +4,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from flows import worktree
 from flows.locks import alone
+from flows.outcome import Experiment
 from tasks import base_models
 from tasks.errors import InputError
 from tasks.params import Params
@@ -26,27 +27,19 @@ TOOK = ".retrain/seconds.json"  # how long each stage took when it last ran
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """A run that Git keeps under refs/exps: its name, its commit, the commit it started from; not new when an equal one was there before."""
-
-    name: str
-    commit: str
-    baseline: str
-    is_new: bool = True
-
-
 @dataclass
 class Workspace:
     """A folder in which the stages of one run work, and the params that stand in its params.yaml.
 
     home: the checkout it belongs to, which is the folder itself unless the run is isolated.
+    before: what stood in dvc.lock and metrics/ when a run in the checkout itself began.
     """
 
     home: Path
     root: Path
     params: Params
     say: Say
+    before: Mapping[str, str] = field(default_factory=dict)
 
     _ahead: subprocess.Popen[bytes] | None = None
 
@@ -101,24 +94,26 @@ def root() -> Path:
 
 
 @contextmanager
-def of_this_run(params: Params, name: str, say: Say) -> Iterator[Workspace]:
+def of_this_run(params: Params, update_data: bool, name: str, say: Say) -> Iterator[Workspace]:  # noqa: FBT001
     """Yield the workspace that the command line has entered for the flow it calls, else a worktree of the run's own."""
     if Workspace.entered is not None:
         Workspace.entered.say = say
         yield Workspace.entered
     else:
-        with isolated(params, name, say) as workspace:
+        with isolated(params, update_data, name, say) as workspace:
             yield workspace
 
 
 @contextmanager
-def in_place(params: Params, say: Say) -> Iterator[Workspace]:
+def in_place(params: Params, update_data: bool, say: Say) -> Iterator[Workspace]:  # noqa: FBT001
     """Work in the checkout itself, one run at a time."""
     checkout = root()
     os.chdir(checkout)
     with alone(checkout / ".retrain" / "run.lock", lambda who: say(f"waiting for another run in this checkout ({who})")):
         worktree.remove_dead(checkout, say)
-        Workspace.entered = Workspace(checkout, checkout, prepare(params, checkout, checkout, say), say)
+        files = [checkout / "dvc.lock", *(checkout / "metrics").glob("*.json")]
+        before = {file.relative_to(checkout).as_posix(): file.read_text("utf-8", errors="replace") for file in files if file.exists()}
+        Workspace.entered = Workspace(checkout, checkout, prepare(params, update_data, checkout, checkout, say), say, before)
         try:
             yield Workspace.entered
         finally:
@@ -126,7 +121,7 @@ def in_place(params: Params, say: Say) -> Iterator[Workspace]:
 
 
 @contextmanager
-def isolated(params: Params, name: str, say: Say) -> Iterator[Workspace]:
+def isolated(params: Params, update_data: bool, name: str, say: Say) -> Iterator[Workspace]:  # noqa: FBT001
     """Work in a worktree of its own at the checkout's commit, uncommitted changes taken along, on the same DVC cache."""
     from flows.ledger import refuse_changed_data, share_cache
 
@@ -140,7 +135,7 @@ def isolated(params: Params, name: str, say: Say) -> Iterator[Workspace]:
         (home / ".retrain" / "checkpoints").mkdir(exist_ok=True)
         (folder / ".retrain" / "checkpoints").symlink_to(home / ".retrain" / "checkpoints")  # what a later run goes on from
         with chdir(folder):
-            yield Workspace(home, folder, prepare(params, folder, home, say), say)
+            yield Workspace(home, folder, prepare(params, update_data, folder, home, say), say)
 
 
 @contextmanager
@@ -155,32 +150,27 @@ def at_revision(revision: str, name: str, say: Say) -> Iterator[tuple[Workspace,
         share_cache(home, folder)
         with chdir(folder):
             params = load(folder / PARAMS)
-            _link_model(params, folder, home)
+            worktree.link(params.model.name, folder, home)
             yield Workspace(home, folder, params, say), commit
 
 
-def prepare(params: Params, checkout: Path, home: Path, say: Say) -> Params:
+def prepare(params: Params, update_data: bool, checkout: Path, home: Path, say: Say) -> Params:  # noqa: FBT001
     """Version the data, name the base model's content, write the params down; return them as they now stand in params.yaml.
 
+    update_data: take in the newer state of imported data.
     home: the checkout that relative paths of ignored data and models mean; `checkout` itself unless the run is isolated.
     """
     params = validated(params.model_dump(), "params")  # a form checks fields, not what they are to each other
     params = _data_inside(params, checkout, home, say)
-    _link_model(params, checkout, home)
+    if update_data:
+        _take_in_newer(params, checkout, say)
+    worktree.link(params.model.name, checkout, home)
     model = base_models.resolve(params.model)
     if model != params.model:
         say(f"model {model.name} is at revision {model.revision}")
     params = params.model_copy(update={"model": model})
     save(params, checkout / PARAMS)
     return load(checkout / PARAMS)
-
-
-def _link_model(params: Params, checkout: Path, home: Path) -> None:
-    """Have a worktree see a base model that is a folder of the checkout which Git ignores; model.revision names its content."""
-    there, here = home / params.model.name, checkout / params.model.name
-    if there.is_dir() and not here.exists():
-        here.parent.mkdir(parents=True, exist_ok=True)
-        here.symlink_to(there)
 
 
 def _data_inside(params: Params, checkout: Path, home: Path, say: Say) -> Params:
@@ -191,6 +181,13 @@ def _data_inside(params: Params, checkout: Path, home: Path, say: Say) -> Params
     if not _versioned(checkout, given := params.data.path):
         say(f"warning: {given} is tracked neither by Git nor by DVC, so nobody can rebuild this model without it; `git add` it or `retrain add` it")
     return params
+
+
+def _take_in_newer(params: Params, checkout: Path, say: Say) -> None:
+    from flows.ledger import Ledger, take_in_newer
+
+    for record in take_in_newer(Ledger(checkout), params.data.path):
+        say(f"{record}: its source has changed; took in its newer state")
 
 
 def located(params: Params, checkout: Path, home: Path, *, isolated: bool) -> tuple[Params, str | None]:
@@ -208,7 +205,7 @@ def located(params: Params, checkout: Path, home: Path, *, isolated: bool) -> tu
     new = ("--cached", "--others", "--exclude-standard")  # an isolated run takes along what is not ignored
     if outside or (isolated and (home / given).exists() and not _versioned(checkout, given, *new)):
         return params, given if "://" in given else str(home / given)
-    if not (checkout / given).exists() and not _under_dvc(checkout, given):
+    if not (checkout / given).exists() and not under_dvc(checkout, given):
         raise InputError(f"data.path: there is no file or folder '{given}'; give an existing one with --data.path")
     return params, None
 
@@ -243,8 +240,9 @@ def name_in_raw(source: str, name: str | None = None) -> str:
 def _versioned(checkout: Path, path: str, *which: str) -> bool:
     """Return whether DVC tracks the path or a folder above it, or Git tracks it (or, by `which`, would)."""
     inside = os.path.relpath(checkout / path, checkout)
-    return _under_dvc(checkout, inside) or bool(worktree.git(checkout, "ls-files", *which, "--", inside))
+    return under_dvc(checkout, inside) or bool(worktree.git(checkout, "ls-files", *which, "--", inside))
 
 
-def _under_dvc(checkout: Path, path: str) -> bool:
+def under_dvc(checkout: Path, path: str) -> bool:
+    """Return whether `dvc add` or `dvc import-url` has put the path, or a folder above it, under DVC."""
     return any((checkout / f"{part}.dvc").exists() for part in (Path(path), *Path(path).parents) if part.name)

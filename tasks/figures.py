@@ -46,7 +46,7 @@ def learning_curve(curves: Path, file: Path) -> None:
         left, right = figure.subplots(1, 2)
         left.plot(loss["step"], loss["loss"], label="train")
         left.plot(validation["step"], validation["loss"], "o-", label="validation")
-        left.set(xlabel="step", ylabel="loss (nats)", ylim=(0, None))
+        left.set(xlabel="step", ylabel="loss (nats)", ylim=(0, 1.05 * left.dataLim.y1))
         left.legend()
         for name in sorted(set(validation.columns) - {"step", "epoch", "loss"}):
             right.plot(validation["step"], validation[name], "o-", label=name)

@@ -10,9 +10,10 @@ import polars as pl
 from tasks import problems
 from tasks.errors import InputError, did_you_mean
 from tasks.files import write_json
+from tasks.formats import Reject
 from tasks.params import Data, Ingest
 from tasks.problems import Problem
-from tasks.readers import SOURCE, Reject, free_names, read
+from tasks.readers import SOURCE, free_names, read
 from tasks.stage import stage
 
 
@@ -66,7 +67,7 @@ def _rename(raw: pl.DataFrame, data: Data, problem: Problem) -> pl.DataFrame:
     """Give the problem's columns their names, cast labels to clean strings, and keep our own names free."""
     for column in set(data.columns) - set(problem.columns):
         raise InputError(
-            f"data.columns: {problem.task} has no column '{column}'{did_you_mean(column, problem.columns)} It has {', '.join(problem.columns)}"
+            f"data.columns: {problem.task} has no column '{column}'{did_you_mean(column, problem.columns) or '.'} It has {', '.join(problem.columns)}"
         )
     wanted: dict[str, str] = {}
     others = [name for name in raw.columns if name not in SOURCE]
@@ -74,7 +75,7 @@ def _rename(raw: pl.DataFrame, data: Data, problem: Problem) -> pl.DataFrame:
         name = data.columns.get(column, column).strip()
         if name not in others:
             raise InputError(
-                f"{data.path}: there is no column '{name}'{did_you_mean(name, others)} It has {', '.join(others)}; "
+                f"{data.path}: there is no column '{name}'{did_you_mean(name, others) or '.'} It has {', '.join(others)}; "
                 f"say which one is the {column} with --data.columns.{column} NAME"
             )
         if name in wanted:

@@ -1,83 +1,34 @@
 """Every tunable, typed once: the schema of params.yaml, of the command line and of the Prefect form."""
 
-import ast
-import importlib.util
-from enum import StrEnum
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from tasks.choices import Format, Interval, Precision, Sampling, Scheduler, SplitMethod
 from tasks.errors import did_you_mean
+from tasks.extra import Extra, known, plain
 
 SPLITS = ("train", "validation", "test")
-Scalar = bool | int | float | str | None
+BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}  # JSON Schema's, in words
 Share = Annotated[float, Field(ge=0, lt=1)]
 Column = Annotated[str, Field(min_length=1)]
 
 
-class Format(StrEnum):
-    """How the raw files are written; `auto` goes by the file name's ending."""
-
-    auto = "auto"
-    csv = "csv"
-    tsv = "tsv"
-    jsonl = "jsonl"
-    json = "json"
-    parquet = "parquet"
-    arrow = "arrow"
-
-
-class SplitMethod(StrEnum):
-    """How rows are given to train, validation and test."""
-
-    stable = "stable"
-    stratified = "stratified"
-    by_time = "by_time"
-    by_group = "by_group"
-    predefined = "predefined"
-
-
-class Precision(StrEnum):
-    """The number format of the forward and backward pass; weights stay fp32."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-
-
-class Interval(StrEnum):
-    """How often to evaluate and save."""
-
-    epoch = "epoch"
-    steps = "steps"
-
-
-class Scheduler(StrEnum):
-    """The learning rate schedule after warm-up, as in `transformers.SchedulerType`."""
-
-    linear = "linear"
-    cosine = "cosine"
-    constant = "constant"
-    constant_with_warmup = "constant_with_warmup"
-    polynomial = "polynomial"
-    inverse_sqrt = "inverse_sqrt"
-    cosine_with_min_lr = "cosine_with_min_lr"
-
-
-class Sampling(StrEnum):
-    """The order of training rows: similar lengths together (little padding), or fully random."""
-
-    group_by_length = "group_by_length"
-    random = "random"
+def _for_people(schema: dict[str, Any]) -> None:
+    """Say in the description of each field what is allowed, and name menus after their field: a form made of the schema does neither."""
+    for name, field in schema.get("properties", {}).items():
+        field.setdefault("title", name.replace("_", " ").title())
+        bounds = field.get("anyOf", [field])[0]
+        words = [f"{word} {bounds[key]:g}" for key, word in BOUNDS.items() if key in bounds]
+        if words:
+            field["description"] = f"{field.get('description', '')} {', '.join(words).capitalize()}.".strip()
 
 
 class Section(BaseModel):
     """A part of params.yaml: immutable, and strict about names it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=True, validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=True, validate_default=True, json_schema_extra=_for_people)
 
 
 def _whole(info: ValidationInfo) -> bool:
@@ -166,15 +117,6 @@ class Tokenize(Section):
     max_length: int = Field(128, ge=4, le=1_000_000, description="Cut inputs to this many tokens, special tokens included.")
 
 
-def _plain(value: Any) -> Any:
-    """Read a command line word as the YAML scalar it looks like: 2 is a number, true a truth value."""
-    if isinstance(value, dict):
-        import yaml
-
-        return {key: yaml.safe_load(word) if isinstance(word, str) else word for key, word in value.items()}
-    return value
-
-
 class Train(Section):
     """How to fine-tune; names and meanings are those of `transformers.TrainingArguments`."""
 
@@ -209,43 +151,14 @@ class Train(Section):
     early_stopping_threshold: float = Field(0.0, ge=0, description="How much better counts as better.")
     nproc_per_node: int | None = Field(None, ge=1, le=1024, description="Processes started by torchrun; empty: one per CUDA device, else one.")
     seed: int = Field(42, ge=0, lt=2**32, description="Seeds the new head, dropout and the order of rows.")
-    extra: Annotated[dict[str, Scalar], BeforeValidator(_plain)] = Field(
+    extra: Annotated[Extra, BeforeValidator(plain)] = Field(
         default_factory=dict, description="More `TrainingArguments` by their own names, such as {neftune_noise_alpha: 5}."
     )
 
     @field_validator("extra")
     @classmethod
-    def _extra_is_known(cls, extra: dict[str, Scalar]) -> dict[str, Scalar]:
-        for name in extra:
-            if name in cls.model_fields:
-                raise ValueError(f"{name} has a field of its own: set train.{name}")
-            if name in MANAGED:
-                raise ValueError(f"{name} is decided by retrain and cannot be set")
-            if name not in training_arguments():
-                raise ValueError(f"{name} is not a field of transformers.TrainingArguments{did_you_mean(name, training_arguments())}")
-        return extra
-
-
-# what these say is decided by `precision`, `eval_strategy` and the way a stage works
-MANAGED = frozenset(
-    """
-    auto_find_batch_size bf16 dataloader_pin_memory ddp_backend disable_tqdm do_eval do_predict do_train fp16 full_determinism greater_is_better
-    ignore_data_skip length_column_name load_best_model_at_end local_rank logging_strategy output_dir push_to_hub
-    remove_unused_columns report_to restore_callback_states_from_checkpoint resume_from_checkpoint save_only_model save_steps
-    save_strategy save_total_limit use_cpu
-    """.split()  # noqa: SIM905 (a list of this length reads better as words)
-)
-
-
-@cache
-def training_arguments() -> frozenset[str]:
-    """Return the field names of the installed `TrainingArguments`, read from its source: importing it takes seconds."""
-    spec = importlib.util.find_spec("transformers")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("transformers is not installed")
-    tree = ast.parse((Path(spec.origin).parent / "training_args.py").read_text("utf-8"))
-    bodies = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "TrainingArguments"]
-    return frozenset(s.target.id for s in bodies[0] if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name))
+    def _extra_is_known(cls, extra: Extra) -> Extra:
+        return known(extra, cls.model_fields)
 
 
 class Evaluate(Section):

@@ -2,6 +2,8 @@
 
 import io
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,12 +32,18 @@ def read(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
     try:
-        values = YAML(typ="safe", pure=True).load(text)
+        values = deepcopy(_parsed(text))
     except YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected sections such as 'train:', found {type(values).__name__}")
     return values
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> Any:
+    """Return what stands in YAML text. A run reads params.yaml several times, and parsing it takes 10 ms."""
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def validated(values: Mapping[str, Any], where: str, *, whole: bool = True) -> Params:
@@ -72,30 +80,28 @@ def save(params: Params, path: Path = PARAMS) -> bool:
 
 def written(params: Params, path: Path = PARAMS) -> str | None:
     """Return the text that `save` would write, or None when it would change nothing."""
+    values = params.model_dump()
+    if path.exists() and read(path) == values:
+        return None
     yaml = YAML()
     yaml.width = 10_000
     document = yaml.load(path.read_text("utf-8")) if path.exists() else {}
-    if not _update(document, params.model_dump()):
-        return None
+    _update(document, values)
     text = io.StringIO()
     yaml.dump(document, text)
     return text.getvalue()
 
 
-def _update(document: dict[str, Any], values: Mapping[str, Any]) -> bool:
-    """Set in `document` what differs from `values`, in place; return whether anything did."""
-    changed = False
+def _update(document: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Set in `document` what differs from `values`, in place."""
     for key, value in values.items():
         old = document.get(key)
         if isinstance(value, dict) and isinstance(old, dict):
             for gone in set(old) - set(value):
                 del old[gone]
-                changed = True
-            changed |= _update(old, value)
+            _update(old, value)
         elif key not in document or old != value:
             document[key] = value
-            changed = True
-    return changed
 
 
 def explain(error: ValidationError, where: str) -> str:

@@ -44,12 +44,12 @@ def _fail(sentence: str) -> NoReturn:
     sys.exit(FAILED)
 
 
-def end_with_parent() -> None:
-    """Ask the kernel to end this process when whoever started it is gone, so that a killed run leaves no stage behind (Linux)."""
+def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
+    """Ask the kernel to send this process a signal when whoever started it is gone, so that a killed run leaves no stage behind (Linux)."""
     if sys.platform != "linux":
         return
     parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, by, 0, 0, 0)
     if os.getppid() != parent:  # it died before the call
         sys.exit(FAILED)
 

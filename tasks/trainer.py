@@ -20,7 +20,7 @@ from transformers import (
 )
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from tasks.params import Sampling
+from tasks.choices import Sampling
 from tasks.progress import Progress
 
 RUNNING_LOSS = "running_loss"

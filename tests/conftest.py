@@ -4,12 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import pytest
+from filelock import FileLock
 
 from tasks.files import folder_digest
 from tests.server import prefect_server
@@ -28,18 +29,45 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
 
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Make a folder by its name once, also when pytest-xdist runs several workers: one makes it, the others wait for it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder = shared / "once" / name
+        done = folder.with_suffix(".done")
+        folder.parent.mkdir(exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # left by one that failed
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def tiny_model(once: Once) -> Path:
     """A two-layer BERT of 32 dimensions with a word-piece vocabulary learned from the embedded tickets."""
+    return once("tiny_model", make_tiny_model)
+
+
+def make_tiny_model(folder: Path) -> None:
+    """Write the tiny model into a folder."""
     import torch
     from tokenizers import BertWordPieceTokenizer
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
-    folder = tmp_path_factory.mktemp("models") / "tiny"
     texts = pl.read_csv(ROOT / "data/raw/tickets.csv")["text"].to_list()
     pieces = BertWordPieceTokenizer(lowercase=True)
     pieces.train_from_iterator(texts, vocab_size=2000, show_progress=False)
-    folder.mkdir()
     pieces.save_model(str(folder))
     tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"), model_max_length=128)
     tokenizer.save_pretrained(folder)
@@ -49,7 +77,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=128
     )
     BertModel(config).save_pretrained(folder)
-    return folder
 
 
 @dataclass
@@ -87,7 +114,7 @@ class Project:
         )
 
 
-def clone(target: Path, arguments: Sequence[str] = ()) -> Project:
+def clone(target: Path) -> Project:
     """Copy the working tree's own files (tracked or new, not ignored) into a fresh Git repository."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True, text=True
@@ -97,25 +124,34 @@ def clone(target: Path, arguments: Sequence[str] = ()) -> Project:
             continue
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target / name)
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    env |= {
-        "PATH": f"{Path(sys.executable).parent}:{env['PATH']}",
-        "PREFECT_HOME": str(target / ".retrain/prefect"),
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "DVC_SITE_CACHE_DIR": str(target.parent / "dvc-site"),
-        **{f"GIT_{who}_{what}": f"{who}@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
-    }
-    project = Project(target, env)
+    project = Project(target, environment(target))
     for command in (["git", "init", "-q"], ["git", "add", "-A"], ["git", "commit", "-qm", "start"]):
         project.run(*command)
     return project
 
 
+def environment(root: Path) -> dict[str, str]:
+    """Return the environment of commands in a clone: nothing of the user's Prefect, DVC and Git settings, no hub."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return env | {
+        "PATH": f"{Path(sys.executable).parent}:{env['PATH']}",
+        "PREFECT_HOME": str(root / ".retrain/prefect"),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "DVC_SITE_CACHE_DIR": str(root.parent / "dvc-site"),
+        **{f"GIT_{who}_{what}": f"{who}@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+    }
+
+
+def tiny(root: Path) -> Project:
+    """Return the clone in a folder, its commands on one thread: a model this small only waits for more."""
+    return Project(root, environment(root) | {"OMP_NUM_THREADS": "1"})
+
+
 def tiny_project(target: Path, tiny_model: Path) -> Project:
     """Return a clone whose params.yaml names the tiny model and trains it for a few steps."""
-    made = clone(target)
-    made.env["OMP_NUM_THREADS"] = "1"  # a model this small only waits for more
+    clone(target)
+    made = tiny(target)
     shutil.copytree(tiny_model, made.root / "base")
     params = made.root / "params.yaml"
     text = params.read_text("utf-8")
@@ -139,18 +175,26 @@ def tiny_project(target: Path, tiny_model: Path) -> Project:
 def copy_of(made: Project, folder: Path) -> Project:
     """Return a copy of a clone, cache and all, in a folder of its own, to change at will."""
     shutil.copytree(made.root, folder / "project", symlinks=True)
-    moved = {name: value if name == "PATH" else value.replace(str(made.root.parent), str(folder)) for name, value in made.env.items()}
-    return Project(folder / "project", moved)
+    return tiny(folder / "project")
 
 
 @pytest.fixture(scope="session")
-def computed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Project:
+def computed(once: Once, tiny_model: Path) -> Project:
     """A clone in which DVC has run all stages, committed; to be copied, not changed."""
-    made = tiny_project(tmp_path_factory.mktemp("computed") / "project", tiny_model)
-    made.dvc("repro")
-    made.run("git", "add", "-A")
-    made.run("git", "commit", "-qm", "trained")
-    return made
+
+    def make(folder: Path) -> None:
+        made = tiny_project(folder / "project", tiny_model)
+        made.dvc("repro")
+        made.run("git", "add", "-A")
+        made.run("git", "commit", "-qm", "trained")
+
+    return tiny(once("computed", make) / "project")
+
+
+@pytest.fixture
+def trained(computed: Project, tmp_path: Path) -> Project:
+    """A copy of that clone, cache and all, to change at will."""
+    return copy_of(computed, tmp_path)
 
 
 @pytest.fixture

@@ -87,6 +87,7 @@ def s3_server(bucket: str) -> Iterator[str]:
     try:
         host, port = server.get_host_and_port()
         url = f"http://{host}:{port}"
+        urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST")).close()  # it keeps its state in this process
         urllib.request.urlopen(urllib.request.Request(f"{url}/{bucket}", method="PUT")).close()
         yield url
     finally:

@@ -1,6 +1,8 @@
-"""A real Prefect server on loopback for the tests that talk to one."""
+"""A real Prefect server on loopback for the tests that talk to one, and what it tells of a run."""
 
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -45,3 +48,24 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             time.sleep(0.1)
     raise TimeoutError(url)
+
+
+def ask(server: str, path: str, **query: Any) -> Any:
+    """POST a filter to the server's API and return what it answers."""
+    request = urllib.request.Request(f"{server}/{path}", json.dumps(query).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def flow_run(server: str, output: str) -> dict[str, Any]:
+    """Return the flow run that a command's output names."""
+    named = re.search(r"Flow run '([\w-]+)'", output)
+    assert named is not None, output
+    (run,) = ask(server, "flow_runs/filter", flow_runs={"name": {"any_": [named[1]]}}, sort="START_TIME_DESC", limit=1)
+    return dict(run)
+
+
+def artifacts(server: str, run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the artifacts of a flow run by their keys."""
+    found = ask(server, "artifacts/filter", flow_runs={"id": {"any_": [run["id"]]}})
+    return {artifact["key"]: artifact for artifact in found}

@@ -15,12 +15,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from tasks.files import digests
-from tests.conftest import Project, project, tiny_model
+from tests.conftest import Project, make_tiny_model, tiny_project
 from tests.server import prefect_server
 
 VICTIMS = ("flow", "stage", "warm", "everything", "worker")
@@ -31,13 +30,9 @@ OUTPUTS = ("models/checkpoint", "models/package", "plots/train", "plots/evaluate
 @contextmanager
 def watched_project(folder: Path) -> Iterator[Project]:
     """Yield a clone with the tiny model, trained long enough to be killed, and a Prefect server."""
-
-    class Factory:
-        def mktemp(self, name: str) -> Path:
-            (folder / name).mkdir()
-            return folder / name
-
-    made: Project = _plain(project)(folder, _plain(tiny_model)(Factory()))
+    (folder / "model").mkdir()
+    make_tiny_model(folder / "model")
+    made = tiny_project(folder / "project", folder / "model")
     params = made.root / "params.yaml"
     params.write_text(params.read_text("utf-8").replace("num_train_epochs: 2.0", "num_train_epochs: 10.0"), encoding="utf-8")
     made.run("git", "commit", "-qam", "longer")
@@ -45,13 +40,8 @@ def watched_project(folder: Path) -> Iterator[Project]:
         made.env["PREFECT_API_URL"] = url
         prefect = (sys.executable, "-m", "prefect", "--no-prompt")
         made.run(*prefect, "work-pool", "create", "retrain", "--type", "process")
-        made.run(*prefect, "deploy", "--all")
+        made.run(*prefect, "deploy", "--name", "manual")
         yield made
-
-
-def _plain(fixture: Any) -> Any:
-    """Return the function that a pytest fixture was made of."""
-    return fixture._fixture_function
 
 
 def start(made: Project, victim: str, where: str) -> subprocess.Popen[str]:

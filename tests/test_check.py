@@ -13,14 +13,8 @@ import pytest
 import yaml
 
 from flows.ledger.records import _names
-from tests.conftest import Project, copy_of
+from tests.conftest import Project
 from tests.test_end_to_end import OUTPUTS, remove_outputs
-
-
-@pytest.fixture
-def whole(computed: Project, tmp_path: Path) -> Project:
-    """A copy of a clone in which everything is computed."""
-    return copy_of(computed, tmp_path)
 
 
 @dataclass
@@ -81,122 +75,122 @@ def damage(project: Project, seed: int, count: int = 20) -> set[str]:
     return {flip(path) for path in random.Random(seed).sample(objects(project), count)}  # noqa: S311
 
 
-def test_twenty_flipped_bytes_are_named_and_computed_again(whole: Project) -> None:
-    before = contents(whole)
-    assert re.fullmatch(r"\d+ objects, [\d.]+ kB: all whole", check(whole).summary)
-    flipped = damage(whole, seed=2)
+def test_twenty_flipped_bytes_are_named_and_computed_again(trained: Project) -> None:
+    before = contents(trained)
+    assert re.fullmatch(r"\d+ objects, [\d.]+ kB: all whole", check(trained).summary)
+    flipped = damage(trained, seed=2)
     assert any(name.endswith(".dir") for name in flipped)
-    told = check(whole, status=1)
+    told = check(trained, status=1)
     assert told.named("damaged") == flipped
     assert told.named("missing") == told.named("dangerous") == set()
     assert told.summary.endswith("20 damaged")
 
-    remove_outputs(whole)
-    whole.run("git", "rm", "-rq", "--cached", "metrics")
-    whole.run("git", "commit", "-qm", "no copy in Git")
-    told = check(whole, "--repair")
+    remove_outputs(trained)
+    trained.run("git", "rm", "-rq", "--cached", "metrics")
+    trained.run("git", "commit", "-qm", "no copy in Git")
+    told = check(trained, "--repair")
     assert told.named("mended") == flipped
     assert "by computing train again" in told.text
     assert told.summary.endswith("20 damaged; 20 mended")
-    assert contents(whole) == before
-    assert all(path.stat().st_mode & 0o777 == 0o444 for path in objects(whole))
-    assert not any((whole.root / folder).exists() for folder in OUTPUTS), "the checkout is left alone"
-    assert "all whole" in check(whole).summary
-    assert "Running stage" not in whole.dvc("repro").stdout
-    assert "up to date" in whole.dvc("status").stdout
-    assert len(whole.run("git", "worktree", "list").stdout.splitlines()) == 1
+    assert contents(trained) == before
+    assert all(path.stat().st_mode & 0o777 == 0o444 for path in objects(trained))
+    assert not any((trained.root / folder).exists() for folder in OUTPUTS), "the checkout is left alone"
+    assert "all whole" in check(trained).summary
+    assert "Running stage" not in trained.dvc("repro").stdout
+    assert "up to date" in trained.dvc("status").stdout
+    assert len(trained.run("git", "worktree", "list").stdout.splitlines()) == 1
 
 
-def test_twenty_flipped_bytes_and_a_lost_object_come_back_from_a_remote(whole: Project) -> None:
-    before = contents(whole)
-    whole.dvc("remote", "add", "-d", "storage", str(whole.root.parent / "storage"))
-    whole.dvc("push")
-    lost = object_of(whole, "models/package/README.md")
+def test_twenty_flipped_bytes_and_a_lost_object_come_back_from_a_remote(trained: Project) -> None:
+    before = contents(trained)
+    trained.dvc("remote", "add", "-d", "storage", str(trained.root.parent / "storage"))
+    trained.dvc("push")
+    lost = object_of(trained, "models/package/README.md")
     lost.unlink()
-    flipped = damage(whole, seed=3)
-    remove_outputs(whole)
-    told = check(whole, status=1)
+    flipped = damage(trained, seed=3)
+    remove_outputs(trained)
+    told = check(trained, status=1)
     assert told.named("damaged") == flipped
     assert told.named("missing") == {digest(lost)}
     assert told.summary.endswith("20 damaged, 1 missing")
-    told = check(whole, "--repair")
+    told = check(trained, "--repair")
     assert told.named("mended") == {*flipped, digest(lost)}
     assert "from the remote storage" in told.text
     assert "from Git" in told.text, "metrics stand in Git and are not pushed"
     assert "computing" not in told.text
-    assert contents(whole) == before
-    whole.run("git", "checkout", "metrics")
-    whole.dvc("checkout")
-    assert "up to date" in whole.dvc("status").stdout
+    assert contents(trained) == before
+    trained.run("git", "checkout", "metrics")
+    trained.dvc("checkout")
+    assert "up to date" in trained.dvc("status").stdout
 
 
-def test_files_of_the_checkout_that_share_the_damage_are_mended_with_it(whole: Project) -> None:
-    whole.dvc("config", "cache.type", "hardlink")
-    whole.dvc("checkout", "--relink")
-    file = whole.root / "data/ingested/rejected.jsonl"
+def test_files_of_the_checkout_that_share_the_damage_are_mended_with_it(trained: Project) -> None:
+    trained.dvc("config", "cache.type", "hardlink")
+    trained.dvc("checkout", "--relink")
+    file = trained.root / "data/ingested/rejected.jsonl"
     content = file.read_bytes()
-    held = object_of(whole, "data/ingested/rejected.jsonl")
+    held = object_of(trained, "data/ingested/rejected.jsonl")
     assert file.samefile(held)
     flip(held)
     assert file.read_bytes() != content
-    assert "up to date" in whole.dvc("status").stdout, "DVC does not notice"
-    assert "the checkout's own file is damaged too" in check(whole, status=1).text
-    assert "by computing ingest again" in check(whole, "--repair").text
+    assert "up to date" in trained.dvc("status").stdout, "DVC does not notice"
+    assert "the checkout's own file is damaged too" in check(trained, status=1).text
+    assert "by computing ingest again" in check(trained, "--repair").text
     assert file.read_bytes() == content
     assert file.samefile(held)
-    assert "up to date" in whole.dvc("status").stdout
+    assert "up to date" in trained.dvc("status").stdout
 
-    copied = whole.root / "metrics/split.json"
-    assert not copied.samefile(object_of(whole, "metrics/split.json"))
-    flip(object_of(whole, "metrics/split.json"))
-    assert "from the checkout's metrics/split.json" in check(whole, "--repair").text
+    copied = trained.root / "metrics/split.json"
+    assert not copied.samefile(object_of(trained, "metrics/split.json"))
+    flip(object_of(trained, "metrics/split.json"))
+    assert "from the checkout's metrics/split.json" in check(trained, "--repair").text
 
 
-def test_raw_data_without_any_copy_cannot_be_mended_and_is_named(whole: Project) -> None:
-    source = whole.root.parent / "export.csv"
+def test_raw_data_without_any_copy_cannot_be_mended_and_is_named(trained: Project) -> None:
+    source = trained.root.parent / "export.csv"
     source.write_text("text,label\n" + "where is my parcel,order\n" * 50)
-    whole.retrain(str(source), command="add")
-    held = object_of(whole, "data/raw/export.csv")
+    trained.retrain(str(source), command="add")
+    held = object_of(trained, "data/raw/export.csv")
     flip(held)
-    (whole.root / "data/raw/export.csv").unlink()
+    (trained.root / "data/raw/export.csv").unlink()
     moved = source.rename(source.with_name("elsewhere.csv"))
-    told = check(whole, "--repair", status=1)
+    told = check(trained, "--repair", status=1)
     line = next(line for line in told.text.splitlines() if line.startswith("not mended"))
     assert "data: data/raw/export.csv" in line
     assert "no copy of it" in line
-    assert (whole.root / ".dvc/cache/damaged" / digest(held)).exists(), "what is left of it is kept, out of reach of DVC"
+    assert (trained.root / ".dvc/cache/damaged" / digest(held)).exists(), "what is left of it is kept, out of reach of DVC"
     assert told.summary.endswith("1 damaged; 0 mended, 1 not")
-    assert check(whole, status=1).named("missing") == {digest(held)}
+    assert check(trained, status=1).named("missing") == {digest(held)}
     moved.rename(source)
-    assert "from where it was imported" in check(whole, "--repair").text
+    assert "from where it was imported" in check(trained, "--repair").text
 
 
-def test_a_revision_is_checked_without_being_checked_out(whole: Project) -> None:
-    whole.dvc("exp", "save", "-n", "first")
+def test_a_revision_is_checked_without_being_checked_out(trained: Project) -> None:
+    trained.dvc("exp", "save", "-n", "first")
     for name in ("dvc.lock", "metrics"):
-        whole.run("git", "rm", "-rqf", name)
-    whole.run("git", "commit", "-qm", "forgotten")
-    assert check(whole).summary == "0 objects, 0 B: all whole"
-    assert "objects" in check(whole, "first").summary
-    flipped = flip(object_of(whole, "data/splits/test.parquet"))
-    assert check(whole).summary.endswith("all whole")
+        trained.run("git", "rm", "-rqf", name)
+    trained.run("git", "commit", "-qm", "forgotten")
+    assert check(trained).summary == "0 objects, 0 B: all whole"
+    assert "objects" in check(trained, "first").summary
+    flipped = flip(object_of(trained, "data/splits/test.parquet"))
+    assert check(trained).summary.endswith("all whole")
     for revision in ("first", "HEAD~1"):
-        assert check(whole, revision, status=1).named("damaged") == {flipped}
-    shutil.rmtree(whole.root / "data/splits")
-    assert "by computing split again" in check(whole, "first", "--repair").text
-    assert not (whole.root / "data/splits").exists()
-    done = whole.retrain("nowhere", command="check", status=2)
+        assert check(trained, revision, status=1).named("damaged") == {flipped}
+    shutil.rmtree(trained.root / "data/splits")
+    assert "by computing split again" in check(trained, "first", "--repair").text
+    assert not (trained.root / "data/splits").exists()
+    done = trained.retrain("nowhere", command="check", status=2)
     assert "there is no commit, branch, tag or experiment 'nowhere'" in done.stderr
 
 
-def test_a_torn_record_of_the_run_cache_is_found_and_written_again(whole: Project) -> None:
-    torn, changed = sorted((whole.root / ".dvc/cache/runs").glob("*/*/*"))[:2]
+def test_a_torn_record_of_the_run_cache_is_found_and_written_again(trained: Project) -> None:
+    torn, changed = sorted((trained.root / ".dvc/cache/runs").glob("*/*/*"))[:2]
     before = torn.read_bytes(), changed.read_bytes()
     torn.write_bytes(before[0][:100])
     changed.write_text(changed.read_text("utf-8").replace("nfiles", "size", 1).replace("md5: ", "md5: 0", 1), "utf-8")
-    assert check(whole, status=1).named("damaged") == {torn.name, changed.name}
-    assert check(whole, "--repair").text.count("written again from dvc.lock") == 2
-    assert check(whole).summary.endswith("all whole")
+    assert check(trained, status=1).named("damaged") == {torn.name, changed.name}
+    assert check(trained, "--repair").text.count("written again from dvc.lock") == 2
+    assert check(trained).summary.endswith("all whole")
 
 
 def plant(project: Project, where: str, name: str) -> str:
@@ -221,29 +215,29 @@ def plant(project: Project, where: str, name: str) -> str:
 
 @pytest.mark.parametrize("how", ["in place", "isolated"])
 @pytest.mark.parametrize("where", ["dvc.lock", "run-cache"])
-def test_a_listing_that_climbs_out_of_its_folder_writes_nothing(whole: Project, server: str, where: str, how: str) -> None:
-    whole.env["PREFECT_API_URL"] = server
-    outside = whole.root.parent / "escaped.txt"
+def test_a_listing_that_climbs_out_of_its_folder_writes_nothing(trained: Project, server: str, where: str, how: str) -> None:
+    trained.env["PREFECT_API_URL"] = server
+    outside = trained.root.parent / "escaped.txt"
     name = "../../../escaped.txt" if how == "in place" else str(outside)
-    forged = plant(whole, where, name)
-    told = check(whole, "--repair", status=1)
+    forged = plant(trained, where, name)
+    told = check(trained, "--repair", status=1)
     assert told.named("dangerous") == {forged}
     assert told.named("damaged") == told.named("missing") == set()
-    shutil.rmtree(whole.root / "data/tokens")
+    shutil.rmtree(trained.root / "data/tokens")
     if where == "run-cache":
-        (whole.root / "dvc.lock").unlink()
+        (trained.root / "dvc.lock").unlink()
     words = ["--isolated"] if how == "isolated" else []
-    done = whole.retrain(*words, "--train.max-steps", "1", status=1)
+    done = trained.retrain(*words, "--train.max-steps", "1", status=1)
     assert "which is outside the folder or behind a link" in done.stderr
-    assert not list(whole.root.parent.rglob("escaped.txt"))
+    assert not list(trained.root.parent.rglob("escaped.txt"))
 
 
-def test_a_record_that_names_another_output_writes_nothing(whole: Project, server: str) -> None:
-    whole.env["PREFECT_API_URL"] = server
-    for record in (whole.root / ".dvc/cache/runs").glob("*/*/*"):
+def test_a_record_that_names_another_output_writes_nothing(trained: Project, server: str) -> None:
+    trained.env["PREFECT_API_URL"] = server
+    for record in (trained.root / ".dvc/cache/runs").glob("*/*/*"):
         record.write_text(record.read_text("utf-8").replace("path: data/ingested", "path: ../escaped"), "utf-8")
-    (whole.root / "dvc.lock").unlink()
-    shutil.rmtree(whole.root / "data/ingested")
-    done = whole.retrain(status=1)
+    (trained.root / "dvc.lock").unlink()
+    shutil.rmtree(trained.root / "data/ingested")
+    done = trained.retrain(status=1)
     assert "which is not what dvc.yaml has it write" in done.stderr
-    assert not (whole.root.parent / "escaped").exists()
+    assert not (trained.root.parent / "escaped").exists()

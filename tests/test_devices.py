@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tasks import devices
+from tasks.choices import Precision
 from tasks.errors import InputError
-from tasks.params import Precision
 
 HAS_CUDA = torch.cuda.is_available()
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tasks.files import digests
-from tests.conftest import Project
+from tests.conftest import Once, Project, copy_of, tiny
+from tests.server import artifacts, flow_run
 
 STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
 OUTPUTS = ("data/ingested", "data/splits", "data/tokens", "models/checkpoint", "models/package", "plots/train", "plots/evaluate")
@@ -38,16 +39,7 @@ def sha(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def another(project: Project) -> Project:
-    """Clone the repository as another person would: the same commit, an empty cache."""
-    target = project.root.parent / "another"
-    project.run("git", "clone", "-q", str(project.root), str(target))
-    shutil.copytree(project.root / "base", target / "base")
-    env = {**project.env, "DVC_SITE_CACHE_DIR": str(target / ".dvc/site"), "PREFECT_HOME": str(target / ".retrain/prefect")}
-    return Project(target, env)
-
-
-def test_one_cache_serves_both_drivers_and_equal_inputs_give_equal_bits(project: Project, server: str) -> None:
+def test_one_cache_serves_both_drivers_and_equal_inputs_give_equal_bits(project: Project, computed: Project, server: str, tmp_path: Path) -> None:
     project.env["PREFECT_API_URL"] = server
     # the flow computes; then neither driver has anything to do
     first = project.retrain()
@@ -76,49 +68,79 @@ def test_one_cache_serves_both_drivers_and_equal_inputs_give_equal_bits(project:
     assert happened(changed.stdout)["tokenize"] == "cached (unchanged)"
     assert happened(changed.stdout)["train"] == "ran"
     assert outputs(project) != reference
+    trained = project.run("git", "rev-parse", "--short=10", "HEAD").stdout.strip()
+    report = artifacts(server, flow_run(server, changed.stderr))["report"]["data"]
+    assert f"No row has changed since `{trained}`" in report
+    assert "tested on the same rows" in report
+    assert trained in changed.stdout, "the terminal shows the last run's scores too"
     project.run("git", "checkout", "params.yaml")
     assert "Running stage" not in project.dvc("repro").stdout
     assert outputs(project) == reference
 
-    # another person's clone computes the same bytes from nothing under DVC, and the flow finds them
-    other = another(project)
-    assert "Running stage 'train'" in other.dvc("repro").stdout
-    assert outputs(other) == reference
+    # where DVC alone has computed everything from nothing, it made the same bytes, and the flow finds them
+    assert outputs(computed) == reference
+    other = copy_of(computed, tmp_path / "elsewhere")
+    other.env["PREFECT_API_URL"] = server
     assert happened(other.retrain().stdout) == dict.fromkeys(STAGES, "cached (unchanged)")
     other.run("bash", "-c", "cd models/package && sha256sum --check --quiet MANIFEST.sha256")
     assert sha(other.root / "models/package/model.safetensors") == sha(project.root / "models/package/model.safetensors")
 
 
-def test_only_what_changed_runs(project: Project) -> None:
-    project.dvc("repro")
-    reference = outputs(project)
+def test_only_what_changed_runs(trained: Project, server: str) -> None:
+    trained.env["PREFECT_API_URL"] = server
+    reference = outputs(trained)
 
-    os.utime(project.root / "data/raw/tickets.csv")
-    assert "Running stage" not in project.dvc("repro").stdout, "a touched input is not a changed input"
+    os.utime(trained.root / "data/raw/tickets.csv")
+    assert "Running stage" not in trained.dvc("repro").stdout, "a touched input is not a changed input"
 
-    helper = project.root / "tasks/figures.py"
+    helper = trained.root / "tasks/figures.py"
     helper.write_text(helper.read_text("utf-8") + "\n# a changed helper\n", encoding="utf-8")
-    ran = re.findall(r"Running stage '(\w+)'", project.dvc("repro").stdout)
+    ran = re.findall(r"Running stage '(\w+)'", trained.dvc("repro").stdout)
     assert ran == ["evaluate", "package"], "a helper module re-runs the stages that import it"
-    assert "up to date" in project.dvc("status").stdout
+    assert "up to date" in trained.dvc("status").stdout
 
     helper.write_text(helper.read_text("utf-8") + "\n# changed again\n", encoding="utf-8")
-    flow = happened(project.retrain().stdout)
+    flow = happened(trained.retrain().stdout)
     assert [name for name, what in flow.items() if what == "ran"] == ["evaluate", "package"], "and so it does under Prefect"
 
-    csv = project.root / "data/raw/tickets.csv"
-    csv.write_text(csv.read_text("utf-8") + "is the moss rug washable,product_question,2026-11-01T10:00:00Z\n", encoding="utf-8")
-    assert "Running stage 'train'" in project.dvc("repro").stdout
-    assert outputs(project) != reference
+    csv = trained.root / "data/raw/tickets.csv"
+    header, first, *lines = csv.read_text("utf-8").splitlines()
+    assert first.endswith("Swap for the Lyra?,return_exchange,2025-11-02T14:35:11Z")
+    new = [f"is the {thing} washable,product_question,2026-11-01T10:00:00Z" for thing in ("moss rug", "<b>rug</b> | that one")]
+    csv.write_text("\n".join([header, first.replace("return_exchange", "product_question"), *lines[:-3], *new, ""]), encoding="utf-8")
+    grown = trained.retrain()
+    assert happened(grown.stdout)["train"] == "ran"
+    assert outputs(trained) != reference
+    report = artifacts(server, flow_run(server, grown.stderr))["report"]["data"]
+    assert "**Rows since the run before: 2 added, 3 removed, 1 relabelled.**" in report, "exactly what was done to them"
+    assert "| relabelled | return\\_exchange → product\\_question | OK here" in report
+    assert "different rows: " in report
+
+
+def longer(project: Project) -> Project:
+    """Have the next training take long enough to be interrupted; remove what the last one made, as DVC does."""
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text("utf-8").replace("num_train_epochs: 2.0", "num_train_epochs: 6.0"), encoding="utf-8")
+    for folder in ("models", "plots"):
+        shutil.rmtree(project.root / folder)
+    return project
+
+
+def learned(project: Project) -> dict[str, str]:
+    return digests(project.root / "models/checkpoint") | digests(project.root / "plots/train")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(once: Once, computed: Project) -> dict[str, str]:
+    """The digests of what the longer training makes when nobody interrupts it."""
+    folder = once("undisturbed", lambda folder: longer(copy_of(computed, folder)).run("python", "-m", "tasks.train"))
+    return learned(tiny(folder / "project"))
 
 
 @pytest.mark.parametrize("moment", ["first steps", "between checkpoints", "while saving", "asked to end"])
-def test_a_killed_training_goes_on_to_the_same_bytes(project: Project, moment: str) -> None:
-    params = project.root / "params.yaml"
-    params.write_text(params.read_text("utf-8").replace("num_train_epochs: 2.0", "num_train_epochs: 6.0"), encoding="utf-8")
-    project.dvc("repro", "tokenize")
-    resume = project.root / ".retrain/checkpoints"
-    training = project.popen("tasks.train")
+def test_a_killed_training_goes_on_to_the_same_bytes(trained: Project, undisturbed: dict[str, str], moment: str) -> None:
+    resume = trained.root / ".retrain/checkpoints"
+    training = longer(trained).popen("tasks.train")
     wait_until(lambda: any(resume.glob("*/")))
     if moment == "first steps":
         time.sleep(0.5)
@@ -134,16 +156,11 @@ def test_a_killed_training_goes_on_to_the_same_bytes(project: Project, moment: s
     else:
         os.killpg(training.pid, signal.SIGKILL)
         training.wait()
-    resumed = project.run("python", "-m", "tasks.train")
+    resumed = trained.run("python", "-m", "tasks.train")
     if moment != "first steps":
         assert "going on from checkpoint-" in resumed.stdout
-    interrupted = digests(project.root / "models/checkpoint") | digests(project.root / "plots/train")
     assert not any(resume.glob("*/")), "what was kept for resuming is gone"
-
-    shutil.rmtree(project.root / "models")
-    shutil.rmtree(project.root / "plots")
-    project.run("python", "-m", "tasks.train")
-    assert interrupted == digests(project.root / "models/checkpoint") | digests(project.root / "plots/train")
+    assert learned(trained) == undisturbed
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:

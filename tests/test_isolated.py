@@ -11,6 +11,7 @@ import pytest
 
 from tasks.files import digests, sha256
 from tests.conftest import Project
+from tests.server import artifacts, flow_run
 from tests.test_end_to_end import STAGES, happened
 from tests.test_processes import LONG, alive, edit, wait_until
 
@@ -40,7 +41,7 @@ def worktrees(project: Project) -> int:
     return len(project.run("git", "worktree", "list").stdout.splitlines())
 
 
-def test_four_runs_at_once_are_four_experiments_that_computed_what_they_share_once(watched: Project) -> None:
+def test_four_runs_at_once_are_four_experiments_that_computed_what_they_share_once(watched: Project, server: str) -> None:
     before = {name: digest for name, digest in digests(watched.root).items() if not name.startswith("base/")}
     rates = ("0.001", "0.002", "0.003", "0.004")
     outputs = [said(running) for running in [start(watched, "--train.learning-rate", rate) for rate in rates]]
@@ -69,14 +70,19 @@ def test_four_runs_at_once_are_four_experiments_that_computed_what_they_share_on
     assert f"this run equals {names[0]}" in again
     assert set(happened(again).values()) == {"cached (restored)"}
     assert sorted(experiments(watched)) == sorted(names)
+    run = flow_run(server, again)
+    assert f"experiment:{names[0]}" in run["tags"]
+    assert run["state"]["message"].endswith(f"nothing new, equals {names[0]}")
+    assert f"**Nothing has changed since `{names[0]}`**" in artifacts(server, run)["report"]["data"]
 
 
-def test_equal_runs_train_once_and_the_one_that_waits_takes_over_when_the_other_dies(watched: Project) -> None:
-    edit(watched, LONG[0], "num_train_epochs: 20.0")
-    watched.run("git", "commit", "-qam", "long")
-    first = start(watched)
-    wait_until(lambda: any((watched.root / ".retrain/checkpoints").glob("*/*/complete")), 120)
-    second = start(watched)
+def test_equal_runs_train_once_and_the_one_that_waits_takes_over_when_the_other_dies(trained: Project, server: str) -> None:
+    trained.env["PREFECT_API_URL"] = server
+    edit(trained, LONG[0], "num_train_epochs: 20.0")
+    trained.run("git", "commit", "-qam", "long")
+    first = start(trained)
+    wait_until(lambda: any((trained.root / ".retrain/checkpoints").glob("*/*/complete")), 120)
+    second = start(trained)
     assert second.stdout is not None
     waiting = next(line for line in second.stdout if "is computing the same; waiting for it" in line)
     assert f"train: process {first.pid} is computing" in waiting
@@ -85,15 +91,15 @@ def test_equal_runs_train_once_and_the_one_that_waits_takes_over_when_the_other_
     output = said(second)
     assert "going on from checkpoint-" in output
     assert happened(output)["train"] == "ran"
-    third = said(start(watched))
+    third = said(start(trained))
     assert "nothing new" in third
-    assert len(experiments(watched)) == 1
-    assert worktrees(watched) == 1, "a later run has removed what the dead one left"
-    wait_until(lambda: not alive(watched), 10)
-    assert watched.run("git", "status", "--porcelain").stdout == ""
+    assert len(experiments(trained)) == 1
+    assert worktrees(trained) == 1, "a later run has removed what the dead one left"
+    wait_until(lambda: not alive(trained), 10)
+    assert trained.run("git", "status", "--porcelain").stdout == ""
 
 
-def test_what_is_uncommitted_is_taken_along_and_data_from_outside_goes_into_the_experiment(watched: Project) -> None:
+def test_what_is_uncommitted_is_taken_along_and_data_from_outside_goes_into_the_experiment(watched: Project, server: str) -> None:
     module = watched.root / "tasks/metrics.py"
     module.write_text(module.read_text("utf-8") + "\n# a change nobody has committed\n", encoding="utf-8")
     outside = watched.root.parent / "export.csv"
@@ -114,6 +120,7 @@ def test_what_is_uncommitted_is_taken_along_and_data_from_outside_goes_into_the_
     os.truncate(large, 60_000_000)
     refused = watched.retrain("--isolated", status=1)
     assert "large.bin is not committed and has 60 MB" in refused.stderr
+    assert "large.bin is not committed and has 60 MB" in flow_run(server, refused.stderr)["state"]["message"]
 
 
 def test_a_revision_is_reproduced_bit_for_bit_and_otherwise_the_cause_is_named(watched: Project) -> None:

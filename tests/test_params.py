@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tasks.errors import InputError
-from tasks.params import MANAGED, Params, Train, training_arguments
+from tasks.extra import MANAGED, training_arguments
+from tasks.params import Params, Train
 from tasks.params_file import validated
 from tests.conftest import ROOT
 

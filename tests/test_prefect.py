@@ -1,30 +1,24 @@
 """What a person sees in Prefect: stages as named tasks, cached states, live logs, progress, a report; and a run started from a deployment."""
 
 import json
+import re
 import sys
-import urllib.request
 from typing import Any
 
 from tests.conftest import Project
+from tests.server import artifacts, ask, flow_run
 
 STAGES = {"ingest", "split", "tokenize", "train", "evaluate", "package"}
-
-
-def ask(server: str, path: str, **query: Any) -> Any:
-    """POST a filter to the server's API and return what it answers."""
-    request = urllib.request.Request(f"{server}/{path}", json.dumps(query).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
 
 
 def test_a_deployed_run_shows_its_stages_logs_progress_and_report(project: Project, server: str) -> None:
     project.env["PREFECT_API_URL"] = server
     prefect = (sys.executable, "-m", "prefect", "--no-prompt")
     project.run(*prefect, "work-pool", "create", "retrain", "--type", "process")
-    project.run(*prefect, "deploy", "--all")
+    project.run(*prefect, "deploy", "--name", "manual")
     project.run(*prefect, "deployment", "run", "retrain/manual", "--param", "params=" + json.dumps(form(project)))
     project.run(*prefect, "worker", "start", "--pool", "retrain", "--run-once", "--limit", "1")
-    (flow,) = ask(server, "flow_runs/filter", flow_runs={"deployment_id": {"is_null_": False}})
+    (flow, *_) = ask(server, "flow_runs/filter", deployments={"name": {"any_": ["manual"]}}, sort="EXPECTED_START_TIME_DESC")
     assert flow["state_name"] == "Completed", project.run(*prefect, "flow-run", "logs", flow["id"]).stdout
     mine = {"flow_runs": {"id": {"any_": [flow["id"]]}}}
     tasks = ask(server, "task_runs/filter", **mine)
@@ -32,17 +26,28 @@ def test_a_deployed_run_shows_its_stages_logs_progress_and_report(project: Proje
     assert {task["state_name"] for task in tasks} == {"Completed"}
     logs = [log["message"] for log in ask(server, "logs/filter", logs={"flow_run_id": {"any_": [flow["id"]]}}, limit=200)]
     assert any(message.startswith("validation at step") for message in logs), "a stage's output stands in the logs"
-    artifacts = {artifact["key"]: artifact for artifact in ask(server, "artifacts/filter", **mine)}
-    assert artifacts["train-progress"]["data"] == 100
-    assert "loss" in artifacts["train-progress"]["description"]
-    report = artifacts["report"]["data"]
+    left = artifacts(server, flow)
+    assert left["train-progress"]["data"] == 100
+    assert "loss" in left["train-progress"]["description"]
+    report = left["report"]["data"]
     assert "| train | **ran** |" in report
     assert report.count("data:image/png;base64,") == 2
     assert "dvc exp apply" in report
+    assert "first run of this problem on this data" in report
     assert "learning_rate: 0.003" not in (project.root / "params.yaml").read_text("utf-8"), "the checkout stays as it was"
-    assert flow["name"] in project.dvc("exp", "list").stdout
+
+    # the run names its experiment, and the experiment its run
+    ended = re.fullmatch(rf"0 of 6 stages cached; macro F1 0\.\d\d \[.*\]; experiment {flow['name']}", flow["state"]["message"])
+    assert ended is not None, flow["state"]["message"]
+    assert left["report"]["description"] == ended[0]
+    assert set(flow["tags"]) == {"retrain", f"experiment:{flow['name']}"}
+    assert f"`experiment:{flow['name']}`" in report
+    message = project.run("git", "log", "-1", "--format=%B", f"--glob=refs/exps/*/*/{flow['name']}").stdout
+    assert f"flow run {flow['name']} ({flow['id']})" in message
+    assert f"{server.removesuffix('/api')}/runs/flow-run/{flow['id']}" in message
 
     again = project.retrain("--train.learning-rate", "0.003")
+    assert flow_run(server, again.stderr)["state"]["message"].startswith("6 of 6 stages cached; macro F1")
     assert "Cached" in again.stderr
     assert "running:" not in again.stderr
     assert "up to date" in project.dvc("status").stdout
@@ -52,7 +57,7 @@ def test_a_wrong_value_in_the_form_is_refused_by_the_api(project: Project, serve
     project.env["PREFECT_API_URL"] = server
     prefect = (sys.executable, "-m", "prefect", "--no-prompt")
     project.run(*prefect, "work-pool", "create", "retrain", "--type", "process", status=None)
-    project.run(*prefect, "deploy", "--all")
+    project.run(*prefect, "deploy", "--name", "manual")
     wrong = form(project)
     wrong["train"]["learning_rate"] = -1
     refused = project.run(*prefect, "deployment", "run", "retrain/manual", "--param", "params=" + json.dumps(wrong), status=None)

@@ -36,33 +36,33 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
 
 @pytest.mark.parametrize("driver", ["flow", "dvc"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_driver_leaves_nothing_behind(project: Project, driver: str, how: signal.Signals) -> None:
-    edit(project, *LONG)
-    running = project.popen("flows", "run") if driver == "flow" else project.popen("dvc", "repro")
-    wait_until(lambda: any((project.root / ".retrain/checkpoints").glob("*/*/complete")), 120)
+def test_a_killed_driver_leaves_nothing_behind(trained: Project, driver: str, how: signal.Signals) -> None:
+    edit(trained, *LONG)
+    running = trained.popen("flows", "run") if driver == "flow" else trained.popen("dvc", "repro")
+    wait_until(lambda: any((trained.root / ".retrain/checkpoints").glob("*/*/complete")), 120)
     running.send_signal(how)
     running.wait(60)
-    wait_until(lambda: not alive(project), 10)
+    wait_until(lambda: not alive(trained), 10)
 
 
-def test_an_interrupted_flow_ends_its_stage_and_says_how_to_go_on(project: Project, server: str) -> None:
-    edit(project, *LONG)
-    project.env["PREFECT_API_URL"] = server
-    running = project.popen("flows", "run")
-    wait_until(lambda: any((project.root / ".retrain/checkpoints").glob("*/*/complete")), 120)
+def test_an_interrupted_flow_ends_its_stage_and_says_how_to_go_on(trained: Project, server: str) -> None:
+    edit(trained, *LONG)
+    trained.env["PREFECT_API_URL"] = server
+    running = trained.popen("flows", "run")
+    wait_until(lambda: any((trained.root / ".retrain/checkpoints").glob("*/*/complete")), 120)
     os.kill(running.pid, signal.SIGINT)
     output, _ = running.communicate(timeout=60)
     assert running.returncode in (1, 130), output
-    wait_until(lambda: not alive(project), 10)
+    wait_until(lambda: not alive(trained), 10)
 
 
-def test_two_processes_train_one_model_the_same_way_twice(project: Project) -> None:
-    project.dvc("repro", "tokenize")
-    edit(project, "nproc_per_node:", "nproc_per_node: 2 #")
-    first = project.run("python", "-m", "tasks.train")
+def test_two_processes_train_one_model_the_same_way_twice(trained: Project) -> None:
+    edit(trained, "nproc_per_node:", "nproc_per_node: 2 #")
+    shutil.rmtree(trained.root / "models")
+    first = trained.run("python", "-m", "tasks.train")
     assert "validation at step" in first.stdout
-    assert read_json(project.root / "metrics/train.json")["processes"] == 2
-    once = digests(project.root / "models/checkpoint")
-    shutil.rmtree(project.root / "models")
-    project.run("python", "-m", "tasks.train")
-    assert digests(project.root / "models/checkpoint") == once
+    assert read_json(trained.root / "metrics/train.json")["processes"] == 2
+    once = digests(trained.root / "models/checkpoint")
+    shutil.rmtree(trained.root / "models")
+    trained.run("python", "-m", "tasks.train")
+    assert digests(trained.root / "models/checkpoint") == once

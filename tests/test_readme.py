@@ -6,22 +6,19 @@ import re
 from tests.conftest import ROOT, Project
 
 
-def test_dvc_shows_metrics_and_plots_and_runs_experiments(project: Project) -> None:
-    project.dvc("repro")
-    metrics = json.loads(project.dvc("metrics", "show", "--json").stdout)[""]["data"]
+def test_dvc_shows_metrics_and_plots_and_runs_experiments(trained: Project) -> None:
+    metrics = json.loads(trained.dvc("metrics", "show", "--json").stdout)[""]["data"]
     assert metrics["metrics/evaluate.json"]["data"]["rows"] == 214
     assert {"majority", "tfidf_linear"} <= set(metrics["metrics/evaluate.json"]["data"]["baselines"])
-    page = project.dvc("plots", "show", "-o", "shown").stdout
+    page = trained.dvc("plots", "show", "-o", "shown").stdout
     assert "index.html" in page
-    shown = (project.root / "shown/index.html").read_text("utf-8")
+    shown = (trained.root / "shown/index.html").read_text("utf-8")
     assert all(title in shown for title in ("Loss (nats per example)", "Validation scores", "Confusion on test", "confusion_matrix"))
-    project.run("git", "add", "-A")
-    project.run("git", "commit", "-qm", "trained")
-    experiment = project.dvc("exp", "run", "-S", "train.learning_rate=1e-3")
+    experiment = trained.dvc("exp", "run", "-S", "train.learning_rate=1e-3")
     assert "Running stage 'train'" in experiment.stdout
     assert "Running stage 'tokenize'" not in experiment.stdout
-    assert "learning_rate" in project.dvc("params", "diff").stdout
-    assert "accuracy" in project.dvc("metrics", "diff").stdout
+    assert "learning_rate" in trained.dvc("params", "diff").stdout
+    assert "accuracy" in trained.dvc("metrics", "diff").stdout
 
 
 def test_every_link_in_the_documents_leads_somewhere() -> None:

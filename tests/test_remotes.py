@@ -113,16 +113,17 @@ def test_an_ssh_server_that_dies_midway_costs_a_warning_and_a_later_run_sends_th
         assert name in other.dvc("exp", "list", "origin", "--all-commits").stdout
 
 
-def test_a_git_remote_may_be_away_and_what_a_dvc_remote_says_is_checked_before_it_is_used(project: Project, tmp_path: Path) -> None:
-    shutil.copy(project.root / "data/raw/tickets.csv", tmp_path / "mine.csv")
-    project.retrain(str(tmp_path / "mine.csv"), command="add")
-    params = project.root / "params.yaml"
-    params.write_text(params.read_text("utf-8").replace("data/raw/tickets.csv", "data/raw/mine.csv"), encoding="utf-8")
-    project.run("git", "add", "-A")
-    share(project, "../store")  # a folder, relative to the clone
-    project.dvc("repro")
-    project.run("git", "remote", "set-url", "origin", f"http://me:{SECRET}@127.0.0.1:1/hub.git")  # nobody is there
-    first = project.retrain("--isolated")
+def test_a_git_remote_may_be_away_and_what_a_dvc_remote_says_is_checked_before_it_is_used(trained: Project, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    shutil.copy(trained.root / "data/raw/tickets.csv", tmp_path / "mine")
+    trained.retrain(str(tmp_path / "mine"), command="add")
+    params = trained.root / "params.yaml"
+    params.write_text(params.read_text("utf-8").replace("data/raw/tickets.csv", "data/raw/mine"), encoding="utf-8")
+    trained.run("git", "add", "-A")
+    share(trained, "../store")  # a folder, relative to the clone
+    trained.dvc("repro")  # the same rows from elsewhere: only ingest, which reads them, and package, which says so, are computed again
+    trained.run("git", "remote", "set-url", "origin", f"http://me:{SECRET}@127.0.0.1:1/hub.git")  # nobody is there
+    first = trained.retrain("--isolated")
     assert happened(first.stdout) == UNCHANGED
     assert re.search(r"warning: could not send experiment [\w-]+ to Git remote 'origin': .*127\.0\.0\.1", said(first))
     assert SECRET not in said(first)
@@ -132,13 +133,13 @@ def test_a_git_remote_may_be_away_and_what_a_dvc_remote_says_is_checked_before_i
 
     # the experiment that the Git remote could not be sent goes there with the next isolated run
     hub = str(tmp_path / "hub.git")
-    project.run("git", "remote", "set-url", "origin", hub)
-    assert "warning" not in said(project.retrain("--isolated"))
-    assert len(project.run("git", "ls-remote", hub, "refs/exps/*").stdout.splitlines()) == 1
-    assert not project.run("git", "for-each-ref", "refs/retrain").stdout
+    trained.run("git", "remote", "set-url", "origin", hub)
+    assert "warning" not in said(trained.retrain("--isolated"))
+    assert len(trained.run("git", "ls-remote", hub, "refs/exps/*").stdout.splitlines()) == 1
+    assert not trained.run("git", "for-each-ref", "refs/retrain").stdout
 
     # a listing that climbs out of its folder writes nothing
-    other = another(project)
+    other = another(trained)
     listing = next(file for file in (store / "files").rglob("*.dir") if "splits" not in str(file) and b"train.parquet" in file.read_bytes())
     listing.chmod(0o644)
     whole = listing.read_text("utf-8")
@@ -149,7 +150,7 @@ def test_a_git_remote_may_be_away_and_what_a_dvc_remote_says_is_checked_before_i
     assert refused.returncode != 0
     assert "outside the folder" in said(refused)
     assert not list(tmp_path.rglob("escaped"))
-    assert (other.root / "data/raw/mine.csv").exists(), "data under DVC comes from the remote"
+    assert (other.root / "data/raw/mine/tickets.csv").exists(), "data under DVC comes from the remote"
     listing.write_text(whole, encoding="utf-8")
 
     # an entry of the run-cache that was tampered with is not used

@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from tasks.choices import Sampling
 from tasks.files import digests
-from tasks.params import Sampling
 from tasks.trainer import COMPLETE, EpochSampler, Follow, is_finished, last_complete, validation_names, write_curves
 
 LENGTHS = [3 + (7 * i) % 50 for i in range(1003)]

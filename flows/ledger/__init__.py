@@ -3,7 +3,7 @@
 from flows.ledger.check import check
 from flows.ledger.comparison import Compared, bring_data, changed_key, clear, compare
 from flows.ledger.experiments import commit_named, experiments, save, send
-from flows.ledger.imports import bring_in, refuse_changed_data
+from flows.ledger.imports import bring_in, content_of_source, refuse_changed_data, take_in_newer
 from flows.ledger.mend import mend
 from flows.ledger.stages import Ledger, share_cache
 
@@ -17,10 +17,12 @@ __all__ = [
     "clear",
     "commit_named",
     "compare",
+    "content_of_source",
     "experiments",
     "mend",
     "refuse_changed_data",
     "save",
     "send",
     "share_cache",
+    "take_in_newer",
 ]

@@ -27,8 +27,19 @@ class Compared:
         return self.recorded is not None and self.recorded == self.computed
 
 
-def bring_data(ledger: Ledger) -> str | None:
-    """Check out the data that the stages read from outside; return in one sentence why that is not the data that dvc.lock recorded.
+@dataclass(frozen=True)
+class WrongData:
+    """Why the data that the stages read from outside is not what dvc.lock recorded; where it is missing, they cannot run."""
+
+    is_missing: bool  # else it is damaged
+    why: str
+
+    def __str__(self) -> str:
+        return f"data {'missing' if self.is_missing else 'damaged'}: {self.why}"
+
+
+def bring_data(ledger: Ledger) -> WrongData | None:
+    """Check out the data that the stages read from outside; return why that is not the data that dvc.lock recorded, None when it is.
 
     Files are hashed byte by byte: DVC would believe its own notes of what they held.
     """
@@ -41,13 +52,14 @@ def bring_data(ledger: Ledger) -> str | None:
             try:
                 ledger.bring([dependency.def_path])
             except InputError as error:
-                return f"data missing: {error}"
+                return WrongData(is_missing=True, why=str(error))
             if not path.exists():
-                return f"data missing: {dependency.def_path} is neither in Git nor in the DVC cache"
+                return WrongData(is_missing=True, why=f"{dependency.def_path} is neither in Git nor in the DVC cache")
             found = _listing(dependency) if path.is_dir() else {"": file_md5(str(path), dependency.fs)}
             recorded = _recorded(dependency)
             if changed := sorted(name for name in found.keys() | recorded.keys() if found.get(name) != recorded.get(name)):
-                return f"data damaged: {dependency.def_path}{'/' if changed[0] else ''}{changed[0]} is not what dvc.lock recorded"
+                place = f"{dependency.def_path}{'/' if changed[0] else ''}{changed[0]}"
+                return WrongData(is_missing=False, why=f"{place} is not what dvc.lock recorded")
     return None
 
 

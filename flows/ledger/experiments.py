@@ -12,7 +12,7 @@ from dvc.repo import Repo
 from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STASHES, ExpRefInfo
 
 from flows.ledger.remote import TRIES, without_password
-from flows.workspace import Experiment
+from flows.outcome import Experiment
 from flows.worktree import commit_of, git
 from tasks.errors import InputError
 

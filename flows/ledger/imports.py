@@ -2,13 +2,19 @@
 
 from pathlib import Path
 
+from dvc.dependency import Dependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc.stage import Stage
 
+from flows.ledger.experiments import experiments
+from flows.ledger.remote import patiently
 from flows.ledger.stages import Ledger, sentence
+from flows.worktree import git
 from tasks.errors import InputError
 
 
+@patiently
 def bring_in(ledger: Ledger, source: str, name: str) -> bool:
     """Import `source` (file, folder or URL) to data/raw/`name` under DVC, or update it when it came from there before.
 
@@ -40,6 +46,70 @@ def imported(ledger: Ledger, source: str, name: str) -> Path | None:
     if target.exists():
         raise InputError(f"data/raw/{name} exists already; choose another name: retrain add {source} NAME")
     return None
+
+
+@patiently
+def content_of_source(ledger: Ledger, path: str) -> str:
+    """Return what identifies the content that a run on `path` would take in now: a hash or, of a URL, what its store says of it (an ETag).
+
+    Raises InputError when there is no such data, or it cannot be reached.
+    """
+    root = Path(ledger.repo.root_dir)
+    origins = [stage.deps[0] for stage in _imports(ledger, path)]
+    try:
+        if not origins:
+            outside = "://" in path or not (root / path).resolve().is_relative_to(root)
+            origins = [Dependency(None, path if outside else str(root / path), repo=ledger.repo)]
+        return " ".join(str(origin.get_hash().value) for origin in origins)
+    except (DvcException, FileNotFoundError) as error:
+        raise InputError(f"data.path: cannot look at {path}: {sentence(error)}") from None
+
+
+@patiently
+def take_in_newer(ledger: Ledger, path: str) -> list[str]:
+    """Bring imported data at `path` to its source's present state, as `dvc update` does; return the .dvc files that changed.
+
+    When an experiment has brought in that very state before, its record is taken over, so that nothing is copied twice.
+    """
+    root = Path(ledger.repo.root_dir)
+    changed = []
+    try:
+        for stage in _imports(ledger, path):
+            if stage.deps[0].changed_checksum():
+                record = Path(stage.path)
+                if not _taken_in_before(ledger, record):
+                    ledger.repo.update([str(record)])
+                changed.append(str(record.relative_to(root)))
+    except (DvcException, FileNotFoundError) as error:
+        raise InputError(f"data.path: cannot take in the newer state of {path}: {sentence(error)}") from None
+    return changed
+
+
+def _imports(ledger: Ledger, path: str) -> list[Stage]:
+    """Return the .dvc files that have imported what lies at, above or below `path`."""
+    place = Path(ledger.repo.root_dir, path)
+    found = [stage for stage in ledger.repo.index.stages if stage.is_import]
+    return [stage for stage in found if place.is_relative_to(out := stage.outs[0].fs_path) or Path(out).is_relative_to(place)]
+
+
+def _taken_in_before(ledger: Ledger, record: Path) -> bool:
+    """Put an experiment's version of a .dvc file in place, if there is one that names the source's present state and the cache holds it."""
+    root = Path(ledger.repo.root_dir)
+    mine = record.read_text("utf-8")
+    tried = {mine}
+    for experiment in experiments(root):
+        try:
+            theirs = git(root, "show", f"{experiment.commit}:{record.relative_to(root)}") + "\n"
+        except InputError:
+            continue
+        if theirs not in tried:
+            tried.add(theirs)
+            record.write_text(theirs, encoding="utf-8")
+            (stage,) = ledger.repo.stage.load_all(str(record))
+            if not stage.deps[0].changed_checksum() and not stage.outs[0].changed_cache():
+                return True
+    record.write_text(mine, encoding="utf-8")
+    return False
 
 
 def refuse_changed_data(home: Path, path: str) -> None:

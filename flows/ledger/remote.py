@@ -23,6 +23,8 @@ from dvc_objects.fs.base import FileSystem
 from dvc_objects.fs.errors import AuthError, ConfigError, RemoteMissingDepsError
 from fsspec.spec import AbstractFileSystem
 
+from tasks.errors import InputError
+
 TRIES = 4  # with 1, 2 and 4 seconds in between
 PATIENCE = {"ssh": {"timeout": 20}, "s3": {"connect_timeout": 10}}  # seconds to wait for a host that does not answer, unless DVC's config says
 SECRET = re.compile("password|passphrase|secret|token|key|credential|connection_string")
@@ -131,7 +133,7 @@ class Remote:
     def _tried(self, action: Callable[[], None], failure: str) -> bool:
         """Do it, with retries and exponential back-off; return whether it worked, and warn if it did not."""
 
-        @funcy.retry(TRIES, filter_errors=_may_pass, timeout=lambda attempt: 2**attempt)
+        @patiently
         def act() -> None:
             try:
                 action()
@@ -163,7 +165,10 @@ def without_password(text: str) -> str:
 
 def _may_pass(error: Exception) -> bool:
     """Return whether it may work the next time: not with a wrong setting, or a package that is not installed."""
-    return not isinstance(error, (DvcException, AuthError, ConfigError, RemoteMissingDepsError, ImportError))
+    return not isinstance(error, (DvcException, InputError, FileNotFoundError, AuthError, ConfigError, RemoteMissingDepsError, ImportError))
+
+
+patiently = funcy.retry(TRIES, filter_errors=_may_pass, timeout=lambda attempt: 2**attempt)  # for what talks to a store over the network
 
 
 def _check(result: Any) -> None:

@@ -19,6 +19,7 @@ from flows import worktree
 from flows.ledger.examination import Examination, Finding, Needed, What
 from flows.ledger.stages import Ledger, share_cache
 from flows.processes import Processes, StageFailedError
+from flows.workspace import under_dvc
 from tasks.errors import InputError
 from tasks.params_file import PARAMS, load
 
@@ -149,11 +150,9 @@ class Repair:
         """Make a fresh worktree ready for stages; return those in `names` and all they depend on, in order."""
         share_cache(self.checkout, folder)
         params = load(folder / PARAMS)
-        for path in (params.model.name, params.data.path):  # those that Git ignores; their content is in the stages' keys
-            under_dvc = any((folder / f"{part}.dvc").exists() for part in (Path(path), *Path(path).parents) if part.name)
-            if (self.checkout / path).exists() and not (folder / path).exists() and not under_dvc:
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path).symlink_to(self.checkout / path)
+        worktree.link(params.model.name, folder, self.checkout)
+        if not under_dvc(folder, params.data.path):
+            worktree.link(params.data.path, folder, self.checkout)
         ledger = Ledger(folder, sparse=True)
         wanted = [ledger.stages[name] for name in names if name in ledger.stages]
         order = plan_repro(ledger.repo.index.graph, wanted)

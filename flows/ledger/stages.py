@@ -153,6 +153,7 @@ class Ledger:
 
         @rwlocked(read=["deps"], write=["outs"])
         def bring(stage: PipelineStage) -> Outcome:
+            self._keep_metrics(stage, recorded)
             stage.remove_outs(ignore_remove=False, force=False)
             try:
                 self._restore(stage, recorded)
@@ -188,6 +189,14 @@ class Ledger:
                 cached.checkout()
                 return
         raise RunCacheNotFoundError(stage)
+
+    def _keep_metrics(self, stage: PipelineStage, recorded: dict[str, Any] | None) -> None:
+        """Put recorded metrics that Git has checked out into the cache, to be restored from there: `dvc push` and `dvc gc` leave them to Git."""
+        if recorded is None:
+            return
+        for output in self.repo.stage_cache._create_stage(recorded, wdir=stage.wdir).outs:  # noqa: SLF001
+            if output.changed_cache() and output.exists and output.get_hash() == output.hash_info:
+                output.commit()
 
     def _computed(self, stage: PipelineStage, recorded: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
         if recorded is not None:

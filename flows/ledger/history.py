@@ -1,0 +1,126 @@
+"""The last run: the one that a run is compared with, what it measured, and where the DVC cache keeps what it made."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dvc.dvcfile import LOCK_FILE
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from dvc.utils.serialize import ParseError, parse_yaml
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.tree import Tree
+from voluptuous import Invalid
+
+from flows.ledger.experiments import experiments
+from flows.ledger.stages import Ledger
+from flows.outcome import Experiment
+from flows.worktree import git
+from tasks.errors import InputError
+
+BEFORE = "the run before"
+
+
+@dataclass
+class Record:
+    """What a run left in Git, or in the checkout: dvc.lock and metrics/*.json.
+
+    name: of the experiment or commit; commit: None for what stood in the checkout. read: a file's text by its path, None when there is none.
+    """
+
+    name: str
+    commit: str | None
+    read: Callable[[str], str | None]
+
+    @cached_property
+    def stages(self) -> Mapping[str, Any]:
+        """What dvc.lock holds of each stage; empty when it cannot be read."""
+        try:
+            lock = COMPILED_LOCKFILE_SCHEMA(parse_yaml(self.read(LOCK_FILE) or "", LOCK_FILE, typ="safe"))
+        except (ParseError, Invalid):
+            return {}
+        stages: Mapping[str, Any] = lock.get("stages") or {}
+        return stages
+
+    @property
+    def source(self) -> tuple[Any, Any]:
+        """The problem and the path of the data: runs that share them are runs of the same model."""
+        params = self.stages.get("ingest", {}).get("params", {}).get("params.yaml", {})
+        return params.get("problem"), params.get("data", {}).get("path")
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """The hash of everything that the stages made, by its path."""
+        return {output["path"]: output.get("md5", "") for stage in self.stages.values() for output in stage.get("outs", ())}
+
+    def is_whole(self) -> bool:
+        """Return whether each stage read what the others made: after a run that failed half-way, dvc.lock is of two runs."""
+        read = [(dep["path"], dep.get("md5")) for stage in self.stages.values() for dep in stage.get("deps", ())]
+        return all(self.outputs[path] == digest for path, digest in read if path in self.outputs) and "macro_f1" in self.metric("evaluate").get(
+            "interval", {}
+        )
+
+    def metric(self, stage: str) -> dict[str, Any]:
+        """Return what a stage measured; nothing when there is no such file, or half of it."""
+        try:
+            measured: dict[str, Any] = json.loads(self.read(f"metrics/{stage}.json") or "")
+        except ValueError:
+            return {}
+        return measured
+
+
+def this_run(root: Path) -> Record:
+    """Return the record of the run that has worked in `root`."""
+    return Record("this run", None, lambda path: (root / path).read_text("utf-8") if (root / path).exists() else None)
+
+
+def last_run(root: Path, saved: Experiment | None, before: Mapping[str, str]) -> Record | None:
+    """Return what to compare the run in `root` with: the newest whole run of the same problem and data path; None when there is none.
+
+    An isolated run (`saved`) looks among all experiments and the commit it started from; one in place at what stood there `before`, then at HEAD.
+    """
+    mine = this_run(root)
+    found = _beside(root, saved) if saved else _in_place(root, before)
+    return next(
+        (record for record in found if record.stages.keys() == mine.stages.keys() and record.source == mine.source and record.is_whole()), None
+    )
+
+
+def _in_place(root: Path, before: Mapping[str, str]) -> Iterator[Record]:
+    try:
+        head = _committed(root, git(root, "rev-parse", "--verify", "HEAD"))
+    except InputError:  # nothing has been committed yet
+        yield Record(BEFORE, None, before.get)
+        return
+    if before.get(LOCK_FILE, "").strip() != head.read(LOCK_FILE):
+        yield Record(BEFORE, None, before.get)
+    yield head
+
+
+def _beside(root: Path, saved: Experiment) -> Iterator[Record]:
+    names = {experiment.commit: experiment.name for experiment in experiments(root) if experiment.commit != saved.commit}
+    for commit in git(root, "rev-list", "--no-walk=sorted", *names, saved.baseline).splitlines():  # the newest first
+        yield _committed(root, commit, names.get(commit))
+
+
+def _committed(root: Path, commit: str, name: str | None = None) -> Record:
+    def read(path: str) -> str | None:
+        try:
+            return git(root, "show", f"{commit}:{path}")
+        except InputError:
+            return None
+
+    return Record(name or commit[:10], commit, read)
+
+
+def made(ledger: Ledger, record: Record, folder: str, file: str) -> Path | None:
+    """Return where the DVC cache keeps a file of a folder that a run made; None when it no longer does."""
+    cache = ledger.repo.cache.local
+    try:
+        tree = Tree.load(cache, HashInfo("md5", record.outputs[folder]))
+        found = Path(cache.oid_to_path(next(info.value for parts, _, info in tree if parts == (file,))))
+    except Exception:  # noqa: BLE001 (missing, damaged or forged: then there is nothing to compare, and `retrain check` says which)
+        return None
+    return found if found.exists() else None

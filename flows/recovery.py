@@ -1,0 +1,77 @@
+"""Runs that died: those that nobody works on any more end as Crashed, and those that crashed are started again, from their last checkpoint."""
+
+import platform
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import psutil
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType, FlowRunFilterTags
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.states import AwaitingRetry, Crashed
+
+TAG = "retrain"  # of all our deployments' runs
+LATELY = timedelta(days=1)
+CRASHES = 3  # as many in a row, and a run is not started again by itself
+GOING_ON = "it crashed, and goes on from its last checkpoint"
+
+
+def go_on(say: Callable[[str], None]) -> None:
+    """Start crashed runs again: those of the last day, unless a later run does the same work or they crash every time."""
+    since = datetime.now(UTC) - LATELY
+    with get_client(sync_client=True) as client:
+        for run in _runs(client, StateType.CRASHED):
+            if run.deployment_id is None or run.end_time is None or run.end_time < since or _done_by_another(client, run):
+                continue
+            if (crashes := _crashes(client, run)) >= CRASHES:
+                say(f"run {run.name} has crashed {crashes} times in a row and is left alone; its log says why")
+                continue
+            client.set_flow_run_state(run.id, AwaitingRetry(message=GOING_ON))
+            say(f"run {run.name} crashed, and goes on from its last checkpoint")
+
+
+def end_dead(pool: str, say: Callable[[str], None]) -> None:
+    """Have runs end as Crashed whose process was on this machine and is no more: a power cut would leave them Running for good.
+
+    Prefect keeps their process ids but not the machine's name, so this is left to the heartbeats when the pool has workers elsewhere.
+    """
+    with get_client(sync_client=True) as client:
+        if any(not worker.name.startswith(f"{platform.node()}-") for worker in client.read_workers_for_work_pool(pool)):
+            return
+        for run in _runs(client, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING):
+            if run.work_pool_name == pool and (run.infrastructure_pid or "").isdigit() and not _is_prefect(int(str(run.infrastructure_pid))):
+                client.set_flow_run_state(run.id, Crashed(message="its process is gone"))
+                say(f"run {run.name} had no process any more: it is now Crashed")
+
+
+def _runs(client: SyncPrefectClient, *types: StateType) -> list[FlowRun]:
+    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))
+    return client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(state=state, tags=FlowRunFilterTags(all_=[TAG])), sort=FlowRunSort.EXPECTED_START_TIME_DESC
+    )
+
+
+def _done_by_another(client: SyncPrefectClient, run: FlowRun) -> bool:
+    """Return whether a later run of the same deployment has the same parameters: it goes on from the same checkpoint."""
+    others = _runs(client, StateType.PENDING, StateType.RUNNING, StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED)
+    later = [other for other in others if other.deployment_id == run.deployment_id and other.parameters == run.parameters]
+    return any(other.start_time and run.start_time and other.start_time > run.start_time for other in later)
+
+
+def _crashes(client: SyncPrefectClient, run: FlowRun) -> int:
+    """Return how often a run has crashed since somebody, or its schedule, last started it."""
+    crashes = 0
+    for state in client.read_flow_run_states(run.id):
+        if state.is_crashed():
+            crashes += 1
+        elif state.is_scheduled() and state.message != GOING_ON:
+            crashes = 0
+    return crashes
+
+
+def _is_prefect(pid: int) -> bool:
+    try:
+        return "prefect" in " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return False

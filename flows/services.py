@@ -1,0 +1,191 @@
+"""`make up`: a Prefect server, process workers and all deployments on this machine; `make down` ends exactly those.
+
+Everything is kept in the repository's ignored folder: the server's database in `.retrain/prefect`, logs in `.retrain/logs`, and in
+`.retrain/services` which processes were started. Settings that stand in the environment win over those chosen here.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+
+from flows import server
+from flows.locks import alone
+from tasks.errors import InputError
+from tasks.files import replace
+
+POOL = "retrain"
+ANYWHERE = "0.0.0.0"  # noqa: S104 (never without a password)
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
+PATIENCE = 120.0  # seconds for a service to answer
+GRACE = 40.0  # seconds for a service to end by itself: a worker lets training keep a checkpoint first
+SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",  # slots outlive the server
+    "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "60",  # a slot is free a minute after whoever held it is gone
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite lets one write at a time: wait instead of "database is locked"
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # the least that Prefect allows
+    "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
+    "PREFECT_WORKER_QUERY_SECONDS": "5",
+    "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+}
+Say = Callable[[str], None]
+WHAT_TO_CLICK = """
+Prefect is up: {url}
+  Deployments, retrain/manual, Run: start a run with any params
+  Runs: what is running, with its log, progress and report
+  Deployments, retrain/nightly: the schedule, which can be paused there
+Logs: {logs}. Commands in another shell: export PREFECT_API_URL={url}/api. To end it all: make down"""
+
+
+def up(checkout: Path, say: Say, *, host: str, port: int, workers: int, limit: int) -> str:
+    """Start what is not running yet, register all deployments and automations; return the URL of the UI once everything answers.
+
+    With PREFECT_API_URL set to a server elsewhere, that one is used, and only workers are started here.
+    Raises InputError when a service does not come up, with the end of its log.
+    """
+    if host not in LOOPBACK and not os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
+        raise InputError(f"--host {host} can be reached from elsewhere: set a password first, PREFECT_SERVER_API_AUTH_STRING=user:password")
+    with alone(server.records(checkout) / "lock", lambda who: say(f"waiting for another `make up` or `make down` ({who})")):
+        mine = f"http://{'127.0.0.1' if host == ANYWHERE else host}:{port}/api"
+        api = server.running(checkout) or os.environ.get("PREFECT_API_URL", mine)
+        env = environment(checkout, api)
+        if api == mine and not server.running(checkout):
+            _refuse_taken_port(api, host, port)
+            say("starting the Prefect server ...")
+            _start(checkout, "server", [*PREFECT, "server", "start", "--host", host, "--port", str(port)], env, api=api)
+        _wait_for(checkout, api, env)
+        os.environ.update(env)  # before Prefect is imported, which reads it once
+        from flows import automations, recovery
+
+        automations.make_pool(POOL)
+        say("registering the deployments ...")
+        _deploy(checkout, env)
+        automations.register(POOL, say)
+        recovery.end_dead(POOL, say)
+        recovery.go_on(say)
+        for number in range(1, workers + 1):
+            name = f"worker-{number}"
+            if not _alive(checkout, name):
+                say(f"starting {name} ...")
+                words = [*PREFECT, "worker", "start", "--pool", POOL, "--name", f"{os.uname().nodename}-{number}"]
+                _start(checkout, name, [*words, "--limit", str(limit)], env)
+        automations.wait_for_workers(POOL, [f"{os.uname().nodename}-{number}" for number in range(1, workers + 1)], PATIENCE)
+        return api.removesuffix("/api")
+
+
+def down(checkout: Path, say: Say) -> None:
+    """End the services that `up` has started in this checkout, workers first, and nothing else. Their runs keep a checkpoint."""
+    with alone(server.records(checkout) / "lock", lambda who: say(f"waiting for another `make up` or `make down` ({who})")):
+        records = sorted(server.records(checkout).glob("*.json"), key=lambda file: file.stem == "server")
+        for worker in filter(None, (server.process(file) for file in records if file.stem != "server")):
+            _end(say, *worker.children())  # its runs first: a worker that ends kills them before they could keep a checkpoint
+            _end(say, worker)
+        _end(say, *filter(None, (server.process(file) for file in records if file.stem == "server")))
+        for file in records:
+            file.unlink()
+        if not records:
+            say("nothing was started here")
+
+
+def _end(say: Say, *processes: psutil.Process) -> None:
+    """End processes, by force when they take too long."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            say(f"ending {' '.join(process.cmdline()[2:5])} (process {process.pid})")
+            process.terminate()
+    _, left = psutil.wait_procs(processes, GRACE)
+    for process in left:
+        say(f"process {process.pid} did not end within {GRACE:.0f} s: killed")
+        process.kill()
+    psutil.wait_procs(left)
+
+
+def logs(checkout: Path) -> Path:
+    """Return the folder of the services' logs."""
+    return checkout / ".retrain" / "logs"
+
+
+def environment(checkout: Path, api: str) -> dict[str, str]:
+    """Return the environment of the services: the user's own, then what `make up` chooses."""
+    env = {"PREFECT_HOME": str(checkout / ".retrain" / "prefect"), **SETTINGS, **os.environ, "PREFECT_API_URL": api}
+    env.setdefault("PREFECT_SERVER_UI_API_URL", api)  # where the UI looks for the server: it knows only port 4200 by itself
+    env.setdefault("PREFECT_UI_URL", f"{api.removesuffix('/api')}/v2")  # for links: without /v2 they open the older UI
+    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"  # so that a run finds dvc and python
+    if secret := env.get("PREFECT_SERVER_API_AUTH_STRING"):
+        env.setdefault("PREFECT_API_AUTH_STRING", secret)
+    return env
+
+
+def _start(checkout: Path, name: str, command: list[str], env: dict[str, str], **record: str) -> None:
+    """Start a service in a session of its own, its output at the end of its log, and write down which process it is."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it and would hand that on; workers end by it
+    logs(checkout).mkdir(parents=True, exist_ok=True)
+    with (logs(checkout) / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603 (our own interpreter, no shell)
+            command, cwd=checkout, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    created = psutil.Process(process.pid).create_time()
+    replace(server.records(checkout) / f"{name}.json", json.dumps({"pid": process.pid, "created": created, **record}))
+
+
+def _alive(checkout: Path, name: str) -> bool:
+    file = server.records(checkout) / f"{name}.json"
+    return file.exists() and server.process(file) is not None
+
+
+def _refuse_taken_port(api: str, host: str, port: int) -> None:
+    with contextlib.suppress(urllib.error.URLError, TimeoutError, ConnectionError):
+        urllib.request.urlopen(f"{api}/health", timeout=2)  # noqa: S310
+        raise InputError(f"another Prefect server answers at {api}; use it with PREFECT_API_URL={api}, or choose another port with --port")
+    if any(c.laddr.port == port for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr.ip in (host, ANYWHERE)):
+        raise InputError(f"port {port} of {host} is taken by another program; choose another with --port")
+
+
+def _wait_for(checkout: Path, api: str, env: dict[str, str]) -> None:
+    """Wait until the server answers us; raise InputError when it has ended, refuses the password, or takes too long."""
+    request = urllib.request.Request(f"{api}/admin/version")  # noqa: S310
+    if secret := env.get("PREFECT_API_AUTH_STRING"):
+        request.add_header("Authorization", f"Basic {b64encode(secret.encode()).decode()}")
+    end = time.monotonic() + PATIENCE
+    ours = (server.records(checkout) / "server.json").exists()
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(request, timeout=5):  # noqa: S310
+                return
+        except urllib.error.HTTPError as error:
+            if error.code in (401, 403):
+                raise InputError(f"{urlsplit(api).netloc} refuses the password; set PREFECT_API_AUTH_STRING=user:password") from None
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            pass
+        if ours and not _alive(checkout, "server"):
+            raise InputError(f"the Prefect server ended while starting: {_end_of(logs(checkout) / 'server.log')}")
+        time.sleep(0.3)
+    raise InputError(f"no Prefect server answers at {api} after {PATIENCE:.0f} s" + (f"; see {logs(checkout) / 'server.log'}" if ours else ""))
+
+
+def _deploy(checkout: Path, env: dict[str, str]) -> None:
+    log = logs(checkout) / "deploy.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as output:
+        done = subprocess.run([*PREFECT, "deploy", "--all"], cwd=checkout, env=env, stdout=output, stderr=output, check=False)  # noqa: S603
+    if done.returncode:
+        raise InputError(f"`prefect deploy --all` failed: {_end_of(log)}")
+
+
+def _end_of(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text("utf-8", errors="replace").splitlines() if line.strip()]
+    return f"{' / '.join(lines[-3:])} (all of it in {log})"

@@ -1,0 +1,107 @@
+"""A clone with `retrain up` running in it, as a user has it, for the tests of schedules, the UI and production."""
+
+import json
+import socket
+import time
+import urllib.request
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tests.conftest import Project
+
+
+@dataclass
+class Site:
+    """A project, the address of its Prefect server, and the password that guards it."""
+
+    project: Project
+    url: str
+    password: str | None = None
+
+    def request(self, path: str, data: Any = None, method: str | None = None) -> Any:
+        """Ask the server's API and return its answer."""
+        request = urllib.request.Request(f"{self.url}/api/{path}", data if data is None else json.dumps(data).encode(), method=method)
+        request.add_header("Content-Type", "application/json")
+        if self.password:
+            request.add_header("Authorization", f"Basic {b64encode(self.password.encode()).decode()}")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            content = answer.read()
+        return json.loads(content) if content else None
+
+    def runs(self, deployment: str | None = None, **state: Any) -> list[dict[str, Any]]:
+        """Return the flow runs, of one deployment or all, the first to start first."""
+        asked: dict[str, Any] = {"sort": "EXPECTED_START_TIME_ASC", "limit": 200}
+        if deployment:
+            asked["deployments"] = {"name": {"any_": [deployment]}}
+        if state:
+            asked["flow_runs"] = {"state": state}
+        found: list[dict[str, Any]] = self.request("flow_runs/filter", asked)
+        return found
+
+    def run(self, deployment: str, **parameters: Any) -> str:
+        """Start a run of a deployment, such as retrain/manual; return its id."""
+        flow, name = deployment.split("/")
+        known = self.request(f"deployments/name/{flow}/{name}")
+        return str(self.request(f"deployments/{known['id']}/create_flow_run", {"parameters": parameters, "state": {"type": "SCHEDULED"}})["id"])
+
+    def state(self, run: str) -> dict[str, Any]:
+        """Return the state of a flow run."""
+        state: dict[str, Any] = self.request(f"flow_runs/{run}")["state"]
+        return state
+
+    def wait(self, run: str, *names: str, seconds: float = 240) -> dict[str, Any]:
+        """Wait until a run is in one of the states named (any that is final, if none is) and return that state."""
+        final = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
+        return until(lambda: (state := self.state(run)) and (state["name"] in names if names else state["type"] in final) and state, seconds)
+
+    def logs(self, run: str) -> list[str]:
+        """Return what a run has logged."""
+        found = self.request("logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC", "limit": 200})
+        return [log["message"] for log in found]
+
+    def tasks(self, run: str) -> dict[str, str]:
+        """Return the state of each task of a run that is over, by its name; the server learns of them a little later than of the run."""
+        end = time.monotonic() + 20
+        while True:
+            found = self.request("task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}, "sort": "EXPECTED_START_TIME_ASC"})
+            if time.monotonic() > end or not any(task["state_type"] in ("PENDING", "RUNNING") for task in found):
+                return {task["name"]: task["state_name"] for task in found}
+            time.sleep(0.3)
+
+    def artifacts(self, run: str) -> dict[str, dict[str, Any]]:
+        """Return the artifacts of a run by their keys."""
+        found = self.request("artifacts/filter", {"flow_runs": {"id": {"any_": [run]}}})
+        return {artifact["key"]: artifact for artifact in found}
+
+
+def until(look: Callable[[], Any], seconds: float = 120) -> Any:
+    """Return what `look` sees as soon as it is true; fail after a while."""
+    end = time.monotonic() + seconds
+    while not (seen := look()):
+        assert time.monotonic() < end, f"did not come true within {seconds} s"
+        time.sleep(0.3)
+    return seen
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def up(project: Project, *words: str, password: str | None = None, **env: str) -> Iterator[Site]:
+    """Run `retrain up` in a clone, and `retrain down` in the end."""
+    port = free_port()
+    project.env |= env
+    if password:
+        project.env["PREFECT_SERVER_API_AUTH_STRING"] = password
+    try:
+        project.retrain("--port", str(port), *words, command="up")
+        yield Site(project, f"http://127.0.0.1:{port}", password)
+    finally:
+        project.retrain(command="down")

@@ -1,0 +1,174 @@
+"""Runs that start by themselves: on new data, by the clock, after a crash; and what people are told of them."""
+
+import json
+import threading
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.conftest import Project
+from tests.site import Site, until, up
+from tests.test_prefect import STAGES
+from tests.test_processes import edit
+
+PASSWORD = "retrain:planted-password"  # noqa: S105
+SECRETS = ("planted-password", b64encode(PASSWORD.encode()).decode(), "planted-token", "planted-key")
+
+
+@contextmanager
+def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Yield the URL of a server that takes notifications, and those it has taken."""
+    taken: list[dict[str, Any]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            taken.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", taken
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def make_channel(site: Site, url: str) -> None:
+    """Make the notification block that is named retrain, as a person would in the UI."""
+    kind = site.request("block_types/slug/custom-webhook")
+    (schema, *_) = site.request("block_schemas/filter", {"block_schemas": {"block_type_id": {"any_": [kind["id"]]}}})
+    data = {
+        "name": "hook",
+        "url": url,
+        "method": "POST",
+        "json_data": {"subject": "{{subject}}", "body": "{{body}}"},
+        "headers": {"Token": "{{token}}"},
+        "secrets": {"token": "planted-token"},
+        "allow_private_urls": True,
+    }
+    site.request("block_documents/", {"name": "retrain", "data": data, "block_schema_id": schema["id"], "block_type_id": kind["id"]})
+
+
+def append(project: Project, rows: int) -> None:
+    """Append rows to the raw data and give one that was there another label."""
+    raw = project.root / "data/raw/tickets.csv"
+    lines = raw.read_text("utf-8").splitlines()
+    text, label, created = lines[5].rsplit(",", 2)
+    lines[5] = ",".join([text, "feedback" if label != "feedback" else "order_status", created])
+    raw.write_text(
+        "\n".join([*lines, *(f"new message number {i} about a parcel,order_status,2026-01-0{i + 1}" for i in range(rows))]) + "\n", encoding="utf-8"
+    )
+
+
+def worker(project: Project) -> psutil.Process:
+    record = json.loads((project.root / ".retrain/services/worker-1.json").read_text("utf-8"))
+    return psutil.Process(record["pid"])
+
+
+def test_new_data_starts_a_run_by_itself_failures_are_told_and_no_secret_leaves_the_environment(trained: Project) -> None:
+    project = trained
+    with webhook() as (url, taken), up(project, password=PASSWORD, AWS_SECRET_ACCESS_KEY="planted-key") as site:  # noqa: S106
+        make_channel(site, url)
+        again = project.retrain("--port", site.url.rpartition(":")[2], command="up")
+        assert "Custom Webhook" in again.stderr
+
+        # without new data, a night starts no stage
+        looked = site.run("watch/every-five-minutes")
+        assert site.wait(looked)["name"] == "Completed"  # it remembers what it saw
+        night = site.run("retrain/nightly", update_data=True)
+        assert site.wait(night)["name"] == "Completed", site.logs(night)
+        assert site.tasks(night) == dict.fromkeys(STAGES, "Cached")
+        assert not any(line.startswith("running:") for line in site.logs(night))
+        assert site.runs("on-new-data") == []
+
+        append(project, rows=3)
+        looked = site.run("watch/every-five-minutes")
+        assert site.wait(looked)["name"] == "Completed"
+        (started,) = until(lambda: site.runs("on-new-data"))
+        assert site.wait(started["id"])["name"] == "Completed", site.logs(started["id"])
+        assert site.tasks(started["id"])["ingest"] == "Completed"
+        report = site.artifacts(started["id"])["report"]["data"]
+        assert "3 added, 0 removed, 1 relabelled" in report
+
+        edit(project, "learning_rate: 0.0002", "learning_rate: 0.0003")
+        params = {"data": {"path": "data/raw/nowhere.csv"}}
+        failed = site.run("retrain/manual", params=params)
+        sentence = site.wait(failed)["message"]
+        assert "there is no file or folder 'data/raw/nowhere.csv'" in sentence
+        until(lambda: any("train.learning_rate (0.0002 there, 0.0003 in params.yaml)" in line for line in site.logs(failed)))
+        told = until(lambda: [message for message in taken if "nowhere" in message["body"]])
+        assert told[0]["subject"] == "retrain: a run failed"
+        assert f"{site.url}/v2/runs/flow-run/{failed}" in told[0]["body"]
+
+        # nobody is there to take the next run
+        worker(project).kill()
+        site.run("retrain/manual")
+        until(lambda: {"retrain: a run is late", "retrain: no worker"} <= {message["subject"] for message in taken})
+
+    for file in [*(project.root / ".retrain/logs").iterdir(), *(project.root / ".retrain/prefect").glob("prefect.db*")]:
+        content = file.read_bytes()
+        assert not [secret for secret in SECRETS if secret.encode() in content], file
+
+
+def test_a_clock_faster_than_the_training_neither_overlaps_nor_piles_up(project: Project) -> None:
+    edit(project, "num_train_epochs: 2.0", "num_train_epochs: 25.0")
+    with up(project, "--limit", "1") as site:
+        nightly = site.request("deployments/name/retrain/nightly")["id"]
+        for schedule in site.request(f"deployments/{nightly}/schedules"):
+            site.request(f"deployments/{nightly}/schedules/{schedule['id']}", method="DELETE")
+        watch = site.request("deployments/name/watch/every-five-minutes")["id"]
+        site.request(f"deployments/{watch}/pause_deployment", {})
+        site.request(f"deployments/{nightly}/schedules", [{"schedule": {"cron": "* * * * * */15", "timezone": "Etc/UTC"}, "active": True}])
+        most_running = most_waiting = 0
+
+        def over() -> bool:
+            nonlocal most_running, most_waiting
+            runs = site.runs("nightly")
+            most_running = max(most_running, sum(run["state_type"] in ("RUNNING", "PENDING") for run in runs))
+            most_waiting = max(most_waiting, sum(run["state_name"] in ("Late", "AwaitingConcurrencySlot") for run in runs))
+            return sum(run["state_type"] in ("COMPLETED", "CANCELLED") for run in runs) >= 7
+
+        until(over, 400)
+        site.request(f"deployments/{nightly}/pause_deployment", {})
+        runs = [run for run in site.runs("nightly") if run["state_type"] in ("COMPLETED", "CANCELLED", "FAILED", "CRASHED")]
+        assert most_running == 1
+        assert most_waiting <= 2, "a firing waits at most until it is found late"
+        assert {run["state_name"] for run in runs} == {"Completed", "Cancelled"}, [run["state"] for run in runs]
+        assert runs[0]["state_name"] == "Completed"
+        reasons = {run["state"]["message"] for run in runs if run["state_name"] == "Cancelled"}
+        assert all(reason == "Deployment concurrency limit reached." or "does what this run would have done" in reason for reason in reasons)
+        assert runs[0]["total_run_time"] > 15
+
+
+def test_a_killed_worker_and_a_killed_server_cost_no_more_than_a_moment(project: Project, tmp_path: Path) -> None:
+    edit(project, "num_train_epochs: 2.0", "num_train_epochs: 20.0")
+    with up(project) as site:
+        run = site.run("retrain/nightly")  # which needs the one slot of its deployment again in order to go on
+        until(lambda: any("validation at step" in line for line in site.logs(run)))
+        killed = worker(project)
+        flow = killed.children()
+        killed.kill()
+        assert site.wait(run, "Crashed", seconds=30)["type"] == "CRASHED"
+        assert not psutil.wait_procs(flow, 10)[1], "its flow has ended with it"
+
+        project.retrain("--port", site.url.rpartition(":")[2], command="up")
+        until(lambda: any("going on from checkpoint" in line for line in site.logs(run)))
+        psutil.Process(json.loads((project.root / ".retrain/services/server.json").read_text("utf-8"))["pid"]).kill()
+        project.retrain("--port", site.url.rpartition(":")[2], command="up")
+        until(lambda: site.state(run)["name"] in ("Completed", "Crashed"), 240)
+        if site.state(run)["name"] == "Crashed":
+            project.retrain("--port", site.url.rpartition(":")[2], command="up")
+        assert site.wait(run, "Completed")["name"] == "Completed", site.logs(run)
+    (name,) = project.dvc("exp", "list", "--name-only").stdout.split()
+    certificate = project.retrain(name, command="reproduce")
+    assert "bit-identical" in certificate.stdout
