@@ -1,6 +1,5 @@
 """A real Prefect server on loopback for the tests that talk to one, and what it tells of a run."""
 
-import json
 import os
 import re
 import socket
@@ -9,10 +8,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import urllib3
+
+BUSY = urllib3.Retry(total=None, connect=0, read=0, redirect=0, other=0, status=10, backoff_factor=0.2, status_forcelist=[503], allowed_methods=None)
+PATIENT = urllib3.PoolManager(retries=BUSY, timeout=60)  # SQLite that is busy is a 503 with Retry-After: clients of Prefect ask again
 
 
 @contextmanager
@@ -50,11 +55,18 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
     raise TimeoutError(url)
 
 
+def request(api: str, path: str, data: Any = None, method: str | None = None, password: str | None = None) -> Any:
+    """Ask the server's API, patiently, and return its answer."""
+    headers = {"Authorization": f"Basic {b64encode(password.encode()).decode()}"} if password else {}
+    body = {} if data is None else {"json": data}
+    answer = PATIENT.request(method or ("GET" if data is None else "POST"), f"{api}/{path}", headers=headers, **body)
+    assert answer.status < 400, f"{path}: {answer.status} {answer.data.decode()[:500]}"
+    return answer.json() if answer.data else None
+
+
 def ask(server: str, path: str, **query: Any) -> Any:
     """POST a filter to the server's API and return what it answers."""
-    request = urllib.request.Request(f"{server}/{path}", json.dumps(query).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+    return request(server, path, query)
 
 
 def flow_run(server: str, output: str) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 
 import json
 import socket
+import subprocess
 import time
-import urllib.request
-from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
+
 from tests.conftest import Project
+from tests.server import request
 
 
 @dataclass
@@ -23,13 +25,7 @@ class Site:
 
     def request(self, path: str, data: Any = None, method: str | None = None) -> Any:
         """Ask the server's API and return its answer."""
-        request = urllib.request.Request(f"{self.url}/api/{path}", data if data is None else json.dumps(data).encode(), method=method)
-        request.add_header("Content-Type", "application/json")
-        if self.password:
-            request.add_header("Authorization", f"Basic {b64encode(self.password.encode()).decode()}")
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            content = answer.read()
-        return json.loads(content) if content else None
+        return request(f"{self.url}/api", path, data, method, self.password)
 
     def runs(self, deployment: str | None = None, **state: Any) -> list[dict[str, Any]]:
         """Return the flow runs, of one deployment or all, the first to start first."""
@@ -75,6 +71,15 @@ class Site:
         """Return the artifacts of a run by their keys."""
         found = self.request("artifacts/filter", {"flow_runs": {"id": {"any_": [run]}}})
         return {artifact["key"]: artifact for artifact in found}
+
+    def process(self, service: str) -> psutil.Process:
+        """Return the process of a service that `retrain up` has started: server, worker-1, worker-2."""
+        record = json.loads((self.project.root / f".retrain/services/{service}.json").read_text("utf-8"))
+        return psutil.Process(record["pid"])
+
+    def up_again(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run `retrain up` once more."""
+        return self.project.retrain("--port", self.url.rpartition(":")[2], *words, command="up")
 
 
 def until(look: Callable[[], Any], seconds: float = 120) -> Any:

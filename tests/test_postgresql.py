@@ -1,46 +1,32 @@
-"""`retrain up` on PostgreSQL with two workers: many runs drain without an error in any log."""
+"""`retrain up` on PostgreSQL with two workers: many runs drain without an error in any log, and a dead worker's run goes on at the other."""
 
 import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import Project
-from tests.site import free_port, until, up
+from tests.postgresql import PASSWORD, PROGRAMS, postgresql
+from tests.site import Site, until, up
 from tests.test_prefect import STAGES
+from tests.test_processes import edit
 
 RUNS = int(os.environ.get("RETRAIN_TEST_RUNS", "8"))  # 100 shows more, in several minutes
-PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 pytestmark = pytest.mark.skipif(not PROGRAMS, reason="PostgreSQL is not installed (Debian: apt-get install postgresql)")
 
 
 @pytest.fixture
 def database() -> Iterator[str]:
-    """The address of a database in a PostgreSQL cluster of its own, on loopback, guarded by a password."""
-    port = free_port()
-    owner = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # initdb refuses root
-    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
-        data, password = f"{folder}/data", Path(folder, "password")
-        password.write_text("planted")
-        if owner:
-            shutil.chown(folder, "postgres")
-            shutil.chown(password, "postgres")
+    """The address of an empty database."""
+    with postgresql() as address:
+        yield address
 
-        def run(program: str, *words: str) -> None:
-            subprocess.run([*owner, str(PROGRAMS[-1] / program), *words], cwd="/", check=True, stdout=subprocess.DEVNULL)
 
-        run("initdb", "-D", data, "-U", "retrain", "--auth=scram-sha-256", f"--pwfile={password}")
-        run("pg_ctl", "-D", data, "-w", "-l", f"{folder}/log", "-o", f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=", "start")
-        try:
-            env = {**os.environ, "PGPASSWORD": "planted"}
-            subprocess.run([str(PROGRAMS[-1] / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "retrain", "prefect"], check=True, env=env)
-            yield f"postgresql+asyncpg://retrain:planted@127.0.0.1:{port}/prefect"
-        finally:
-            run("pg_ctl", "-D", data, "-m", "fast", "stop")
+def taken_by(site: Site, run: str) -> str:
+    """Return the service of the worker that took a run last: worker-1 or worker-2."""
+    (*_, line) = (line for line in site.logs(run) if "submitting flow run" in line)
+    return "worker-" + line.partition("' submitting")[0].rpartition("-")[2]
 
 
 def test_two_workers_drain_many_runs_without_an_error(trained: Project, database: str) -> None:
@@ -50,10 +36,31 @@ def test_two_workers_drain_many_runs_without_an_error(trained: Project, database
         for run in runs:
             assert site.state(run)["name"] == "Completed", site.logs(run)
         assert site.tasks(runs[0]) == dict.fromkeys(STAGES, "Cached")
-        submitted = [line for run in runs for line in site.logs(run) if "submitting flow run" in line]
-        assert len({line.partition("submitting")[0] for line in submitted}) == 2, "both workers took some"
+        assert {taken_by(site, run) for run in runs} == {"worker-1", "worker-2"}
     for log in (trained.root / ".retrain/logs").iterdir():
         wrong = [line for line in log.read_text("utf-8").splitlines() if "ERROR" in line or "Traceback" in line]
         assert not wrong, f"{log.name}: {wrong[:5]}"
-        assert "planted" not in log.read_text("utf-8"), "the database's password is in no log"
+        assert PASSWORD not in log.read_text("utf-8"), "the database's password is in no log"
     assert not list((trained.root / ".retrain/prefect").glob("*.db")), "nothing is kept in SQLite"
+
+
+def test_the_other_worker_goes_on_with_a_dead_workers_run_and_a_dead_server_loses_nothing(trained: Project, database: str) -> None:
+    edit(trained, "num_train_epochs: 2.0", "num_train_epochs: 20.0")
+    with up(trained, "--workers", "2", PREFECT_SERVER_DATABASE_CONNECTION_URL=database) as site:
+        run = site.run("retrain/nightly")  # which needs the one slot of its deployment again in order to go on
+        until(lambda: any("validation at step" in line for line in site.logs(run)))
+        dead = taken_by(site, run)
+        flow = site.process(dead).children()
+        site.process(dead).kill()
+        site.wait(run, "Crashed", seconds=30)
+        assert not psutil.wait_procs(flow, 10)[1], "its flow has ended with it"
+
+        site.run("watch/every-five-minutes")
+        until(lambda: any("going on from checkpoint" in line for line in site.logs(run)))
+        assert taken_by(site, run) != dead
+
+        site.process("server").kill()
+        site.up_again()
+        site.wait(run, "Completed")
+    (name,) = trained.dvc("exp", "list", "--name-only").stdout.split()
+    assert "bit-identical" in trained.retrain(name, command="reproduce").stdout

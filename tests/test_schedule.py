@@ -70,16 +70,11 @@ def append(project: Project, rows: int) -> None:
     )
 
 
-def worker(project: Project) -> psutil.Process:
-    record = json.loads((project.root / ".retrain/services/worker-1.json").read_text("utf-8"))
-    return psutil.Process(record["pid"])
-
-
 def test_new_data_starts_a_run_by_itself_failures_are_told_and_no_secret_leaves_the_environment(trained: Project) -> None:
     project = trained
     with webhook() as (url, taken), up(project, password=PASSWORD, AWS_SECRET_ACCESS_KEY="planted-key") as site:  # noqa: S106
         make_channel(site, url)
-        again = project.retrain("--port", site.url.rpartition(":")[2], command="up")
+        again = site.up_again()
         assert "Custom Webhook" in again.stderr
 
         # without new data, a night starts no stage
@@ -111,7 +106,7 @@ def test_new_data_starts_a_run_by_itself_failures_are_told_and_no_secret_leaves_
         assert f"{site.url}/v2/runs/flow-run/{failed}" in told[0]["body"]
 
         # nobody is there to take the next run
-        worker(project).kill()
+        site.process("worker-1").kill()
         site.run("retrain/manual")
         until(lambda: {"retrain: a run is late", "retrain: no worker"} <= {message["subject"] for message in taken})
 
@@ -155,19 +150,19 @@ def test_a_killed_worker_and_a_killed_server_cost_no_more_than_a_moment(project:
     with up(project) as site:
         run = site.run("retrain/nightly")  # which needs the one slot of its deployment again in order to go on
         until(lambda: any("validation at step" in line for line in site.logs(run)))
-        killed = worker(project)
+        killed = site.process("worker-1")
         flow = killed.children()
         killed.kill()
         assert site.wait(run, "Crashed", seconds=30)["type"] == "CRASHED"
         assert not psutil.wait_procs(flow, 10)[1], "its flow has ended with it"
 
-        project.retrain("--port", site.url.rpartition(":")[2], command="up")
+        site.up_again()
         until(lambda: any("going on from checkpoint" in line for line in site.logs(run)))
-        psutil.Process(json.loads((project.root / ".retrain/services/server.json").read_text("utf-8"))["pid"]).kill()
-        project.retrain("--port", site.url.rpartition(":")[2], command="up")
+        site.process("server").kill()
+        site.up_again()
         until(lambda: site.state(run)["name"] in ("Completed", "Crashed"), 240)
         if site.state(run)["name"] == "Crashed":
-            project.retrain("--port", site.url.rpartition(":")[2], command="up")
+            site.up_again()
         assert site.wait(run, "Completed")["name"] == "Completed", site.logs(run)
     (name,) = project.dvc("exp", "list", "--name-only").stdout.split()
     certificate = project.retrain(name, command="reproduce")

@@ -29,7 +29,7 @@ def test_up_twice_starts_once_and_down_ends_exactly_that(trained: Project) -> No
 
         defaults = (project.root / "params.yaml").read_text("utf-8")
         (project.root / "params.yaml").write_text(defaults.replace("learning_rate: 0.0002", "learning_rate: 0.0007"), encoding="utf-8")
-        again = project.retrain("--port", site.url.rpartition(":")[2], "--workers", "2", command="up")
+        again = site.up_again("--workers", "2")
         assert site.url in again.stdout
         assert first.items() < pids(project).items(), "what was running goes on running"
         assert set(pids(project)) == {"server", "worker-1", "worker-2"}
