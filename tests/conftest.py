@@ -148,10 +148,19 @@ def tiny(root: Path) -> Project:
     return Project(root, environment(root) | {"OMP_NUM_THREADS": "1"})
 
 
-def tiny_project(target: Path, tiny_model: Path) -> Project:
+@pytest.fixture(scope="session")
+def prefect_home(once: Once) -> Path:
+    """A PREFECT_HOME with an empty database in it: Prefect takes ten seconds to make one."""
+    upgrade = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
+    return once("prefect_home", lambda folder: subprocess.run(upgrade, check=True, env=os.environ | {"PREFECT_HOME": str(folder)}))
+
+
+def tiny_project(target: Path, tiny_model: Path, prefect_home: Path | None = None) -> Project:
     """Return a clone whose params.yaml names the tiny model and trains it for a few steps."""
     clone(target)
     made = tiny(target)
+    if prefect_home is not None:
+        shutil.copytree(prefect_home, made.root / ".retrain/prefect")
     shutil.copytree(tiny_model, made.root / "base")
     params = made.root / "params.yaml"
     text = params.read_text("utf-8")
@@ -179,11 +188,11 @@ def copy_of(made: Project, folder: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def computed(once: Once, tiny_model: Path) -> Project:
+def computed(once: Once, tiny_model: Path, prefect_home: Path) -> Project:
     """A clone in which DVC has run all stages, committed; to be copied, not changed."""
 
     def make(folder: Path) -> None:
-        made = tiny_project(folder / "project", tiny_model)
+        made = tiny_project(folder / "project", tiny_model, prefect_home)
         made.dvc("repro")
         made.run("git", "add", "-A")
         made.run("git", "commit", "-qm", "trained")
@@ -198,13 +207,13 @@ def trained(computed: Project, tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path, tiny_model: Path) -> Project:
+def project(tmp_path: Path, tiny_model: Path, prefect_home: Path) -> Project:
     """A clone with the tiny model."""
-    return tiny_project(tmp_path / "project", tiny_model)
+    return tiny_project(tmp_path / "project", tiny_model, prefect_home)
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path) -> Iterator[str]:
     """The API URL of a Prefect server that all tests share."""
-    with prefect_server(tmp_path_factory.mktemp("prefect")) as url:
+    with prefect_server(shutil.copytree(prefect_home, tmp_path_factory.mktemp("prefect") / "home")) as url:
         yield url

@@ -33,8 +33,7 @@ def another(project: Project) -> Project:
     target = project.root.parent / "another"
     project.run("git", "clone", "-q", "-b", "main", str(project.root.parent / "hub.git"), str(target))
     shutil.copytree(project.root / "base", target / "base")
-    env = {**project.env, "DVC_SITE_CACHE_DIR": str(target.parent / "another-site"), "PREFECT_HOME": str(target / ".retrain/prefect")}
-    return Project(target, env)
+    return Project(target, project.env | {"DVC_SITE_CACHE_DIR": str(target.parent / "another-site")})
 
 
 def local(project: Project, **options: str) -> None:
@@ -47,7 +46,8 @@ def said(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_run_shared_over_s3_is_restored_elsewhere_and_no_secret_leaves_the_machine(project: Project) -> None:
+def test_a_run_shared_over_s3_is_restored_elsewhere_and_no_secret_leaves_the_machine(project: Project, server: str) -> None:
+    project.env["PREFECT_API_URL"] = server
     with s3_server("runs") as endpoint:
         share(project, "s3://runs/retrain")
         options = {"endpointurl": endpoint, "access_key_id": "someone", "secret_access_key": SECRET, "region": "us-east-1"}

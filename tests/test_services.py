@@ -1,6 +1,7 @@
 """`make up` and `make down`: one command, twice harmless, nothing left; and what it takes to guard and to end what it started."""
 
 import json
+import shutil
 
 import psutil
 
@@ -16,6 +17,7 @@ def pids(project: Project) -> dict[str, int]:
 
 def test_up_twice_starts_once_and_down_ends_exactly_that(trained: Project) -> None:
     project = trained
+    shutil.rmtree(project.root / ".retrain/prefect")  # as on a fresh machine
     with up(project) as site:
         first = pids(project)
         assert set(first) == {"server", "worker-1"}
