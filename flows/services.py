@@ -67,23 +67,22 @@ def up(checkout: Path, say: Say, *, host: str, port: int, workers: int, limit: i
             _refuse_taken_port(api, host, port)
             say("starting the Prefect server ...")
             _start(checkout, "server", [*PREFECT, "server", "start", "--host", host, "--port", str(port)], env, api=api)
-        _wait_for(checkout, api, env)
-        os.environ.update(env)  # before Prefect is imported, which reads it once
+        os.environ.update(env)  # before Prefect is imported, which reads it once, and takes as long as the server takes to start
         from flows import automations, recovery
 
+        _wait_for(checkout, api, env)
         automations.make_pool(POOL)
+        recovery.end_dead(POOL, say)
+        names = {f"worker-{number}": f"{os.uname().nodename}-{number}" for number in range(1, workers + 1)}
+        for service, name in names.items():
+            if not _alive(checkout, service):
+                say(f"starting {service} ...")
+                _start(checkout, service, [*PREFECT, "worker", "start", "--pool", POOL, "--name", name, "--limit", str(limit)], env)
         say("registering the deployments ...")
         _deploy(checkout, env)
         automations.register(POOL, say)
-        recovery.end_dead(POOL, say)
         recovery.go_on(say)
-        for number in range(1, workers + 1):
-            name = f"worker-{number}"
-            if not _alive(checkout, name):
-                say(f"starting {name} ...")
-                words = [*PREFECT, "worker", "start", "--pool", POOL, "--name", f"{os.uname().nodename}-{number}"]
-                _start(checkout, name, [*words, "--limit", str(limit)], env)
-        automations.wait_for_workers(POOL, [f"{os.uname().nodename}-{number}" for number in range(1, workers + 1)], PATIENCE)
+        automations.wait_for_workers(POOL, list(names.values()), PATIENCE)
         return api.removesuffix("/api")
 
 
