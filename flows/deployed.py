@@ -4,7 +4,6 @@ import os
 import signal
 from datetime import UTC, datetime
 
-from prefect import runtime
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     DeploymentFilter,
@@ -15,6 +14,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled
 
@@ -27,12 +27,13 @@ def settle_in(standing: Params | None = None) -> None:
 
     standing: what params.yaml says now, to be compared with the form's defaults.
     """
-    if runtime.deployment.id is None:
+    context = FlowRunContext.get()  # prefect.runtime would ask the server
+    if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
         return
     if "PREFECT__WORKER_ID" in os.environ:
         end_with_parent(signal.SIGTERM)  # nobody could cancel it once its worker is gone; it reports itself as crashed and keeps its checkpoint
     with get_client(sync_client=True) as client:
-        run = client.read_flow_run(runtime.flow_run.id)
+        run = client.read_flow_run(context.flow_run.id)
         _supersede(client, run)
         if standing is not None:
             _say_what_drifted(client, run, standing)
