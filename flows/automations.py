@@ -24,6 +24,8 @@ ABOUT_A_RUN = """{{ flow.name }}/{{ deployment.name }}, run {{ flow_run.name }}:
 {{ flow_run|ui_url }}"""
 ABOUT_A_POOL = """No worker of work pool {{ work_pool.name }} has been heard of for half a minute: nothing runs until one is started.
 {{ work_pool|ui_url }}"""
+ABOUT_A_WORKER = """Worker {{ event.resource.name }} of work pool {{ event.payload.pool }} was last heard of at {{ event.payload.last_heartbeat }}.
+Its runs end as Crashed and go on at another worker, if there is one."""
 TAGGED = ResourceSpecification({"prefect.resource.id": "prefect.tag.retrain", "prefect.resource.role": "tag"})
 
 
@@ -110,4 +112,9 @@ def _automations(pool: str, channels: list[BlockDocument]) -> Iterator[Automatio
             threshold=1,
         ),
         actions=[SendNotification(block_document_id=channel.id, subject="retrain: no worker", body=ABOUT_A_POOL) for channel in channels],
+    )
+    yield AutomationCore(
+        name=f"{OURS}tell that a worker is gone",
+        trigger=EventTrigger(match=ResourceSpecification({"prefect.resource.id": "retrain.worker.*"}), expect={"retrain.worker.gone"}, threshold=1),
+        actions=[SendNotification(block_document_id=channel.id, subject="retrain: a worker is gone", body=ABOUT_A_WORKER) for channel in channels],
     )

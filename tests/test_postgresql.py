@@ -11,6 +11,7 @@ from tests.postgresql import PASSWORD, PROGRAMS, postgresql
 from tests.site import Site, until, up
 from tests.test_prefect import STAGES
 from tests.test_processes import edit
+from tests.webhook import make_channel, webhook
 
 RUNS = int(os.environ.get("RETRAIN_TEST_RUNS", "8"))  # 100 shows more, in several minutes
 pytestmark = pytest.mark.skipif(not PROGRAMS, reason="PostgreSQL is not installed (Debian: apt-get install postgresql)")
@@ -46,7 +47,9 @@ def test_two_workers_drain_many_runs_without_an_error(trained: Project, database
 
 def test_the_other_worker_goes_on_with_a_dead_workers_run_and_a_dead_server_loses_nothing(trained: Project, database: str) -> None:
     edit(trained, "num_train_epochs: 2.0", "num_train_epochs: 20.0")
-    with up(trained, "--workers", "2", PREFECT_SERVER_DATABASE_CONNECTION_URL=database) as site:
+    with webhook() as (url, told), up(trained, "--workers", "2", PREFECT_SERVER_DATABASE_CONNECTION_URL=database) as site:
+        make_channel(site, url)
+        site.up_again()
         run = site.run("retrain/nightly")  # which needs the one slot of its deployment again in order to go on
         until(lambda: any("validation at step" in line for line in site.logs(run)))
         dead = taken_by(site, run)
@@ -58,6 +61,10 @@ def test_the_other_worker_goes_on_with_a_dead_workers_run_and_a_dead_server_lose
         site.run("watch/every-five-minutes")
         until(lambda: any("going on from checkpoint" in line for line in site.logs(run)))
         assert taken_by(site, run) != dead
+
+        site.run("watch/every-five-minutes")
+        message = until(lambda: [message["body"] for message in told if message["subject"] == "retrain: a worker is gone"])
+        assert f"-{dead[-1]} of work pool retrain was last heard of at" in message[0]
 
         site.process("server").kill()
         site.up_again()
