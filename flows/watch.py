@@ -1,5 +1,7 @@
 """A small scheduled flow that looks after the rest: it says when the data has changed or a worker is gone, and has runs that crashed go on."""
 
+from typing import Any
+
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
@@ -55,8 +57,8 @@ def miss_workers() -> None:
         pools = {str(deployment.work_pool_name) for deployment in client.read_deployments(deployment_filter=ours) if deployment.work_pool_name}
         workers = [(pool, worker) for pool in sorted(pools) for worker in client.read_workers_for_work_pool(pool)]
     gone = {f"{pool}/{worker.name}": str(worker.last_heartbeat_time) for pool, worker in workers if worker.status == WorkerStatus.OFFLINE}
-    before = Variable.get(MISSED, default=None)
-    for name in sorted(gone.keys() - before.keys()) if isinstance(before, dict) else ():
+    before: Any = Variable.get(MISSED, default=None)
+    for name in sorted(gone.keys() - before.keys()) if before is not None else ():
         pool, _, worker = name.partition("/")
         resource = {"prefect.resource.id": f"retrain.worker.{name}", "prefect.resource.name": worker}
         emit_event(GONE, resource, payload={"pool": pool, "last_heartbeat": gone[name]})
