@@ -26,6 +26,7 @@ def measure(options: Options) -> list[Table]:
         def run() -> float:
             with fresh_clone() as project:
                 if words[0] == "flows" and url is None:
+                    (project.root / ".retrain").mkdir()
                     database.append(seconds(project, "prefect", "server", "database", "upgrade", "-y"))
                 took = seconds(project, *words, server=url)
                 models.add(sha256(project.root / "models/package/model.safetensors"))
