@@ -1,5 +1,6 @@
 """The shape of the project: who may import whom, and params that explain themselves."""
 
+import re
 from functools import cache
 
 import grimp
@@ -65,6 +66,12 @@ def test_imports_run_from_flows_to_tasks_to_problems() -> None:
 
 def test_the_packaged_model_is_served_without_this_project() -> None:
     assert not any(target.startswith(("tasks", "flows")) for target in imports("tasks.serve")["tasks.serve"])
+
+
+def test_the_architecture_page_names_every_module() -> None:
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    modules = {module.rpartition(".")[2] for package in ("flows", "tasks") for module in imports(package)} - {"flows", "tasks", "ledger", "problems"}
+    assert not {module for module in modules if module != "__main__" and not re.search(rf"\b{module}\b", page)}
 
 
 @pytest.mark.parametrize("section", [Params, *Section.__subclasses__()], ids=lambda section: section.__name__)
