@@ -16,6 +16,7 @@ from typing import Any
 
 import urllib3
 
+STAGES = {"ingest", "split", "tokenize", "train", "evaluate", "package"}
 BUSY = urllib3.Retry(total=None, connect=0, read=0, redirect=0, other=0, status=10, backoff_factor=0.2, status_forcelist=[503], allowed_methods=None)
 PATIENT = urllib3.PoolManager(retries=BUSY, timeout=60)  # SQLite that is busy is a 503 with Retry-After: clients of Prefect ask again
 

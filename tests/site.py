@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from tests.conftest import Project
-from tests.server import request
+from tests.server import STAGES, request
 
 
 @dataclass
@@ -59,13 +59,14 @@ class Site:
         return [log["message"] for log in found]
 
     def tasks(self, run: str) -> dict[str, str]:
-        """Return the state of each task of a run that is over, by its name; the server learns of them a little later than of the run."""
-        end = time.monotonic() + 20
-        while True:
-            found = self.request("task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}, "sort": "EXPECTED_START_TIME_ASC"})
-            if time.monotonic() > end or not any(task["state_type"] in ("PENDING", "RUNNING") for task in found):
-                return {task["name"]: task["state_name"] for task in found}
-            time.sleep(0.3)
+        """Return the states of a run's six tasks by their names; the server learns of them a little later than of the run."""
+
+        def found() -> list[dict[str, Any]] | None:
+            tasks: list[dict[str, Any]] = self.request("task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
+            whole = len(tasks) >= len(STAGES) and not any(task["state_type"] in ("PENDING", "RUNNING") for task in tasks)
+            return tasks if whole else None
+
+        return {task["name"]: task["state_name"] for task in until(found, 60)}
 
     def artifacts(self, run: str) -> dict[str, dict[str, Any]]:
         """Return the artifacts of a run by their keys."""

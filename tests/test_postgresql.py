@@ -8,8 +8,8 @@ import pytest
 
 from tests.conftest import Project
 from tests.postgresql import PASSWORD, PROGRAMS, postgresql
+from tests.server import STAGES
 from tests.site import Site, until, up
-from tests.test_prefect import STAGES
 from tests.test_processes import edit
 from tests.webhook import make_channel, webhook
 
@@ -31,6 +31,7 @@ def taken_by(site: Site, run: str) -> str:
 
 
 def test_two_workers_drain_many_runs_without_an_error(trained: Project, database: str) -> None:
+    (trained.root / ".retrain/prefect/prefect.db").unlink()
     with up(trained, "--workers", "2", PREFECT_SERVER_DATABASE_CONNECTION_URL=database) as site:
         runs = [site.run("retrain/manual") for _ in range(RUNS)]
         until(lambda: not site.runs("manual", type={"any_": ["SCHEDULED", "PENDING", "RUNNING"]}), 20 * RUNS + 120)

@@ -6,9 +6,7 @@ import sys
 from typing import Any
 
 from tests.conftest import Project
-from tests.server import artifacts, ask, flow_run
-
-STAGES = {"ingest", "split", "tokenize", "train", "evaluate", "package"}
+from tests.server import STAGES, artifacts, ask, flow_run
 
 
 def test_a_deployed_run_shows_its_stages_logs_progress_and_report(project: Project, server: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from tasks.params_file import load
 from tests.conftest import Project, copy_of
 from tests.remote_servers import s3_server
-from tests.test_prefect import ask
+from tests.server import ask
 
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 POOL = "retrain-remote"

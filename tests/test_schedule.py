@@ -3,8 +3,8 @@
 from base64 import b64encode
 
 from tests.conftest import Project
+from tests.server import STAGES
 from tests.site import until, up
-from tests.test_prefect import STAGES
 from tests.test_processes import edit
 from tests.webhook import TOKEN, make_channel, webhook
 
@@ -104,13 +104,13 @@ def test_cancelled_crashed_and_cut_off_from_the_server_a_run_goes_on_to_the_same
         first = site.run("retrain/nightly")
         until(lambda: any("validation at step" in line for line in site.logs(first)))
         site.request(f"flow_runs/{first}/set_state", {"state": {"type": "CANCELLING"}})
-        site.wait(first, "Cancelled", seconds=15)
+        site.wait(first, "Cancelled", seconds=30)
 
         run = site.run("retrain/nightly")  # the one slot of its deployment is free again
         until(lambda: any("going on from checkpoint" in line for line in site.logs(run)))
         (flow,) = site.process("worker-1").children()
         flow.kill()
-        site.wait(run, "Crashed", seconds=15)
+        site.wait(run, "Crashed", seconds=30)
 
         site.run("watch/every-five-minutes")
         until(lambda: sum("going on from checkpoint" in line for line in site.logs(run)) == 2)

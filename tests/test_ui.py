@@ -14,8 +14,8 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.conftest import ROOT, Project
+from tests.server import STAGES
 from tests.site import Site, until, up
-from tests.test_prefect import STAGES
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE = 60_000  # milliseconds
@@ -151,6 +151,7 @@ def test_without_the_password_the_ui_and_the_api_refuse(project: Project, page: 
         expect(page.get_by_text("Authentication failed").or_(page.get_by_text("Invalid")).first).to_be_visible()
         page.get_by_placeholder("admin:pass").fill("retrain:open-sesame")
         page.keyboard.press("Enter")
+        expect(page.get_by_placeholder("admin:pass")).to_be_hidden()
         page.goto(f"{site.url}/v2/deployments")
         expect(page.get_by_role("link", name="nightly").first).to_be_visible()
         keep(page, "8-inside")
