@@ -55,6 +55,7 @@ def test_the_other_worker_goes_on_with_a_dead_workers_run_and_a_dead_server_lose
         until(lambda: any("validation at step" in line for line in site.logs(run)))
         dead = taken_by(site, run)
         flow = site.process(dead).children()
+        assert flow
         site.process(dead).kill()
         site.wait(run, "Crashed", seconds=30)
         assert not psutil.wait_procs(flow, 10)[1], "its flow has ended with it"
