@@ -36,7 +36,7 @@ def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoin
     from transformers import EarlyStoppingCallback, enable_full_determinism, set_seed
     from transformers.utils import logging
 
-    from tasks import trainer
+    from tasks import dropout, trainer
 
     disable_progress_bars()
     logging.disable_progress_bar()
@@ -47,6 +47,8 @@ def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoin
     (set_seed if on_cpu else enable_full_determinism)(params.seed)  # before the head is drawn
     labels: list[str] = read_json(tokens / "labels.json")["labels"]
     network = problem.model(base_models.fetch(model), labels)
+    if on_cpu:
+        dropout.quicken(network)
     processor = problem.load_processor(tokens / "tokenizer")
     data = {split: Dataset.from_file(str(tokens / f"{split}.arrow")) for split in ("train", "validation")}
     arguments = training_arguments(params, resume, precision, on_cpu=on_cpu)

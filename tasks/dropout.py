@@ -1,0 +1,77 @@
+"""Dropout that costs a CPU what it should: next to nothing beside the matrix products.
+
+torch draws one float64 per element on one thread (`aten::bernoulli_`, wherever MKL does not do it: any CPU that is not Intel's), and a model
+drops out some twenty activations a step. A mask needs no more than 16 bits an element, so one 64-bit draw serves four.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+ATTENTION = "sdpa_quick_dropout"
+LEVELS = 2**16
+
+
+def quicken(model: PreTrainedModel) -> None:
+    """Have a model on a CPU drop out by `dropout`, in its nn.Dropout modules and in its attention.
+
+    Its weights, config and state dict stay as they are. A model that does not dispatch through transformers' AttentionInterface, or asks
+    for another attention than sdpa, keeps its own.
+    """
+    for name, module in list(model.named_modules()):
+        if type(module) is nn.Dropout and 0 < module.p < 1:
+            model.set_submodule(name, QuickDropout(module.p))
+    if getattr(model.config, "_attn_implementation", None) == "sdpa":
+        AttentionInterface.register(ATTENTION, attention)
+        AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+        model.set_attn_implementation(ATTENTION)
+
+
+def dropout(x: Tensor, p: float) -> Tensor:
+    """Return x with a share p of its elements zero and the others divided by 1 - p; p is rounded to a multiple of 2**-16.
+
+    The bits come from torch's global generator, so torch.manual_seed decides them.
+    """
+    dropped = round(p * LEVELS)
+    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    kept = words.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - LEVELS // 2
+    return x * kept.to(x.dtype).mul_(LEVELS / (LEVELS - dropped))
+
+
+class QuickDropout(nn.Dropout):
+    """nn.Dropout by `dropout`, out of place."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - nn.Dropout's own name
+        """Drop out while training."""
+        return dropout(input, self.p) if self.training else input
+
+
+def attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, dropout: float = 0.0, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """Attend as transformers' sdpa does; where that would drop out, write out softmax(Q K' * scaling + mask) V, as torch's CPU kernel does too.
+
+    query, key, value: (batch, heads, length, head size). Returns (batch, length, heads, head size).
+    """
+    causal = kwargs.get("is_causal")
+    causal = attention_mask is None and (getattr(module, "is_causal", True) if causal is None else causal)
+    shared_heads = key.shape[1] != query.shape[1]
+    if not dropout or causal or shared_heads or any(kwargs.get(name) is not None for name in ("position_bias", "cache", "softcap")):
+        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, **kwargs)
+        return output, None
+    scaling = kwargs.get("scaling") or query.shape[-1] ** -0.5
+    scores = (query * scaling) @ key.transpose(2, 3)
+    if attention_mask is not None and attention_mask.dtype == torch.bool:
+        scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
+    elif attention_mask is not None:
+        scores = scores + attention_mask
+    with torch.autocast(scores.device.type, enabled=False):  # which would take softmax in fp32; the kernel adds up in fp32 as it is
+        weights = _dropout(scores.softmax(-1), dropout)
+    return (weights @ value).transpose(1, 2).contiguous(), None
+
+
+_dropout = dropout  # `attention` has an argument of that name, which transformers gives by name
