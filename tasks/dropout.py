@@ -17,7 +17,7 @@ LEVELS = 2**16
 
 
 def quicken(model: PreTrainedModel) -> None:
-    """Have a model on a CPU drop out by `dropout`, in its nn.Dropout modules and in its attention.
+    """Have a model on a CPU drop out by `drop`, in its nn.Dropout modules and in its attention.
 
     Its weights, config and state dict stay as they are. A model that does not dispatch through transformers' AttentionInterface, or asks
     for another attention than sdpa, keeps its own.
@@ -31,7 +31,7 @@ def quicken(model: PreTrainedModel) -> None:
         model.set_attn_implementation(ATTENTION)
 
 
-def dropout(x: Tensor, p: float) -> Tensor:
+def drop(x: Tensor, p: float) -> Tensor:
     """Return x with a share p of its elements zero and the others divided by 1 - p; p is rounded to a multiple of 2**-16.
 
     The bits come from torch's global generator, so torch.manual_seed decides them.
@@ -43,11 +43,11 @@ def dropout(x: Tensor, p: float) -> Tensor:
 
 
 class QuickDropout(nn.Dropout):
-    """nn.Dropout by `dropout`, out of place."""
+    """nn.Dropout by `drop`, out of place."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - nn.Dropout's own name
         """Drop out while training."""
-        return dropout(input, self.p) if self.training else input
+        return drop(input, self.p) if self.training else input
 
 
 def attention(
@@ -60,7 +60,7 @@ def attention(
     causal = kwargs.get("is_causal")
     causal = attention_mask is None and (getattr(module, "is_causal", True) if causal is None else causal)
     shared_heads = key.shape[1] != query.shape[1]
-    if not dropout or causal or shared_heads or any(kwargs.get(name) is not None for name in ("position_bias", "cache", "softcap")):
+    if not 0 < dropout < 1 or causal or shared_heads or any(kwargs.get(name) is not None for name in ("position_bias", "cache", "softcap")):
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, **kwargs)
         return output, None
     scaling = kwargs.get("scaling") or query.shape[-1] ** -0.5
@@ -70,8 +70,5 @@ def attention(
     elif attention_mask is not None:
         scores = scores + attention_mask
     with torch.autocast(scores.device.type, enabled=False):  # which would take softmax in fp32; the kernel adds up in fp32 as it is
-        weights = _dropout(scores.softmax(-1), dropout)
+        weights = drop(scores.softmax(-1), dropout)
     return (weights @ value).transpose(1, 2).contiguous(), None
-
-
-_dropout = dropout  # `attention` has an argument of that name, which transformers gives by name
