@@ -1,8 +1,6 @@
 """What this machine trains on, and in which number format."""
 
-import ctypes
 import os
-import sys
 from pathlib import Path
 
 from tasks.choices import Precision
@@ -25,18 +23,6 @@ def is_cpu() -> bool:
     import torch
 
     return not torch.cuda.is_available()
-
-
-def keep_memory() -> None:
-    """Have glibc keep freed blocks instead of giving them back to the kernel (mallopt(3)).
-
-    A training step frees and takes hundreds of MB, and fresh pages cost a tenth of its time on a CPU.
-    """
-    mmap_threshold, trim_threshold, largest = -3, -1, 2**31 - 1
-    libc = ctypes.CDLL(None)
-    if sys.platform == "linux" and hasattr(libc, "mallopt"):  # musl has none
-        libc.mallopt(mmap_threshold, 2**30)
-        libc.mallopt(trim_threshold, largest)
 
 
 def describe() -> dict[str, str | int]:

@@ -13,7 +13,7 @@ TASKS = Path(__file__).parent
 
 def sources(problem: str) -> dict[str, str]:
     """Return the SHA-256 of every module that the stages of `problem` run, by its path; other problems' files left out."""
-    ours = [*TASKS.glob("*.py"), TASKS / "problems/__init__.py", TASKS / f"problems/{problem}.py"]
+    ours = [file for file in TASKS.rglob("*.py") if file.parent.name != "problems" or file.stem in ("__init__", problem)]
     return {path.relative_to(TASKS.parent).as_posix(): sha256(path) for path in sorted(ours)}
 
 

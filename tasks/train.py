@@ -36,21 +36,20 @@ def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoin
     from transformers import EarlyStoppingCallback, enable_full_determinism, set_seed
     from transformers.utils import logging
 
-    from tasks import dropout, trainer
+    from tasks import cpu, trainer
 
     disable_progress_bars()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     precision = devices.precision(params.precision)
     on_cpu = devices.is_cpu()
-    devices.keep_memory()
     (set_seed if on_cpu else enable_full_determinism)(params.seed)  # before the head is drawn
     labels: list[str] = read_json(tokens / "labels.json")["labels"]
     network = problem.model(base_models.fetch(model), labels)
-    if on_cpu:
-        dropout.quicken(network)
     processor = problem.load_processor(tokens / "tokenizer")
     data = {split: Dataset.from_file(str(tokens / f"{split}.arrow")) for split in ("train", "validation")}
+    if on_cpu:
+        cpu.quicken(network, problem.tokens(processor, data["train"].data.table))
     arguments = training_arguments(params, resume, precision, on_cpu=on_cpu)
     batch = params.per_device_train_batch_size * params.gradient_accumulation_steps * arguments.world_size
     sampler = trainer.EpochSampler(data["train"].data["length"].to_pylist(), batch, params.train_sampling_strategy, params.seed)

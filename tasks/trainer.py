@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import (
     PrinterCallback,
@@ -18,19 +19,20 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from tasks.choices import Sampling
 from tasks.progress import Progress
 
 RUNNING_LOSS = "running_loss"
+BLUR = 0.05  # of a row's length when rows are grouped by it: rare lengths meet other rows in each epoch
 COMPLETE = "complete"  # written last into a checkpoint, so its existence proves the rest
 
 
 class EpochSampler(Sampler[int]):
     """The order of training rows, drawn from nothing but the seed and the epoch: a resumed epoch sees what the interrupted one saw.
 
-    The Trainer's own sampler draws from the global generator, which stands elsewhere after a resume.
+    The Trainer's own sampler draws from the global generator, which stands elsewhere after a resume. It also sorts by length within 50
+    batches at a time, long rows first; here all rows are sorted, and then the batches shuffled, which leaves a fifth of the padding.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, strategy: str, seed: int) -> None:
@@ -42,9 +44,20 @@ class EpochSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        if self.strategy == Sampling.random:
-            return iter(torch.randperm(len(self.lengths), generator=generator).tolist())
-        return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))
+        order = torch.randperm(len(self.lengths), generator=generator)
+        if self.strategy == Sampling.group_by_length:
+            order = self._grouped(order, generator)
+        return iter(order.tolist())
+
+    def _grouped(self, order: Tensor, generator: torch.Generator) -> Tensor:
+        """Gather rows of like length in batches and shuffle those, but for the first: the longest row, so that full memory shows at once."""
+        lengths = torch.tensor(self.lengths)[order]
+        blurred = lengths * (1 + BLUR * torch.rand(len(order), generator=generator))
+        blurred[lengths.argmax()] = torch.inf
+        first, *others = torch.split(order[torch.argsort(blurred, descending=True, stable=True)], self.batch_size)
+        rest = [others.pop()] if others and len(others[-1]) < self.batch_size else []  # the incomplete batch stays last
+        shuffled = [others[place] for place in torch.randperm(len(others), generator=generator).tolist()]
+        return torch.cat([first, *shuffled, *rest])
 
 
 class Follow(TrainerCallback):

@@ -8,7 +8,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, GPT2Config, GPT2ForSequenceClassification
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from tasks.dropout import ATTENTION, attention, drop, quicken
+from tasks.cpu.dropout import ATTENTION, attention, drop, quicken
 
 TINY = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -37,6 +37,18 @@ def test_the_seed_decides() -> None:
     torch.manual_seed(1)
     assert torch.equal(drop(x, 0.5), first)
     assert not torch.equal(first, second)
+
+
+def test_in_bf16_attention_is_that_of_fp32() -> None:
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 4, 2, 6, 8).unbind()
+    module = torch.nn.Module()
+    module.is_causal = False  # type: ignore[assignment]
+    expected, _ = sdpa_attention_forward(module, query, key, value, None)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, _ = attention(module, query.bfloat16(), key.bfloat16(), value.bfloat16(), None, dropout=1e-9)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, atol=0.03, rtol=0)
 
 
 def test_attention_is_sdpa_but_for_the_dropped() -> None:

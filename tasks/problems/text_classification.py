@@ -13,6 +13,7 @@ from tasks.params import Evaluate, Ingest, Tokenize
 from tasks.problems import Encoded, Scored
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
 
 BATCH = 1024  # rows tokenized at once: enough for the tokenizer's threads, little enough for constant memory
@@ -148,6 +149,13 @@ class TextClassification:
 
         collate: Callable[[list[dict[str, Any]]], Mapping[str, Any]] = DataCollatorWithPadding(processor)
         return collate
+
+    def tokens(self, processor: "PreTrainedTokenizerBase", inputs: "pa.Table") -> set[int]:
+        """Return the ids that occur, and those of the special tokens: the collator pads with one of them."""
+        import pyarrow.compute as pc
+
+        found = (pc.unique(rows.flatten()).to_pylist() for rows in inputs["input_ids"].chunks)
+        return set(processor.all_special_ids).union(*found)
 
     def reduce_logits(self, logits: Any, labels: Any) -> Any:  # noqa: ARG002
         """Keep the winning label (n,) instead of the logits (n, number of labels)."""

@@ -1,0 +1,58 @@
+"""Train the embedding rows that the training data uses, and leave alone those that it never meets.
+
+A vocabulary holds 30,000 to 250,000 tokens, and a few thousand of them occur in what a model is fine-tuned on. Yet every step makes a gradient
+as large as the whole table and takes it through clipping and AdamW, which then only decays the rows that never occur, by a thousandth or less.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - its usual name
+from transformers import PreTrainedModel
+
+
+def narrow(model: PreTrainedModel, used: set[int]) -> None:
+    """Have a model train only the `used` rows of its token embedding; its state dict stays as it is.
+
+    A model whose token embedding is no plain nn.Embedding, or serves its output layer too, is left as it is.
+    """
+    table = model.get_input_embeddings()
+    output = model.get_output_embeddings()
+    if type(table) is nn.Embedding and (output is None or output.weight is not table.weight):
+        model.set_input_embeddings(NarrowEmbedding(table, sorted(used)))
+
+
+class NarrowEmbedding(nn.Embedding):
+    """An nn.Embedding whose `weight` (vocabulary, d) is frozen but for some rows, which are trained as `trained` (rows, d).
+
+    In training mode it takes only ids of these rows, and raises IndexError for others.
+    """
+
+    def __init__(self, table: nn.Embedding, rows: list[int]) -> None:
+        super().__init__(table.num_embeddings, table.embedding_dim, table.padding_idx, _weight=table.weight.detach(), _freeze=True)
+        self.rows = torch.tensor(rows)
+        self.places = torch.full((table.num_embeddings,), -1).index_copy(0, self.rows, torch.arange(len(rows)))  # of an id among the rows
+        self.trained = nn.Parameter(self.weight[self.rows])
+        self.trained_padding = rows.index(table.padding_idx) if table.padding_idx in rows else None
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - nn.Embedding's own name
+        """Look up ids (...) as vectors (..., d)."""
+        if self.training:
+            return F.embedding(self.places[input], self.trained, self.trained_padding)
+        self.merge()
+        return super().forward(input)
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Bring the table up to date with its trained rows."""
+        self.weight[self.rows] = self.trained
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:  # noqa: FBT001 - nn.Module's own
+        self.merge()
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        del destination[f"{prefix}trained"]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        table = state_dict[f"{prefix}weight"]
+        super()._load_from_state_dict({**state_dict, f"{prefix}trained": table[self.rows]}, prefix, *rest)
