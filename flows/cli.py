@@ -68,7 +68,7 @@ def run(
     watched = server.is_configured(checkout)
     if isolated:
         if not watched:
-            server.do_without(checkout)
+            server.start_temporary(checkout)
         return _run_flow(wanted, update_data=update_data)
     with workspace.in_place(wanted, update_data, say) as space:
         if watched:
@@ -78,7 +78,7 @@ def run(
                 space.ledger.send()
                 show(summarize(space.root, dict.fromkeys(space.ledger.stages, str(Outcome.unchanged)), {}))
                 return OK
-            server.do_without(checkout)
+            server.start_temporary(checkout)
             Processes.start_ahead(checkout)  # something has changed, and Prefect takes as long to start its server as torch to import
         return _run_flow(space.params)
 
@@ -134,11 +134,12 @@ def reproduce(revision: str, /) -> int:
     checkout = workspace.root()
     os.chdir(checkout)
     if not server.is_configured(checkout):
-        server.do_without(checkout)
+        server.start_temporary(checkout)
     from flows.certificate import EXIT_STATUS, Certificate
     from flows.reproduce import reproduce as flow
     from flows.summary import show_certificate
 
+    server.wait_for_temporary()
     certificate, status = _finished(flow, revision)
     if not isinstance(certificate, Certificate):
         return status
@@ -175,6 +176,7 @@ def _run_flow(params: Params, *, update_data: bool = False) -> int:
         from flows.retrain import retrain
         from flows.summary import Summary, show
 
+    server.wait_for_temporary()
     summary, status = _finished(retrain, params, update_data)
     if isinstance(summary, Summary):
         show(summary)
@@ -194,7 +196,7 @@ def _uncollected() -> Iterator[None]:
 
 def _finished(flow: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
     """Run a flow; return its result and the exit status. One that did not complete has no result, and its sentence is said."""
-    # Prefect records the end of the run and sends the signal on: then leave by the front door, so that its temporary server is stopped
+    # Prefect records the end of the run and sends the signal on: then leave by the front door, so that a temporary server stores it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     state = flow(*arguments, return_state=True)
     if state.is_completed():

@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import psutil
-
 from tasks import progress
 
 Message = dict[str, Any]
@@ -74,18 +72,12 @@ class Processes:
                 start_new_session=True,  # Ctrl-C is the flow's to handle
             )
 
-    def _guard_siblings(self) -> None:
-        """Have what this process has started so far, such as Prefect's temporary server, ended with it should it be killed."""
-        siblings = [child.pid for child in psutil.Process().children() if self.warm is None or child.pid != self.warm.pid]
-        self.connection.send(json.dumps({"guard": siblings}).encode())
-
     def run(self, command: str, on_line: Callable[[str], None], on_progress: Callable[[Message], None]) -> None:
         """Run a stage's command from dvc.yaml, handing on its output and progress as they come.
 
         Raises StageFailedError with the stage's own sentence. Whatever ends this call early ends the stage's processes too.
         """
         self.start()
-        self._guard_siblings()
         module = _module(command)
         told = self.root / ".retrain" / f"progress-{os.getpid()}.jsonl"
         told.parent.mkdir(exist_ok=True)

@@ -1,14 +1,25 @@
 """Which Prefect server a command talks to, found out without importing Prefect: that takes over a second."""
 
+import atexit
 import contextlib
 import json
 import os
+import socket
+import subprocess
+import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.errors import InputError
+
 if TYPE_CHECKING:
     import psutil
+
+PATIENCE = 120.0  # seconds for a temporary server to answer: the first in a checkout makes its database
+GRACE = 5.0  # seconds for it to end
+_temporary: "subprocess.Popen[bytes] | None" = None
 
 
 def is_configured(checkout: Path) -> bool:
@@ -16,9 +27,7 @@ def is_configured(checkout: Path) -> bool:
     if os.environ.get("PREFECT_API_URL"):
         return True
     if api := running(checkout):
-        os.environ["PREFECT_API_URL"] = api
-        if secret := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
-            os.environ.setdefault("PREFECT_API_AUTH_STRING", secret)
+        _use(api)
         return True
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     profiles = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
@@ -52,11 +61,55 @@ def process(record: Path) -> "psutil.Process | None":
     return None
 
 
-def do_without(checkout: Path) -> None:
-    """Keep the record of a run that no server watches in the repository's ignored folder, and out of the network."""
+def start_temporary(checkout: Path) -> None:
+    """Start a server for this command alone, its database in the repository's ignored folder; `wait_for_temporary` when it is needed.
+
+    Prefect would start one itself, but only when it has been imported, and where Ctrl-C and `timeout` would end it before the run could say
+    how it ended: they signal the whole process group. This one is in a session of its own, and ends when this process does, however it does.
+    """
+    global _temporary  # noqa: PLW0603 (one per process, as its environment is)
     home = checkout / ".retrain" / "prefect"
     home.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("PREFECT_HOME", str(home))
-    os.environ.setdefault("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "true")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "60")
+    os.environ.setdefault("PREFECT_UI_URL", "")  # so that no link leads to a server that is gone
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        _use(f"http://127.0.0.1:{listening.getsockname()[1]}/api")
+        _temporary = subprocess.Popen(  # noqa: S603 (our own interpreter and module, no shell)
+            [sys.executable, "-m", "flows.temporary", str(listening.fileno()), str(os.getpid())],
+            pass_fds=[listening.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    atexit.register(_end, _temporary)  # before Prefect is imported, so that it is called after Prefect has sent its last logs
+
+
+def wait_for_temporary() -> None:
+    """Wait until the server that `start_temporary` has started, if any, answers; raise InputError when it does not."""
+    if _temporary is None:
+        return
+    import urllib.request
+
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and _temporary.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{os.environ['PREFECT_API_URL']}/health", timeout=PATIENCE):  # noqa: S310
+            return
+        time.sleep(0.05)
+    raise InputError("Prefect's temporary server does not start; what it said stands above. `make up` starts one that stays")
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Have a server store what it has been told, and end."""
+    process.terminate()
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _use(api: str) -> None:
+    """Have Prefect talk to the server at this address."""
+    os.environ["PREFECT_API_URL"] = api
+    if secret := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
+        os.environ.setdefault("PREFECT_API_AUTH_STRING", secret)

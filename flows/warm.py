@@ -1,8 +1,7 @@
 """A process that imports torch and transformers once, and forks every stage of a run from itself.
 
 Run as `python -m flows.warm FD`. It speaks over the Unix socket FD: a request is one JSON object {"module", "cwd", "env"} with the
-stage's output as a file descriptor beside it; the answers are {"pid"} and, when the stage is over, {"status"}. {"guard": [pid, ...]} names
-other processes of the flow, such as Prefect's temporary server, that must not outlive it. Requests are served
+stage's output as a file descriptor beside it; the answers are {"pid"} and, when the stage is over, {"status"}. Requests are served
 between imports, so the first stages of a run do not wait for torch. When the other end of the socket is gone, so is the
 stage: the kernel closes it however the flow dies.
 """
@@ -45,7 +44,6 @@ def serve(connection: socket.socket) -> None:
     gc.disable()  # nothing of what is imported is ever garbage, and looking for it takes a fifth of the time; the stages collect theirs
     pending = list(PRELOAD)
     child: int | None = None
-    guarded: list[int] = []
     while True:
         ready = [key.fileobj for key, _ in selector.select(0 if pending else None)]
         if not ready:
@@ -55,12 +53,9 @@ def serve(connection: socket.socket) -> None:
         if connection in ready:
             data, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 1)
             if not data:
-                _end(child, guarded)
+                _end(child)
                 return
             request = json.loads(data)
-            if "guard" in request:
-                guarded = request["guard"]
-                continue
             child = _fork(request, descriptors[0], connection)
             selector.register(os.pidfd_open(child), selectors.EVENT_READ)
             _answer(connection, {"pid": child})
@@ -73,12 +68,11 @@ def serve(connection: socket.socket) -> None:
                 _answer(connection, {"status": status})
 
 
-def _end(child: int | None, guarded: list[int]) -> None:
-    """End the stage, and what else the flow had started: it died without doing so."""
-    for end, pid in [(os.killpg, child), *((os.kill, pid) for pid in guarded)]:
+def _end(child: int | None) -> None:
+    """End the stage: the flow died without doing so."""
+    if child is not None:
         with contextlib.suppress(ProcessLookupError):
-            if pid is not None:
-                end(pid, signal.SIGKILL)
+            os.killpg(child, signal.SIGKILL)
 
 
 def _answer(connection: socket.socket, message: dict[str, int]) -> None:

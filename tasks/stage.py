@@ -44,11 +44,14 @@ def _fail(sentence: str) -> NoReturn:
     sys.exit(FAILED)
 
 
-def end_with_parent(by: signal.Signals = signal.SIGKILL) -> None:
-    """Ask the kernel to send this process a signal when whoever started it is gone, so that a killed run leaves no stage behind (Linux)."""
+def end_with_parent(by: signal.Signals = signal.SIGKILL, parent: int | None = None) -> None:
+    """Ask the kernel to send this process a signal when whoever started it is gone, so that a killed run leaves no stage behind (Linux).
+
+    parent: the process that started this one, where it knows; it may be gone already.
+    """
     if sys.platform != "linux":
         return
-    parent = os.getppid()
+    parent = parent or os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, by, 0, 0, 0)
     if os.getppid() != parent:  # it died before the call
         sys.exit(FAILED)

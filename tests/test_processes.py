@@ -3,8 +3,10 @@
 import os
 import shutil
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 import psutil
 import pytest
@@ -42,6 +44,19 @@ def test_a_killed_driver_leaves_nothing_behind(trained: Project, driver: str, ho
     wait_until(lambda: any((trained.root / ".retrain/checkpoints").glob("*/*/complete")), 120)
     running.send_signal(how)
     running.wait(60)
+    wait_until(lambda: not alive(trained), 10)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_of_a_runs_processes_is_recorded_by_the_temporary_server(trained: Project, how: signal.Signals) -> None:
+    edit(trained, *LONG)
+    running = trained.popen("flows", "run")
+    wait_until(lambda: any((trained.root / ".retrain/checkpoints").glob("*/*/complete")), 120)
+    os.killpg(running.pid, how)  # as Ctrl-C and `timeout` do
+    output, _ = running.communicate(timeout=60)
+    assert "Traceback" not in output
+    with closing(sqlite3.connect(trained.root / ".retrain/prefect/prefect.db")) as database:
+        assert database.execute("select state_name from flow_run").fetchall() == [("Crashed",)]
     wait_until(lambda: not alive(trained), 10)
 
 
