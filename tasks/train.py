@@ -37,12 +37,15 @@ def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoin
     from transformers.utils import logging
 
     from tasks import cpu, trainer
+    from tasks.cpu import memory
 
     disable_progress_bars()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     precision = devices.precision(params.precision)
     on_cpu = devices.is_cpu()
+    if on_cpu:
+        memory.keep()  # before the weights take theirs
     (set_seed if on_cpu else enable_full_determinism)(params.seed)  # before the head is drawn
     labels: list[str] = read_json(tokens / "labels.json")["labels"]
     network = problem.model(base_models.fetch(model), labels)

@@ -2,15 +2,14 @@
 
 from transformers import PreTrainedModel
 
-from tasks.cpu import dropout, embeddings, first_token, memory
+from tasks.cpu import dropout, embeddings, first_token
 
 
 def quicken(model: PreTrainedModel, tokens: set[int]) -> None:
-    """Have this process train a model faster on a CPU; the model's weights, config and state dict stay as they are.
+    """Have a model train faster on a CPU; its weights, config and state dict stay as they are.
 
     tokens: the ids that training looks up in the token embedding; none when there is no such embedding.
     """
-    memory.keep()
     dropout.quicken(model)
     if tokens:
         embeddings.narrow(model, tokens)
