@@ -90,6 +90,12 @@ def test_a_token_that_was_not_named_is_an_error_in_training_only() -> None:
         model.train()(torch.tensor([[2]]))
 
 
+def test_a_special_token_that_the_model_never_had_is_passed_over() -> None:
+    model = fresh()
+    narrow(model, USED | {50})
+    train(model, 1)
+
+
 def test_an_embedding_that_is_the_output_layer_too_is_left_alone() -> None:
     tied = BertForMaskedLM(BertConfig(**SIZES))
     narrow(tied, USED)

@@ -1,7 +1,7 @@
 """Train the embedding rows that the training data uses, and leave alone those that it never meets.
 
 A vocabulary holds 30,000 to 250,000 tokens, and a few thousand of them occur in what a model is fine-tuned on. Yet every step makes a gradient
-as large as the whole table and takes it through clipping and AdamW, which then only decays the rows that never occur, by a thousandth or less.
+as large as the whole table and takes it through clipping and AdamW, which does nothing to the rows that never occur but shrink them a little.
 """
 
 from typing import Any
@@ -20,7 +20,8 @@ def narrow(model: PreTrainedModel, used: set[int]) -> None:
     table = model.get_input_embeddings()
     output = model.get_output_embeddings()
     if type(table) is nn.Embedding and (output is None or output.weight is not table.weight):
-        model.set_input_embeddings(NarrowEmbedding(table, sorted(used)))
+        rows = sorted(row for row in used if row < table.num_embeddings)  # a tokenizer may name special tokens that the model never had
+        model.set_input_embeddings(NarrowEmbedding(table, rows))
 
 
 class NarrowEmbedding(nn.Embedding):
