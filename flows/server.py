@@ -1,4 +1,4 @@
-"""Which Prefect server a command talks to, found out without importing Prefect: that takes over a second."""
+"""Which Prefect server a command talks to, and one for a command that has none; without importing Prefect, which takes over a second."""
 
 import atexit
 import contextlib
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 120.0  # seconds for a temporary server to answer: the first in a checkout makes its database
 GRACE = 5.0  # seconds for it to end
-_temporary: "subprocess.Popen[bytes] | None" = None
+_temporary: subprocess.Popen[bytes] | None = None
 
 
 def is_configured(checkout: Path) -> bool:
@@ -98,7 +98,7 @@ def wait_for_temporary() -> None:
     raise InputError("Prefect's temporary server does not start; what it said stands above. `make up` starts one that stays")
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """Have a server store what it has been told, and end."""
     process.terminate()
     try:

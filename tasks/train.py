@@ -52,7 +52,7 @@ def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoin
     processor = problem.load_processor(tokens / "tokenizer")
     data = {split: Dataset.from_file(str(tokens / f"{split}.arrow")) for split in ("train", "validation")}
     if on_cpu:
-        cpu.quicken(network, problem.tokens(processor, data["train"].data.table))
+        cpu.quicken(network, problem.token_ids(processor, data["train"].data.table))
     arguments = training_arguments(params, resume, precision, on_cpu=on_cpu)
     batch = params.per_device_train_batch_size * params.gradient_accumulation_steps * arguments.world_size
     sampler = trainer.EpochSampler(data["train"].data["length"].to_pylist(), batch, params.train_sampling_strategy, params.seed)

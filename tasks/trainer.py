@@ -32,7 +32,7 @@ class EpochSampler(Sampler[int]):
     """The order of training rows, drawn from nothing but the seed and the epoch: a resumed epoch sees what the interrupted one saw.
 
     The Trainer's own sampler draws from the global generator, which stands elsewhere after a resume. It also sorts by length within 50
-    batches at a time, long rows first; here all rows are sorted, and then the batches shuffled, which leaves a fifth of the padding.
+    batches at a time, long rows first; here all rows are sorted, and then the batches shuffled, which leaves a quarter of the padding.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, strategy: str, seed: int) -> None:

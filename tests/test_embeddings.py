@@ -51,11 +51,9 @@ def test_the_rows_that_occur_are_trained_as_they_would_be_and_the_others_stay() 
 def test_the_optimizer_holds_nothing_for_rows_that_do_not_occur() -> None:
     model = fresh()
     narrow(model, USED)
-    state = train(model).state_dict()["state"]
-    assert sum(tensor["exp_avg"].numel() for tensor in state.values()) == sum(
-        parameter.numel() for parameter in model.parameters() if parameter.requires_grad
-    )
-    assert (50, 16) not in [tuple(tensor["exp_avg"].shape) for tensor in state.values()]
+    shapes = [tuple(state["exp_avg"].shape) for state in train(model).state_dict()["state"].values()]
+    assert (len(USED), 16) in shapes
+    assert (50, 16) not in shapes
 
 
 def test_what_is_saved_is_what_a_plain_model_loads(tmp_path: Any) -> None:

@@ -56,12 +56,25 @@ def test_the_generator_of_random_numbers_is_left_where_it_was() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("kind", [BertForTokenClassification, BertForQuestionAnswering, BertForMultipleChoice])
-def test_a_head_that_reads_all_tokens_keeps_them(kind: type[PreTrainedModel]) -> None:
-    model = kind(BertConfig(**SIZES))
+def test_a_head_that_reads_the_mean_of_all_tokens_keeps_them() -> None:
+    class Mean(torch.nn.Module):
+        def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+            return hidden.mean(1)
+
+    model = AutoModelForSequenceClassification.from_config(BertConfig(**SIZES))
+    model.bert.pooler = Mean()
     before = hooks(model)
     narrow(model)
     assert hooks(model) == before
+
+
+@pytest.mark.parametrize("kind", [BertForTokenClassification, BertForQuestionAnswering, BertForMultipleChoice])
+def test_a_head_that_reads_all_tokens_keeps_them(kind: type[PreTrainedModel]) -> None:
+    model = kind(BertConfig(**SIZES)).train()
+    before = hooks(model)
+    narrow(model)
+    assert hooks(model) == before
+    assert model.training
 
 
 @pytest.mark.parametrize(

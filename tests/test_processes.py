@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -12,7 +14,7 @@ import psutil
 import pytest
 
 from tasks.files import digests, read_json
-from tests.conftest import Project
+from tests.conftest import ROOT, Project
 
 LONG = ("num_train_epochs: 2.0", "num_train_epochs: 200.0")
 
@@ -45,6 +47,15 @@ def test_a_killed_driver_leaves_nothing_behind(trained: Project, driver: str, ho
     running.send_signal(how)
     running.wait(60)
     wait_until(lambda: not alive(trained), 10)
+
+
+def test_a_temporary_server_whose_run_is_gone_already_does_not_start() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.temporary", "0", str(gone.pid)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

@@ -1,7 +1,7 @@
 """Compute in the last encoder layer what the head reads: the first token.
 
 BERT's classifier, and those of its descendants, read the last layer at the first token ([CLS]) and nowhere else, so all that its feed-forward
-part makes of the others is thrown away, and has no gradient. Without it a step takes an eighth less time with six layers.
+part makes of the others is thrown away, and has no gradient. Without it a step of MiniLM, which has six layers, takes 7 % less time.
 """
 
 from typing import Any
@@ -51,8 +51,9 @@ def _last_attention(model: PreTrainedModel) -> Any:
 def _answer(model: PreTrainedModel) -> Tensor:
     """Return the logits for a few rows, dropout off."""
     training = model.training
-    model.eval()
-    with torch.no_grad():
-        logits: Tensor = model(**model.dummy_inputs).logits
-    model.train(training)
+    try:
+        with torch.no_grad():
+            logits: Tensor = model.eval()(**model.dummy_inputs).logits
+    finally:
+        model.train(training)
     return logits

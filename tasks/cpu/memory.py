@@ -1,22 +1,19 @@
 """Memory that a training step frees, kept for the next one, in large pages."""
 
 import ctypes
-import gc
 import mmap
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-LARGEST = 2**31 - 1
-RESERVED = 2**31 - 2**21
+LARGEST = 2**31 - 1  # mallopt takes an int
+RESERVED = 2**31 - 2**21  # bytes of address space, as much as one malloc may take here; what is never used takes no memory
 
 
 def keep() -> None:
     """Have glibc keep freed blocks instead of giving them back to the kernel, and the kernel back them by large pages.
 
-    A training step frees and takes hundreds of MB, and fresh pages of 4 KiB cost a tenth of its time on a CPU. What Python has made so far,
-    half a million objects of imported modules, is taken out of the rounds of its garbage collector.
+    A training step frees and takes hundreds of MB, and fresh pages of 4 KiB cost about a tenth of its time.
     """
-    gc.freeze()
     libc = ctypes.CDLL(None)
     if sys.platform != "linux" or not hasattr(libc, "mallopt"):  # musl has none
         return

@@ -150,7 +150,7 @@ class TextClassification:
         collate: Callable[[list[dict[str, Any]]], Mapping[str, Any]] = DataCollatorWithPadding(processor)
         return collate
 
-    def tokens(self, processor: "PreTrainedTokenizerBase", inputs: "pa.Table") -> set[int]:
+    def token_ids(self, processor: "PreTrainedTokenizerBase", inputs: "pa.Table") -> set[int]:
         """Return the ids that occur, and those of the special tokens: the collator pads with one of them."""
         import pyarrow.compute as pc
 
