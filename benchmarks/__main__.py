@@ -22,6 +22,7 @@ def options() -> tuple[list[str], Options]:
     parser.add_argument("--epochs", type=float, help="training: passes over the data instead of steps, accuracy measured too")
     parser.add_argument("--full", action="store_const", const=1.0, dest="epochs", help="training: one whole epoch")
     parser.add_argument("--batch-size", type=int, default=32, help="training: rows per step (default: %(default)s)")
+    parser.add_argument("--plain", default="abcd", metavar="LETTERS", help="training: which plain scripts to run beside ours (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=100_000, help="tokenization: rows (default: %(default)s)")
     parser.add_argument("--repeat", type=int, help="how often to run each program (default: as each benchmark thinks right)")
     given = vars(parser.parse_args())

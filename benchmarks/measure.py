@@ -30,6 +30,7 @@ class Options:
     steps: int  # optimizer steps of a training, where epochs is None
     epochs: float | None
     batch_size: int
+    plain: str  # which plain scripts to train with beside ours: letters of benchmarks/training.py's PLAIN
     rows: int  # to tokenize
     repeat: int | None  # None: as often as each benchmark thinks right
 

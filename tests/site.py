@@ -53,6 +53,14 @@ class Site:
         final = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
         return until(lambda: (state := self.state(run)) and (state["name"] in names if names else state["type"] in final) and state, seconds)
 
+    def complete(self, deployment: str, **parameters: Any) -> str:
+        """Run a deployment to its end and return the run's id; a run that its own clock started at this moment is let through first."""
+        while (state := self.wait(run := self.run(deployment, **parameters)))["type"] == "CANCELLED":
+            assert "concurrency limit" in state["message"], state
+            time.sleep(1)
+        assert state["name"] == "Completed", (state, self.logs(run))
+        return run
+
     def logs(self, run: str) -> list[str]:
         """Return what a run has logged."""
         found = self.request("logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC", "limit": 200})

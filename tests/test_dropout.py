@@ -64,7 +64,7 @@ def test_attention_is_sdpa_but_for_the_dropped() -> None:
             expected, _ = sdpa_attention_forward(module, query, key, value, mask, scaling=scaling)
             torch.testing.assert_close(attention(module, query, key, value, mask, dropout=1e-9, scaling=scaling)[0], expected)
             many = torch.stack([attention(module, query, key, value, mask, dropout=0.3, scaling=scaling)[0] for _ in range(3000)])
-            torch.testing.assert_close(many.mean(0), expected, atol=0.06, rtol=0)
+            assert ((many.mean(0) - expected).abs() < 5 * many.std(0) / len(many) ** 0.5).all()  # standard errors
             assert many.std(0).min() > 0.01
 
 

@@ -31,17 +31,14 @@ def test_new_data_starts_a_run_by_itself_failures_are_told_and_no_secret_leaves_
         assert "Custom Webhook" in again.stderr
 
         # without new data, a night starts no stage
-        looked = site.run("watch/every-five-minutes")
-        assert site.wait(looked)["name"] == "Completed"  # it remembers what it saw
-        night = site.run("retrain/nightly", update_data=True)
-        assert site.wait(night)["name"] == "Completed", site.logs(night)
+        site.complete("watch/every-five-minutes")  # it remembers what it saw
+        night = site.complete("retrain/nightly", update_data=True)
         assert site.tasks(night) == dict.fromkeys(STAGES, "Cached")
         assert not any(line.startswith("running:") for line in site.logs(night))
         assert site.runs("on-new-data") == []
 
         append(project, rows=3)
-        looked = site.run("watch/every-five-minutes")
-        assert site.wait(looked)["name"] == "Completed"
+        site.complete("watch/every-five-minutes")
         (started,) = until(lambda: site.runs("on-new-data"))
         assert site.wait(started["id"])["name"] == "Completed", site.logs(started["id"])
         assert site.tasks(started["id"])["ingest"] == "Completed"

@@ -5,7 +5,7 @@ The same up to rounding, which random bits dropout draws, and the weight decay o
 
 from transformers import PreTrainedModel
 
-from tasks.cpu import dropout, embeddings, first_token
+from tasks.cpu import dropout, embeddings, first_token, projections
 
 
 def quicken(model: PreTrainedModel, token_ids: set[int]) -> None:
@@ -14,6 +14,7 @@ def quicken(model: PreTrainedModel, token_ids: set[int]) -> None:
     token_ids: those that training looks up in the token embedding; none when there is no such embedding.
     """
     dropout.quicken(model)
+    projections.join(model)
     if token_ids:
         embeddings.narrow(model, token_ids)
         first_token.narrow(model)

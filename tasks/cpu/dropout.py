@@ -65,10 +65,11 @@ def attention(
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, **kwargs)
         return output, None
     scaling = kwargs.get("scaling") or query.shape[-1] ** -0.5
-    scores = (query * scaling) @ key.transpose(2, 3)
-    if attention_mask is not None and attention_mask.dtype == torch.bool:
-        scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
-    elif attention_mask is not None:
-        scores = scores + attention_mask
-    weights = drop(scores.softmax(-1, dtype=torch.float32).to(value.dtype), dropout)  # short rows of bf16 take three times as long
-    return (weights @ value).transpose(1, 2).contiguous(), None
+    scores = key @ (query * scaling).transpose(2, 3)  # (batch, heads, keys, queries): torch is slow at a softmax over short last dimensions
+    mask = None if attention_mask is None else attention_mask.transpose(2, 3)
+    if mask is not None and mask.dtype == torch.bool:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    elif mask is not None:
+        scores = scores + mask
+    weights = drop(scores.softmax(2, dtype=torch.float32).to(value.dtype), dropout)
+    return (weights.transpose(2, 3) @ value).transpose(1, 2).contiguous(), None
