@@ -125,7 +125,10 @@ class Follow(TrainerCallback):
 
 
 class SeededTrainer(Trainer):
-    """A Trainer whose order of rows comes from an EpochSampler, whose only voice is Follow, and whose checkpoints hold the running loss."""
+    """A Trainer whose order of rows comes from an EpochSampler, whose only voice is Follow, and whose checkpoints hold the running loss.
+
+    On a CPU it clips gradients in the optimizer's own pass over them.
+    """
 
     def __init__(self, *, sampler: EpochSampler, curves: Path, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -135,6 +138,16 @@ class SeededTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:  # noqa: ARG002
         return self.sampler
+
+    def _clip_grad_norm(self, model: Any) -> Tensor:
+        """Return the norm; on a CPU, have fused AdamW scale the gradients as it reads them, instead of in a pass of its own."""
+        optimizer = self.optimizer.optimizer
+        if model.device.type != "cpu" or not optimizer.defaults.get("fused") or self.accelerator.scaler is not None:
+            norm: Tensor = super()._clip_grad_norm(model)
+            return norm
+        norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
+        optimizer.grad_scale = ((norm + 1e-6) / self.args.max_grad_norm).clamp(min=1.0)  # which it divides by, as for torch.amp.GradScaler
+        return norm
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         self.state.stateful_callbacks[RUNNING_LOSS] = {"sum": self._tr_loss.item(), "since_step": self._globalstep_last_logged}

@@ -1,17 +1,27 @@
 """The Trainer's additions: an order of rows that survives a resume, checkpoints that are whole, and the learning curves."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 import torch
-from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    DefaultDataCollator,
+    PrinterCallback,
+    Trainer,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from tasks.choices import Sampling
 from tasks.files import digests
-from tasks.trainer import COMPLETE, EpochSampler, Follow, is_finished, last_complete, validation_names, write_curves
+from tasks.trainer import COMPLETE, EpochSampler, Follow, SeededTrainer, is_finished, last_complete, validation_names, write_curves
 
 LENGTHS = [3 + (7 * i) % 50 for i in range(1003)]
 STRATEGIES = list(Sampling)
@@ -92,6 +102,45 @@ def test_fewer_rows_than_a_batch_are_one_batch() -> None:
 
 def test_the_longest_row_comes_first_so_that_full_memory_shows_at_once() -> None:
     assert LENGTHS[next(iter(sampler()))] == max(LENGTHS)
+
+
+# gradients
+
+
+@pytest.mark.parametrize("optim", ["adamw_torch_fused", "adamw_torch"])
+@pytest.mark.parametrize("max_grad_norm", [0.01, 1000.0, 0.0])
+def test_gradients_are_clipped_as_the_trainer_clips_them(tmp_path: Path, optim: str, max_grad_norm: float) -> None:
+    sizes = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = BertConfig(**sizes, hidden_dropout_prob=0, attention_probs_dropout_prob=0)
+    rows = [{"input_ids": [1 + row, 2, 3], "labels": row % 2} for row in range(12)]
+    order = EpochSampler([3] * 12, 2, Sampling.random, 0)
+    names = {"optim": optim, "max_grad_norm": max_grad_norm, "learning_rate": 0.01, "weight_decay": 0.1}
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path),
+        **names,
+        per_device_train_batch_size=2,
+        num_train_epochs=1,
+        logging_steps=1,
+        use_cpu=True,
+        report_to="none",
+        disable_tqdm=True,
+        save_strategy="no",
+    )
+
+    class Plain(Trainer):  # type: ignore[misc]
+        def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:  # noqa: ARG002
+            return order
+
+    found = []
+    for make in (Plain, partial(SeededTrainer, sampler=order, curves=tmp_path)):
+        torch.manual_seed(0)
+        model = BertForSequenceClassification(config)
+        run = make(model=model, args=arguments, train_dataset=rows, data_collator=DefaultDataCollator())
+        run.remove_callback(PrinterCallback)
+        run.train()
+        norms = [entry["grad_norm"] for entry in run.state.log_history if "grad_norm" in entry]
+        found.append((model.state_dict(), norms))
+    torch.testing.assert_close(*found)
 
 
 # checkpoints
