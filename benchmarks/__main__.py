@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.measure import Options, machine
 
 NAMES = ("tokenization", "cached_run", "whole_run", "training")  # the quick ones first
+PLAIN = "abcd"  # the plain scripts that training has
 STEPS = 50  # a group_by_length sampler sorts within 50 batches at a time, so a part of that would not be typical
 
 
@@ -22,7 +23,7 @@ def options() -> tuple[list[str], Options]:
     parser.add_argument("--epochs", type=float, help="training: passes over the data instead of steps, accuracy measured too")
     parser.add_argument("--full", action="store_const", const=1.0, dest="epochs", help="training: one whole epoch")
     parser.add_argument("--batch-size", type=int, default=32, help="training: rows per step (default: %(default)s)")
-    parser.add_argument("--plain", default="abcd", metavar="LETTERS", help="training: which plain scripts to run beside ours (default: %(default)s)")
+    parser.add_argument("--plain", default=PLAIN, metavar="LETTERS", help="training: which plain scripts to run beside ours (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=100_000, help="tokenization: rows (default: %(default)s)")
     parser.add_argument("--repeat", type=int, help="how often to run each program (default: as each benchmark thinks right)")
     given = vars(parser.parse_args())
@@ -30,6 +31,8 @@ def options() -> tuple[list[str], Options]:
     for name in names:
         if name not in NAMES:
             parser.error(f"there is no benchmark '{name}'; choose from {', '.join(NAMES)}")
+    if unknown := set(given["plain"]) - set(PLAIN):
+        parser.error(f"--plain: there is no plain script '{min(unknown)}'; choose letters of {PLAIN}")
     if given["data"] and not (given["data"] / "train.csv").exists():
         parser.error(f"there is no {given['data'] / 'train.csv'}")
     return names, Options(**given)

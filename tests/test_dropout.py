@@ -9,8 +9,7 @@ from transformers import BertConfig, BertForSequenceClassification, GPT2Config, 
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from tasks.cpu.dropout import ATTENTION, attention, drop, quicken
-
-TINY = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+from tests.tiny import SIZES
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -70,8 +69,8 @@ def test_attention_is_sdpa_but_for_the_dropped() -> None:
 
 def test_a_quickened_model_trains_and_is_saved_as_it_was(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = BertForSequenceClassification(BertConfig(**TINY))
-    plain = BertForSequenceClassification(BertConfig(**TINY))
+    model = BertForSequenceClassification(BertConfig(**SIZES))
+    plain = BertForSequenceClassification(BertConfig(**SIZES))
     plain.load_state_dict(model.state_dict())
     quicken(model)
     assert model.config._attn_implementation == ATTENTION

@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, GPT2Config, GPT2ForSequenceClassification, PreTrainedModel
 
 from tasks.cpu.embeddings import NarrowEmbedding, narrow
+from tests.tiny import NO_DROPOUT, SIZES
 
-SIZES = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-CONFIG = BertConfig(**SIZES, hidden_dropout_prob=0, attention_probs_dropout_prob=0)
+CONFIG = BertConfig(**SIZES, **NO_DROPOUT)
 IDS = torch.tensor([[1, 7, 3, 7], [5, 6, 0, 0]])
 USED = {0, 1, 3, 5, 6, 7, 9}
 TABLE = "bert.embeddings.word_embeddings.weight"

@@ -18,9 +18,8 @@ from transformers import (
 )
 
 from tasks.cpu.first_token import narrow
+from tests.tiny import NO_DROPOUT, SIZES
 
-SIZES = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-NO_DROPOUT = {"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0}
 IDS = torch.tensor([[2, 7, 3, 7, 9, 4], [5, 6, 8, 1, 1, 1]])
 
 

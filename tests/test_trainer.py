@@ -22,6 +22,7 @@ from transformers import (
 from tasks.choices import Sampling
 from tasks.files import digests
 from tasks.trainer import COMPLETE, EpochSampler, Follow, SeededTrainer, is_finished, last_complete, validation_names, write_curves
+from tests.tiny import NO_DROPOUT, SIZES
 
 LENGTHS = [3 + (7 * i) % 50 for i in range(1003)]
 STRATEGIES = list(Sampling)
@@ -110,8 +111,7 @@ def test_the_longest_row_comes_first_so_that_full_memory_shows_at_once() -> None
 @pytest.mark.parametrize("optim", ["adamw_torch_fused", "adamw_torch"])
 @pytest.mark.parametrize("max_grad_norm", [0.01, 1000.0, 0.0])
 def test_gradients_are_clipped_as_the_trainer_clips_them(tmp_path: Path, optim: str, max_grad_norm: float) -> None:
-    sizes = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    config = BertConfig(**sizes, hidden_dropout_prob=0, attention_probs_dropout_prob=0)
+    config = BertConfig(**SIZES, **NO_DROPOUT)
     rows = [{"input_ids": [1 + row, 2, 3], "labels": row % 2} for row in range(12)]
     order = EpochSampler([3] * 12, 2, Sampling.random, 0)
     names = {"optim": optim, "max_grad_norm": max_grad_norm, "learning_rate": 0.01, "weight_decay": 0.1}
