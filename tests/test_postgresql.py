@@ -47,7 +47,7 @@ def test_two_workers_drain_many_runs_without_an_error(trained: Project, database
 
 
 def test_the_other_worker_goes_on_with_a_dead_workers_run_and_a_dead_server_loses_nothing(trained: Project, database: str) -> None:
-    edit(trained, "num_train_epochs: 2.0", "num_train_epochs: 20.0")
+    edit(trained, "num_train_epochs: 2.0", "num_train_epochs: 60.0")
     with webhook() as (url, told), up(trained, "--workers", "2", PREFECT_SERVER_DATABASE_CONNECTION_URL=database) as site:
         make_channel(site, url)
         site.up_again()

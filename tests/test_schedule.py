@@ -96,7 +96,7 @@ def test_a_clock_faster_than_the_training_neither_overlaps_nor_piles_up(project:
 
 
 def test_cancelled_crashed_and_cut_off_from_the_server_a_run_goes_on_to_the_same_bytes(project: Project) -> None:
-    edit(project, "num_train_epochs: 2.0", "num_train_epochs: 20.0")
+    edit(project, "num_train_epochs: 2.0", "num_train_epochs: 60.0")
     with up(project) as site:
         first = site.run("retrain/nightly")
         until(lambda: any("validation at step" in line for line in site.logs(first)))
