@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.exceptions import UnknownOptionError
 from pydantic import ValidationError
 
 from flows import commands, server
 from flows.commands import FAILED, OK, say
+from flows.options import OF_PARAMS, unknown, written_out
 from flows.pipes import ends_when_unread
 from tasks.errors import InputError
 from tasks.params import Params
@@ -48,6 +50,9 @@ def run(
 
     Examples: `retrain run --train.epochs 2`, `retrain run --data.path tickets.csv --data.columns.text message`,
     `retrain run --params examples/banking77.yaml --data.path ../banking77`.
+
+    Short forms: `--epochs`, `--lr`, `--batch-size`, `--model NAME`, `--data PATH`; any param whose name only one section has
+    needs no section: `--max-steps 20`. `none` empties what may be empty: `--model.revision none`.
 
     Parameters
     ----------
@@ -133,6 +138,9 @@ def reproduce(revision: str, /) -> int:
 
     checkout = workspace.root()
     os.chdir(checkout)
+    from flows.ledger import commit_named
+
+    commit_named(checkout, revision)  # a wrong name is told at once
     if not server.is_configured(checkout):
         server.start_temporary(checkout)
     from flows.certificate import EXIT_STATUS, Certificate
@@ -205,17 +213,25 @@ def _finished(flow: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
     return None, INTERRUPTED if state.is_cancelled() else FAILED
 
 
+def _why_not(error: CycloptsError, words: Sequence[str]) -> str:
+    """Return the sentence for a command line that cannot be read."""
+    if isinstance(error.__cause__, ValidationError):
+        return explain(error.__cause__, "command line")
+    if isinstance(error, UnknownOptionError) and words[0] in OF_PARAMS and error.token.keyword:
+        return unknown(error.token.keyword)
+    return " ".join(str(error).split())
+
+
 @ends_when_unread()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; wrong input is one sentence and exit status 2."""
     words = [*(arguments or []), *sys.argv[1:]]
     debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
+    words = written_out(word for word in words if word != "--debug")
     try:
         status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        cause = error.__cause__
-        print(f"error: {explain(cause, 'command line') if isinstance(cause, ValidationError) else ' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {_why_not(error, words)}", file=sys.stderr)
         status = WRONG_INPUT
     except InputError as error:
         if debug:

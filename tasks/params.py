@@ -124,8 +124,14 @@ class Train(Section):
         5.0, gt=0, le=1000, validation_alias=AliasChoices("num_train_epochs", "epochs"), description="Passes over the train split."
     )
     max_steps: int = Field(-1, ge=-1, description="Stop after this many optimizer steps; -1: go by epochs.")
-    learning_rate: float = Field(2e-4, gt=0, le=1, description="The peak learning rate.")
-    per_device_train_batch_size: int = Field(16, ge=1, le=65536, description="Training rows per device and step.")
+    learning_rate: float = Field(2e-4, gt=0, le=1, validation_alias=AliasChoices("learning_rate", "lr"), description="The peak learning rate.")
+    per_device_train_batch_size: int = Field(
+        16,
+        ge=1,
+        le=65536,
+        validation_alias=AliasChoices("per_device_train_batch_size", "batch_size"),
+        description="Training rows per device and step.",
+    )
     per_device_eval_batch_size: int = Field(64, ge=1, le=65536, description="Evaluation rows per device and step.")
     gradient_accumulation_steps: int = Field(1, ge=1, le=65536, description="Steps whose gradients are added up before an update.")
     lr_scheduler_type: Scheduler = Field(Scheduler.linear, description="The learning rate schedule.")

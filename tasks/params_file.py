@@ -1,18 +1,19 @@
 """Reading params.yaml, laying changes over it, and writing it back with its comments."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from tasks.errors import InputError, did_you_mean
+from tasks.errors import InputError
 from tasks.files import replace
+from tasks.names import names, nearest
 from tasks.params import Params
 
 PARAMS = Path("params.yaml")
@@ -112,19 +113,18 @@ def explain(error: ValidationError, where: str) -> str:
 def _sentence(kind: str, loc: tuple[int | str, ...], message: str, value: object, where: str) -> str:
     name = ".".join(str(part) for part in loc)
     if kind == "extra_forbidden":
-        section: type[BaseModel] = Params
-        for part in loc[:-1]:
-            section = cast("type[BaseModel]", section.model_fields[str(part)].annotation)
-        prefix = "".join(f"{part}." for part in loc[:-1])
-        return f"{where}: there is no param '{name}'{did_you_mean(name, [prefix + field for field in _names(section)])}"
+        return f"{where}: {_unknown(name)}"
     message = message.removeprefix("Value error, ")
     if kind == "value_error":
         return f"{where}: {name}: {message}" if name else f"{where}: {message}"
     return f"{where}: {name}: {value!r} is not allowed: {message[0].lower()}{message[1:]}"
 
 
-def _names(section: type[BaseModel]) -> Iterator[str]:
-    """Yield what the fields of a section may be called."""
-    for name, field in section.model_fields.items():
-        choices = field.validation_alias.choices if isinstance(field.validation_alias, AliasChoices) else [name]
-        yield from (choice for choice in choices if isinstance(choice, str))
+def _unknown(name: str) -> str:
+    """Return what is wrong with the name of a param: nobody knows it, or the same param is given under two names."""
+    known = dict(names())
+    if name in known:
+        return f"{name} and {known[name]} are the same param; give one of them"
+    near = nearest(name, known)
+    hint = f"; did you mean '{near}'?" if near else ""
+    return f"there is no param '{name}'{hint}"
