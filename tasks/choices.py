@@ -58,3 +58,7 @@ class Sampling(StrEnum):
 
     group_by_length = "group_by_length"
     random = "random"
+
+
+# How many microseconds one of them is: what split.time_format may say instead of strftime's directives.
+EPOCHS = {"epoch_seconds": 1_000_000, "epoch_milliseconds": 1_000}

@@ -13,19 +13,23 @@ from tasks.files import write_json
 from tasks.formats import Reject
 from tasks.params import Data, Ingest
 from tasks.problems import Problem
-from tasks.readers import SOURCE, free_names, read
+from tasks.readers import RAW, SOURCE, kept_name, read
 from tasks.stage import stage
+from tasks.values import as_text
 
 
 def ingest(data: Data, params: Ingest, problem: Problem, out: Path, metrics: Path) -> None:
     """Write `rows.parquet` (the taken rows) and `rejected.jsonl` (the others, with file, row number and reason).
 
     rows.parquet: `id` (64 hex digits, the content hash: equal inputs, equal id), the problem's columns, the three source columns,
-    and every other column of the raw files. Raises InputError when a column is missing or too many rows are rejected.
+    and every other column of the raw files. `columns.json`: under which name each of the files' columns stands there.
+    Raises InputError when a column is missing or too many rows are rejected.
     """
     raw, rejects = read(data)
     total = raw.height + len(rejects)
-    named = _rename(raw, data, problem)
+    names = _names_in_table(raw, _chosen(raw, data, problem), problem)
+    named = raw.rename({column: names[name] for name, column in _names_in_files(raw).items()})
+    named = named.with_columns(as_text(named["label"]).str.strip_chars())
     good, reasons = problem.validate(named, params)
     rejects += [_reject(named, index, reason) for index, reason in sorted(reasons.items())]
     rows = good.with_columns(id=pl.Series([content_id(content) for content in problem.content(good)], dtype=pl.String))
@@ -40,6 +44,7 @@ def ingest(data: Data, params: Ingest, problem: Problem, out: Path, metrics: Pat
     out.mkdir(parents=True, exist_ok=True)
     first = ["id", *problem.columns, *SOURCE]
     rows.select(*first, pl.exclude(first)).write_parquet(out / "rows.parquet", statistics=False)
+    write_json(out / "columns.json", names)
     rejects.sort(key=lambda reject: (reject.file, reject.row))
     with (out / "rejected.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(asdict(reject), ensure_ascii=False, sort_keys=True, default=str) + "\n" for reject in rejects)
@@ -63,28 +68,44 @@ def content_id(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _rename(raw: pl.DataFrame, data: Data, problem: Problem) -> pl.DataFrame:
-    """Give the problem's columns their names, cast labels to clean strings, and keep our own names free."""
+def _chosen(raw: pl.DataFrame, data: Data, problem: Problem) -> dict[str, str]:
+    """Return the problem's column for each of the file's columns that `data.columns`, or its own name, makes one."""
     for column in set(data.columns) - set(problem.columns):
         raise InputError(
             f"data.columns: {problem.task} has no column '{column}'{did_you_mean(column, problem.columns) or '.'} It has {', '.join(problem.columns)}"
         )
-    wanted: dict[str, str] = {}
-    others = [name for name in raw.columns if name not in SOURCE]
+    files = _names_in_files(raw)
+    chosen: dict[str, str] = {}
     for column in problem.columns:
         name = data.columns.get(column, column).strip()
-        if name not in others:
+        if name not in files:
             raise InputError(
-                f"{data.path}: there is no column '{name}'{did_you_mean(name, others) or '.'} It has {', '.join(others)}; "
+                f"{data.path}: there is no column '{name}'{did_you_mean(name, files) or '.'} It has {', '.join(files)}; "
                 f"say which one is the {column} with --data.columns.{column} NAME"
             )
-        if name in wanted:
-            raise InputError(f"data.columns: '{name}' cannot be both {wanted[name]} and {column}; name a column for each")
-        if raw[name].dtype.is_nested():
-            raise InputError(f"{data.path}: column '{name}' holds {raw[name].dtype}, not one value per row; name another with data.columns")
-        wanted[name] = column
-    table = raw.rename({**free_names(others, {"id", *problem.columns}, keep=wanted), **wanted})
-    return table.with_columns(pl.col("label").cast(pl.String).str.strip_chars())
+        if name in chosen:
+            raise InputError(f"data.columns: '{name}' cannot be both {chosen[name]} and {column}; name a column for each")
+        kind = raw[files[name]].dtype
+        if kind.is_nested():
+            raise InputError(f"{data.path}: column '{name}' holds {kind}, not one value per row; name another with data.columns")
+        chosen[name] = column
+    return chosen
+
+
+def _names_in_files(raw: pl.DataFrame) -> dict[str, str]:
+    """Return the name in `raw` for each column name in the files."""
+    names = {}
+    for column in raw.columns:
+        if column not in SOURCE:
+            own = column.removeprefix(RAW)
+            names[own if kept_name(own, SOURCE) == column else column] = column
+    return names
+
+
+def _names_in_table(raw: pl.DataFrame, chosen: dict[str, str], problem: Problem) -> dict[str, str]:
+    """Return the name in rows.parquet for each column name in the files: the problem's, its own, or raw_... beside ours."""
+    ours = ("id", *problem.columns, *SOURCE)
+    return {name: chosen.get(name) or kept_name(name, ours) for name in _names_in_files(raw)}
 
 
 def _reject(table: pl.DataFrame, index: int, reason: str) -> Reject:

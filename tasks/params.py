@@ -1,11 +1,13 @@
 """Every tunable, typed once: the schema of params.yaml, of the command line and of the Prefect form."""
 
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from tasks.choices import Format, Interval, Precision, Sampling, Scheduler, SplitMethod
+from tasks.choices import EPOCHS, Format, Interval, Precision, Sampling, Scheduler, SplitMethod
 from tasks.errors import did_you_mean
 from tasks.extra import Extra, known, plain
 
@@ -95,9 +97,30 @@ class Split(Section):
     test_share: Share = Field(0.2, description="The share of rows for test.")
     seed: int = Field(0, ge=0, lt=2**32, description="Another seed draws another split.")
     time_column: Column | None = Field(None, description="by_time: the column with dates; the newest rows become test.")
+    time_format: Column | None = Field(
+        None,
+        description="by_time: how the dates are written, such as %d/%m/%Y, epoch_seconds or epoch_milliseconds; empty: ISO 8601.",
+    )
     group_column: Column | None = Field(None, description="by_group: rows with the same value here stay together.")
     min_rows_per_label: int = Field(2, ge=1, description="Stop when a label has fewer rows: it could not be both learned and tested.")
     split_column: Column | None = Field(None, description="predefined: the column that says train, validation or test.")
+
+    @field_validator("time_format")
+    @classmethod
+    def _time_format_can_be_read(cls, form: str | None) -> str | None:
+        if form is None or form in EPOCHS:
+            return form
+        sample = datetime(2026, 1, 31, 12, tzinfo=UTC)
+        try:
+            said = sample.strftime(form)
+            read = datetime.strptime(said, form)  # noqa: DTZ007 (only whether it can be read)
+        except (ValueError, re.error):
+            read = None
+        if read is None or read.year != sample.year:
+            raise ValueError(
+                f"'{form}' cannot be read back as a time; give strftime's directives with the year, such as %d/%m/%Y, or one of {', '.join(EPOCHS)}"
+            )
+        return form
 
     @model_validator(mode="after")
     def _method_has_its_column(self, info: ValidationInfo) -> Self:

@@ -11,6 +11,7 @@ from tasks.formats import ENDINGS, Reject, read_file
 from tasks.params import Data
 
 SOURCE = ("source_file", "source_row", "source_split")
+RAW = "raw_"
 
 
 def read(params: Data) -> tuple[pl.DataFrame, list[Reject]]:
@@ -26,7 +27,7 @@ def read(params: Data) -> tuple[pl.DataFrame, list[Reject]]:
         if not rows:
             raise InputError(f"{name}: no rows in it{f' ({len(bad)} unreadable)' if bad else ''}; give a file with data")
         table = pl.DataFrame(columns, strict=False)
-        table = table.rename(free_names(table.columns, SOURCE))
+        table = table.rename({column: kept_name(column, SOURCE) for column in table.columns})
         tables.append(table.with_columns(source_file=pl.lit(name), source_row=pl.Series(rows), source_split=pl.lit(split, pl.String)))
         rejects += bad
     return pl.concat(tables, how="diagonal_relaxed"), rejects
@@ -62,15 +63,12 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def free_names(columns: Iterable[str], taken: Iterable[str], keep: Iterable[str] = ()) -> dict[str, str]:
-    """Return new names, raw_..., for those `columns` whose names are `taken` by ours, unless they are to be kept."""
-    used = {*columns, *taken}
-    renames = {}
-    for column in columns:
-        if column in taken and column not in keep:
-            name = f"raw_{column}"
-            while name in used:
-                name = f"raw_{name}"
-            used.add(name)
-            renames[column] = name
-    return renames
+def kept_name(column: str, ours: Iterable[str]) -> str:
+    """Return the name under which a file's column stands beside `ours`: its own, or raw_... where that would be one of ours.
+
+    A name that begins with raw_ already gets one more, so that no two columns end under one name.
+    """
+    bare = column
+    while bare.startswith(RAW):
+        bare = bare.removeprefix(RAW)
+    return RAW + column if bare in ours else column

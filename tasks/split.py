@@ -1,14 +1,18 @@
 """Give every row to train, validation or test, so that equal rows stay together and growing data moves nothing."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
-from tasks.errors import InputError
-from tasks.files import write_json
+from tasks.choices import SplitMethod
+from tasks.errors import InputError, did_you_mean
+from tasks.files import read_json, write_json
 from tasks.params import SPLITS, Split
 from tasks.stage import stage
+from tasks.times import times
+from tasks.values import as_text
 
 SYNONYMS = {"val": "validation", "valid": "validation", "dev": "validation", "eval": "validation", "training": "train", "testing": "test"}
 
@@ -16,14 +20,17 @@ SYNONYMS = {"val": "validation", "valid": "validation", "dev": "validation", "ev
 def split(params: Split, ingested: Path, out: Path, metrics: Path) -> None:
     """Write train.parquet, validation.parquet and test.parquet with the rows and columns of ingested/rows.parquet.
 
+    ingested/columns.json tells which of those columns the params mean when they name one of the file's.
+
     Rows of equal content (`id`) get the same side under every method but `predefined`, where the overlap is counted and told.
     Raises InputError when a split would be empty or a label is missing from train.
     """
     rows = pl.read_parquet(ingested / "rows.parquet")
+    params = _in_our_names(params, read_json(ingested / "columns.json"))
     _check_labels(rows, params)
-    sides = rows.with_columns(split=METHODS[params.method](rows, params))
-    parts = {name: sides.filter(pl.col("split") == name).drop("split") for name in SPLITS}
-    warnings = _check_splits(parts)
+    sides = METHODS[params.method](rows, params)
+    parts = {name: rows.filter(sides == name) for name in SPLITS}
+    warnings = [*_check_groups(rows, params), *_check_splits(parts)]
     out.mkdir(parents=True, exist_ok=True)
     for name, part in parts.items():
         part.write_parquet(out / f"{name}.parquet", statistics=False)
@@ -58,8 +65,12 @@ def stable(rows: pl.DataFrame, params: Split) -> pl.Series:
 
 
 def by_group(rows: pl.DataFrame, params: Split) -> pl.Series:
-    """By hash of the group, so that a group never stands on two sides; only a text that occurs in several groups follows the first of them."""
-    groups = _column(rows, params.group_column, "split.group_column").cast(pl.String).fill_null("")
+    """By hash of the group, so that a group never stands on two sides.
+
+    A text that occurs in several groups follows the first of them; a row without a group stands alone, by its content.
+    """
+    groups = _groups(rows, params)
+    groups = groups.zip_with(groups.is_not_null(), rows["id"])
     # an equal text in two groups would straddle: such rows follow the first group that holds them
     first = rows.select("id", group=groups).group_by("id", maintain_order=True).first()
     return _by_share(rows.select("id").join(first, on="id", how="left", maintain_order="left")["group"], params)
@@ -86,18 +97,10 @@ def stratified(rows: pl.DataFrame, params: Split) -> pl.Series:
 def by_time(rows: pl.DataFrame, params: Split) -> pl.Series:
     """Oldest rows train, newest test; a row takes the time its content was first seen."""
     name = params.time_column or ""
-    column = _column(rows, name, "split.time_column")
-    try:
-        times = column.str.to_datetime(time_zone="UTC", strict=True) if column.dtype == pl.String else column
-    except pl.exceptions.PolarsError:
-        times = column.str.to_datetime(time_zone="UTC", strict=False)
-        bad = column.filter(times.is_null() & column.is_not_null())
-        raise InputError(
-            f"split.time_column: '{bad[0]}' in column '{name}' is not a date ({bad.len()} such); write dates as 2026-01-31T12:00:00Z"
-        ) from None
-    if times.null_count():
-        raise InputError(f"split.time_column: {times.null_count()} rows have no '{name}'; fill it in or use another split.method")
-    first = rows.select("id", time=times).group_by("id").agg(pl.col("time").min()).sort("time", "id")
+    seen = times(_column(rows, name, "split.time_column"), name, params.time_format)
+    if seen.null_count():
+        raise InputError(f"split.time_column: {seen.null_count()} rows have no '{name}'; fill it in or use another split.method")
+    first = rows.select("id", time=seen).group_by("id").agg(pl.col("time").min()).sort("time", "id")
     height = first.height
     test = round(height * params.test_share)
     validation = round(height * params.validation_share)
@@ -108,7 +111,7 @@ def by_time(rows: pl.DataFrame, params: Split) -> pl.Series:
 def predefined(rows: pl.DataFrame, params: Split) -> pl.Series:
     """As the files or a column say; a missing validation split is drawn from train by hash."""
     if params.split_column is not None:
-        said = _column(rows, params.split_column, "split.split_column").cast(pl.String).str.strip_chars().str.to_lowercase()
+        said = as_text(_column(rows, params.split_column, "split.split_column")).str.strip_chars().str.to_lowercase()
     else:
         said = rows["source_split"]
         if said.null_count():
@@ -125,12 +128,41 @@ def predefined(rows: pl.DataFrame, params: Split) -> pl.Series:
 
 
 METHODS = {"stable": stable, "stratified": stratified, "by_time": by_time, "by_group": by_group, "predefined": predefined}
+COLUMNS: dict[str, str] = {"by_time": "time_column", "by_group": "group_column", "predefined": "split_column"}
+
+
+def _in_our_names(params: Split, columns: Mapping[str, str]) -> Split:
+    """Return `params` with the columns that they name under the names that ingest gave them, where it gave them others.
+
+    Of our own columns only `source_file` can be named: a file is a group.
+    """
+    field = COLUMNS.get(params.method)
+    name = field and getattr(params, field)
+    if not field or not name:
+        return params
+    known = {"source_file": "source_file", **columns}
+    if name.strip() not in known:
+        raise InputError(f"split.{field}: there is no column '{name}' in the data{did_you_mean(name, known) or '.'} It has {', '.join(known)}")
+    return params.model_copy(update={field: known[name.strip()]})
 
 
 def _column(rows: pl.DataFrame, name: str | None, param: str) -> pl.Series:
     if name not in rows.columns:
         raise InputError(f"{param}: there is no column '{name}' in the ingested rows; they have {', '.join(rows.columns)}")
     return rows[name]
+
+
+def _groups(rows: pl.DataFrame, params: Split) -> pl.Series:
+    """Return each row's group as text, null where it has none."""
+    groups = as_text(_column(rows, params.group_column, "split.group_column"))
+    return groups.set(groups.str.strip_chars() == "", None)
+
+
+def _check_groups(rows: pl.DataFrame, params: Split) -> list[str]:
+    """Return a warning when rows have no group."""
+    if params.method != SplitMethod.by_group or not (alone := _groups(rows, params).null_count()):
+        return []
+    return [f"warning: {alone} of {rows.height} rows have no split.group_column; each of them stands alone"]
 
 
 def _check_labels(rows: pl.DataFrame, params: Split) -> None:

@@ -81,6 +81,28 @@ def test_a_column_that_has_the_name_of_ours_is_kept_under_another(tmp_path: Path
     assert rows["id"].str.len_chars().to_list() == [64, 64]
 
 
+def test_the_files_own_names_are_kept_beside_the_table(tmp_path: Path) -> None:
+    source = csv(tmp_path, "id,raw_id,text,message,label,source_file,when", "7,a,old,hello,greet,f,1", "8,b,older,bye,leave,g,2")
+    rows = run(tmp_path, source, {"text": "message"}).rows
+    columns = read_json(tmp_path / "out/columns.json")
+    assert {name: rows[column][0] for name, column in columns.items()} == {
+        "id": "7",
+        "raw_id": "a",
+        "text": "old",
+        "message": "hello",
+        "label": "greet",
+        "source_file": "f",
+        "when": "1",
+    }
+
+
+def test_a_column_called_like_one_of_ours_can_be_the_problems(tmp_path: Path) -> None:
+    source = csv(tmp_path, "source_file,id", "hello,greet", "bye,leave")
+    found = run(tmp_path, source, {"text": "source_file", "label": "id"})
+    assert found.pairs == [("hello", "greet"), ("bye", "leave")]
+    assert found.rows["source_file"].to_list() == ["raw.csv", "raw.csv"]
+
+
 @pytest.mark.parametrize("header", ["id,raw_id", "_row,id", "source_file,source_row"])
 def test_no_name_of_a_raw_column_is_lost_or_ends_in_a_traceback(tmp_path: Path, header: str) -> None:
     rows = run(tmp_path, csv(tmp_path, f"{header},text,label", "u,v,hello,greet", "w,x,bye,leave", "y,z,,leave"), **LENIENT).rows

@@ -7,12 +7,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tasks.files import digests, read_json
+from tasks.errors import InputError
+from tasks.files import digests, read_json, write_json
 from tasks.ingest import content_id
 from tasks.params import SPLITS, Split
 from tasks.split import METHODS, SYNONYMS, split, uniform
 
 SEEDS = range(20)
+OURS = ("id", "source_file", "source_row", "source_split")
 
 
 def table(texts: list[str], labels: list[str], **more: Any) -> pl.DataFrame:
@@ -39,11 +41,20 @@ def repeated(seed: int) -> pl.DataFrame:
     )
 
 
-def run(folder: Path, rows: pl.DataFrame, **params: Any) -> dict[str, pl.DataFrame]:
-    """Split rows through files and return the parts."""
+def run(folder: Path, rows: pl.DataFrame, columns: dict[str, str] | None = None, **params: Any) -> dict[str, pl.DataFrame]:
+    """Split rows through files and return the parts.
+
+    columns: the files' names for columns that stand under others in the rows.
+    """
     (folder / "in").mkdir(parents=True, exist_ok=True)
     rows.write_parquet(folder / "in/rows.parquet")
+    write_json(folder / "in/columns.json", columns or {name: name for name in rows.columns if name not in OURS})
     split(Split(**params), folder / "in", folder / "out", folder / "split.json")
+    return parts_of(folder)
+
+
+def parts_of(folder: Path) -> dict[str, pl.DataFrame]:
+    """Return the parts that stand in a folder."""
     return {name: pl.read_parquet(folder / f"out/{name}.parquet") for name in SPLITS}
 
 
@@ -161,12 +172,6 @@ def test_the_oldest_rows_train_and_the_newest_test(tmp_path: Path, form: str) ->
     assert parts["validation"]["when"].max() < parts["test"]["when"].min()
 
 
-def test_dates_with_a_type_and_years_as_numbers_are_times(tmp_path: Path) -> None:
-    rows = many(30).with_columns(when=pl.date_range(pl.date(2026, 1, 1), pl.date(2026, 1, 30)), year=pl.int_range(1990, 2020))
-    for column in ("when", "year"):
-        assert run(tmp_path, rows, method="by_time", time_column=column)["test"][column].to_list() == rows[column][24:].to_list()
-
-
 def test_offsets_from_utc_are_heeded(tmp_path: Path) -> None:
     times = [f"2026-01-01T{hour:02d}:30:00Z" for hour in range(10, 19)] + ["2026-01-01T19:00:00+12:00"]
     parts = run(tmp_path, many(10, when=times), method="by_time", time_column="when", test_share=0.1)
@@ -194,6 +199,57 @@ def test_a_group_keeps_its_side_when_it_grows() -> None:
     before = sides(rows[:100], method="by_group", group_column="who")
     after = sides(rows, method="by_group", group_column="who")
     assert all(after[key] == side for key, side in before.items())
+
+
+def test_rows_without_a_group_stand_alone_and_are_counted(tmp_path: Path) -> None:
+    for missing in (None, "", " "):
+        rows = many(200, who=[f"person {i % 5}" if i < 20 else missing for i in range(200)])
+        run(tmp_path, rows, method="by_group", group_column="who")
+        alone = {name: part.filter(pl.col("source_row") > 20).height for name, part in parts_of(tmp_path).items()}
+        assert all(alone.values()), "they do not go to one side together"
+        (warning,) = read_json(tmp_path / "split.json")["warnings"]
+        assert warning.startswith("warning: 180 of 200 rows have no split.group_column")
+
+
+def test_a_group_of_numbers_is_the_same_group_when_a_missing_one_made_them_floats() -> None:
+    whole = sides(many(100, who=[i % 25 for i in range(100)]), method="by_group", group_column="who")
+    floats = sides(many(100, who=[float("nan") if i == 7 else float(i % 25) for i in range(100)]), method="by_group", group_column="who")
+    assert {key for key in whole if whole[key] != floats[key]} <= {content_id(b"text 7")}
+
+
+# the files' own names
+
+
+def test_a_param_means_the_files_own_column_where_ours_has_its_name(tmp_path: Path) -> None:
+    rows = many(200, raw_id=[f"customer {i % 25}" for i in range(200)])
+    parts = run(tmp_path, rows, {"id": "raw_id"}, method="by_group", group_column="id")
+    seen = [set(part["raw_id"]) for part in parts.values()]
+    assert sum(map(len, seen)) == len(set.union(*seen)) == 25
+
+
+def test_a_column_that_became_the_problems_is_still_known_by_its_own_name(tmp_path: Path) -> None:
+    rows = many(100, labels=10).with_columns(raw_label=pl.lit("same"))
+    columns = {"intent": "label", "label": "raw_label"}
+    with pytest.raises(InputError, match="split is empty"):
+        run(tmp_path, rows, columns, method="by_group", group_column="label")
+    with pytest.raises(InputError, match="but not in train"):
+        run(tmp_path, rows, columns, method="by_group", group_column=" intent ")
+
+
+def test_the_content_hash_is_no_column_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no column 'id' in the data"):
+        run(tmp_path, many(20), method="by_group", group_column="id")
+
+
+def test_a_file_can_be_a_group(tmp_path: Path) -> None:
+    rows = many(200).with_columns(source_file=pl.format("{}.csv", pl.col("source_row") % 25))
+    parts = run(tmp_path, rows, method="by_group", group_column="source_file")
+    assert sum(part["source_file"].n_unique() for part in parts.values()) == 25
+
+
+def test_a_column_called_split_is_carried_along(tmp_path: Path) -> None:
+    parts = run(tmp_path, many(100, split=["mine"] * 100))
+    assert all(part["split"].unique().to_list() == ["mine"] for part in parts.values())
 
 
 # predefined

@@ -63,7 +63,7 @@ def test_what_cannot_be_split_is_refused_in_a_sentence(tmp_path: Path, case: str
     assert all(part in sentence for part in parts), sentence
 
 
-@pytest.mark.parametrize("wrong", ["yesterday", "", "2026-13-45"])
+@pytest.mark.parametrize("wrong", ["yesterday", "2026-13-45", "01.02.2026", "2026/01/02", "2026-01-02T25:00"])
 def test_what_is_not_a_date_is_named(tmp_path: Path, wrong: str) -> None:
     for when in ([wrong, "2026-01-02"] * 10, [None, wrong] * 10, [wrong] * 20):
         sentence = refused(tmp_path, many(20, when=when), method="by_time", time_column="when")

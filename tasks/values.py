@@ -1,0 +1,37 @@
+"""How one value is written as text: one rule for every format, so that 1, 1.0 and 1.00 are one label wherever they stand."""
+
+import json
+import math
+from decimal import Decimal
+
+import polars as pl
+
+
+def written(value: object) -> str | None:
+    """Return a value as text, or None where there is none: null and NaN.
+
+    Text stays as it is, whole numbers lose `.0`, other numbers lose trailing zeros, true and false are small. What holds several
+    values, a list or an object, becomes JSON.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return None if math.isnan(value) else f"{value:.0f}" if value.is_integer() else repr(value)
+    if isinstance(value, Decimal):
+        digits = f"{value:f}"
+        return digits.rstrip("0").rstrip(".") if "." in digits else digits
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def as_text(column: pl.Series) -> pl.Series:
+    """Return a column as text, each value as `written` writes it; dates and times in ISO 8601."""
+    if column.dtype == pl.Float32:
+        # through its shortest digits: 0.1 is not 0.10000000149011612
+        column = column.cast(pl.String).cast(pl.Float64)
+    if column.dtype.is_float() or column.dtype.is_decimal():
+        distinct = column.unique().to_list()
+        words = pl.Series([written(value) for value in distinct], dtype=pl.String)
+        return column.replace_strict(pl.Series(distinct, dtype=column.dtype), words, return_dtype=pl.String)
+    if column.dtype == pl.Datetime:
+        return column.dt.to_string("iso:strict")
+    return column.cast(pl.String)
