@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from tasks import figures, problems
+from tasks.errors import InputError
 from tasks.files import read_json, write_json
 from tasks.params import Evaluate
 from tasks.problems import Problem, Scored
@@ -41,6 +42,7 @@ def predict(problem: Problem, checkpoint: Path, labels: list[str], tokens: Path,
     """Return the logits (n, number of labels) float32 of an Arrow file's n rows, in its order.
 
     In fp32, as `transformers.pipeline` serves the model; rows of like length share a batch, so that little is padded.
+    Raises InputError when one is no finite number.
     """
     import torch
     from datasets import Dataset
@@ -62,6 +64,12 @@ def predict(problem: Problem, checkpoint: Path, labels: list[str], tokens: Path,
             logits[some] = model(**{name: tensor.to(device) for name, tensor in batch.items()}).logits.float().cpu().numpy()
             progress.update(start + len(some))
     progress.close()
+    if not np.isfinite(logits).all():
+        bad = int((~np.isfinite(logits).all(axis=1)).sum())
+        raise InputError(
+            f"the model answers {bad} of {len(logits)} test rows with NaN or infinity, so it is not used; "
+            "train it again with a lower train.learning_rate"
+        )
     return logits
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import math
 from collections.abc import Container
 from functools import cache
 from pathlib import Path
@@ -15,8 +16,8 @@ Extra = dict[str, bool | int | float | str | None]
 MANAGED = frozenset(
     """
     auto_find_batch_size bf16 dataloader_pin_memory ddp_backend disable_tqdm do_eval do_predict do_train fp16 full_determinism greater_is_better
-    ignore_data_skip length_column_name load_best_model_at_end local_rank logging_strategy output_dir push_to_hub
-    remove_unused_columns report_to restore_callback_states_from_checkpoint resume_from_checkpoint save_only_model save_steps
+    ignore_data_skip length_column_name load_best_model_at_end local_rank logging_nan_inf_filter logging_strategy
+    output_dir push_to_hub remove_unused_columns report_to restore_callback_states_from_checkpoint resume_from_checkpoint save_only_model save_steps
     save_strategy save_total_limit use_cpu
     """.split()  # noqa: SIM905 (a list of this length reads better as words)
 )
@@ -43,12 +44,14 @@ def plain(value: Any) -> Any:
 
 
 def known(extra: Extra, own: Container[str]) -> Extra:
-    """Return `extra`; raise ValueError for a name that is one of Train's `own` fields, is managed, or does not exist."""
-    for name in extra:
+    """Return `extra`; raise ValueError for NaN, or a name that is one of Train's `own` fields, managed, or unknown."""
+    for name, value in extra.items():
         if name in own:
             raise ValueError(f"{name} has a field of its own: set train.{name}")
         if name in MANAGED:
             raise ValueError(f"{name} is decided by retrain and cannot be set")
         if name not in training_arguments():
             raise ValueError(f"{name} is not a field of transformers.TrainingArguments{did_you_mean(name, training_arguments())}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name} {value} is no finite number")
     return extra

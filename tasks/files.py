@@ -2,18 +2,44 @@
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from tasks.errors import InputError
 
 Json = Mapping[str, Any]
 
 
 def write_json(path: Path, value: Json) -> None:
-    """Write `value` as indented JSON, floats rounded to six significant digits: short to read in a diff, exact enough for any score."""
+    """Write `value` as indented JSON, floats rounded to six significant digits.
+
+    That is short to read in a diff, and exact enough for any score. Raises InputError for NaN and infinity, with their place.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(rounded(value), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    where = _not_finite(value)
+    if where is not None:
+        raise InputError(f"{path}: {where} is no finite number, which no comparison can use; it is not written")
+    text = json.dumps(rounded(value), indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def _not_finite(value: Any, place: str = "value") -> str | None:
+    """Return the place of the first NaN or infinity inside `value`, such as `validation.loss nan`; or None."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else f"{place} {value}"
+    inside: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        inside = value.items()
+    elif isinstance(value, (list, tuple)):
+        inside = enumerate(value)
+    for key, item in inside:
+        found = _not_finite(item, str(key) if place == "value" else f"{place}.{key}")
+        if found is not None:
+            return found
+    return None
 
 
 def read_json(path: Path) -> Any:

@@ -112,6 +112,8 @@ def training_arguments(params: Train, output_dir: Path, precision: str, *, on_cp
             save_steps=params.eval_steps,
             save_total_limit=2,  # the best and the last
             load_best_model_at_end=True,
+            # it would hide that training diverges, and ask the device after every step
+            logging_nan_inf_filter=False,
             greater_is_better=not params.metric_for_best_model.endswith("loss"),
             restore_callback_states_from_checkpoint=True,
             bf16=precision == "bf16",
@@ -127,8 +129,12 @@ def training_arguments(params: Train, output_dir: Path, precision: str, *, on_cp
 
 
 def _state(checkpoint: Path | None) -> dict[str, Any]:
-    assert checkpoint is not None, "training ended without a checkpoint"
-    state: dict[str, Any] = read_json(checkpoint / "trainer_state.json")
+    """Return the Trainer's state at its last checkpoint; raise InputError when nothing was evaluated: none is best."""
+    state: dict[str, Any] = {} if checkpoint is None else read_json(checkpoint / "trainer_state.json")
+    if state.get("best_global_step") is None:
+        raise InputError(
+            "training ended before anything was evaluated, so there is no best checkpoint; train longer, or lower train.extra's eval_delay"
+        )
     return state
 
 

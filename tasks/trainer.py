@@ -20,6 +20,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from tasks import finite
 from tasks.choices import Sampling
 from tasks.progress import Progress
 
@@ -99,13 +100,19 @@ class Follow(TrainerCallback):
             control.should_log = True
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any) -> None:  # noqa: ARG002
-        """Bring the learning curves up to date, so that they can be looked at while training runs."""
+        """Bring the learning curves up to date, to be looked at while training runs; end when it diverges."""
+        if "loss" in logs:
+            finite.check("the training loss", logs["loss"], state.global_step, args)
+        if "grad_norm" in logs and not args.fp16:
+            finite.check("the norm of the gradients", logs["grad_norm"], state.global_step, args)
         self.loss = logs.get("loss", self.loss)
         if state.is_world_process_zero:
             write_curves(state.log_history, self.curves)
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: dict[str, float], **_: Any) -> None:  # noqa: ARG002
-        """Say the validation scores."""
+        """Say the validation scores; end when one is no number, which cannot be compared with the best."""
+        for name in validation_names(metrics):
+            finite.check(f"{name} on validation", metrics[f"eval_{name}"], state.global_step, args)
         if state.is_world_process_zero:
             scores = "  ".join(f"{name} {metrics[f'eval_{name}']:.4f}" for name in validation_names(metrics))
             print(f"validation at step {state.global_step}: {scores}", flush=True)
@@ -139,17 +146,31 @@ class SeededTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:  # noqa: ARG002
         return self.sampler
 
+    def training_step(self, *given: Any, **named: Any) -> Tensor:
+        """Return the loss, looked at where that costs nothing; a GPU would be waited for: there Follow looks at logs."""
+        loss: Tensor = super().training_step(*given, **named)
+        if loss.device.type == "cpu":
+            finite.check("the training loss", loss.item(), self.state.global_step + 1, self.args)
+        return loss
+
     def _clip_grad_norm(self, model: Any) -> Tensor:
         """Return the norm; on a CPU, have fused AdamW scale the gradients as it reads them, instead of in a pass of its own."""
         optimizer = self.optimizer.optimizer
-        if model.device.type != "cpu" or not optimizer.defaults.get("fused") or self.accelerator.scaler is not None:
+        if model.device.type != "cpu" or self.accelerator.scaler is not None:
             norm: Tensor = super()._clip_grad_norm(model)
             return norm
-        norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
-        optimizer.grad_scale = ((norm + 1e-6) / self.args.max_grad_norm).clamp(min=1.0)  # which it divides by, as for torch.amp.GradScaler
+        if not optimizer.defaults.get("fused"):
+            norm = super()._clip_grad_norm(model)
+        else:
+            gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+            norm = torch.nn.utils.get_total_norm(gradients)
+            # which it divides by, as for torch.amp.GradScaler
+            optimizer.grad_scale = ((norm + 1e-6) / self.args.max_grad_norm).clamp(min=1.0)
+        finite.check("the norm of the gradients", norm.item(), self.state.global_step + 1, self.args)
         return norm
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        finite.check_weights(model, self.state.global_step, self.args)
         self.state.stateful_callbacks[RUNNING_LOSS] = {"sum": self._tr_loss.item(), "since_step": self._globalstep_last_logged}
         super()._save_checkpoint(model, trial)
 
@@ -162,14 +183,18 @@ class SeededTrainer(Trainer):
 
 
 def last_complete(folder: Path) -> Path | None:
-    """Return the checkpoint with the highest step that is whole, and delete those that are not."""
+    """Return the last checkpoint that is whole and whose weights are numbers; delete the torn and the diverged."""
     if not folder.is_dir():
         return None
     checkpoints = {int(path.name.partition("-")[2]): path for path in folder.glob("checkpoint-*")}
     whole = {step: path for step, path in checkpoints.items() if (path / COMPLETE).exists()}
     for step in checkpoints.keys() - whole.keys():
         shutil.rmtree(checkpoints[step])
-    return whole[max(whole)] if whole else None
+    for step in sorted(whole, reverse=True):
+        if finite.are_weights_finite(whole[step]):
+            return whole[step]
+        shutil.rmtree(whole[step])
+    return None
 
 
 def is_finished(checkpoint: Path) -> bool:
