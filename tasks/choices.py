@@ -15,6 +15,14 @@ class Format(StrEnum):
     arrow = "arrow"
 
 
+class Quoting(StrEnum):
+    """Whether quotes stand around fields of CSV and TSV or are part of the text; `auto` goes by what the lines say."""
+
+    auto = "auto"
+    quoted = "quoted"
+    unquoted = "unquoted"
+
+
 class SplitMethod(StrEnum):
     """How rows are given to train, validation and test."""
 

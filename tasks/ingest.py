@@ -10,12 +10,14 @@ import polars as pl
 from tasks import problems
 from tasks.errors import InputError, did_you_mean
 from tasks.files import write_json
-from tasks.formats import Reject
 from tasks.params import Data, Ingest
 from tasks.problems import Problem
 from tasks.readers import RAW, SOURCE, kept_name, read
+from tasks.rows import Reject
 from tasks.stage import stage
 from tasks.values import as_text
+
+REASON = 200  # characters of a reason that a summary shows
 
 
 def ingest(data: Data, params: Ingest, problem: Problem, out: Path, metrics: Path) -> None:
@@ -25,7 +27,7 @@ def ingest(data: Data, params: Ingest, problem: Problem, out: Path, metrics: Pat
     and every other column of the raw files. `columns.json`: under which name each of the files' columns stands there.
     Raises InputError when a column is missing or too many rows are rejected.
     """
-    raw, rejects = read(data)
+    raw, rejects, notes = read(data)
     total = raw.height + len(rejects)
     names = _names_in_table(raw, _chosen(raw, data, problem), problem)
     named = raw.rename({column: names[name] for name, column in _names_in_files(raw).items()})
@@ -57,10 +59,15 @@ def ingest(data: Data, params: Ingest, problem: Problem, out: Path, metrics: Pat
             "rejected": len(rejects),
             "duplicates": duplicates,
             "conflicting_labels": int(conflicting),
+            "notes": notes,
             **problem.describe(rows),
         },
     )
-    print(f"{total} rows read, {rows.height} taken, {len(rejects)} rejected ({duplicates} duplicates), {conflicting} under more than one label")
+    print(
+        f"{total} rows read, {rows.height} taken, {len(rejects)} rejected ({duplicates} duplicates), {conflicting} under more than one label",
+        *notes,
+        sep="\n",
+    )
 
 
 def content_id(content: bytes) -> str:
@@ -113,14 +120,26 @@ def _reject(table: pl.DataFrame, index: int, reason: str) -> Reject:
     return Reject(row["source_file"], row["source_row"], reason, {key: value for key, value in row.items() if key not in (*SOURCE, "id")})
 
 
+def _kind(reject: Reject) -> str:
+    """Return what rejects are counted by: the column and its fault, without the value."""
+    first, *more = reject.reason.split(": ")
+    return first if first == "unreadable" else ": ".join([first, *more[:1]])
+
+
+def _where(reject: Reject, kind: str) -> str:
+    """Return where a reject stands, and the part of its reason that its kind does not say."""
+    rest = " ".join(reject.reason.removeprefix(kind).split())
+    return f"{reject.file} row {reject.row}{rest[:REASON]}"
+
+
 def _stop_if_too_many(rejects: list[Reject], total: int, params: Ingest) -> None:
     faulty = [reject for reject in rejects if not reject.reason.startswith("duplicate")]
     if len(faulty) <= params.max_rejected * total:
         return
-    reasons: dict[str, list[Reject]] = {}
+    kinds: dict[str, list[Reject]] = {}
     for reject in faulty:
-        reasons.setdefault(reject.reason.split(":")[0], []).append(reject)
-    summary = ", ".join(f"{len(group)} {reason} (first: {group[0].file} row {group[0].row})" for reason, group in reasons.items())
+        kinds.setdefault(_kind(reject), []).append(reject)
+    summary = ", ".join(f"{len(group)} {kind} (first: {_where(group[0], kind)})" for kind, group in kinds.items())
     raise InputError(
         f"{len(faulty)} of {total} rows are rejected, more than ingest.max_rejected {params.max_rejected:.0%} allows: {summary}; "
         "mend the data or raise ingest.max_rejected"

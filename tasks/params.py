@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from tasks.choices import EPOCHS, Format, Interval, Precision, Sampling, Scheduler, SplitMethod
+from tasks.choices import EPOCHS, Format, Interval, Precision, Quoting, Sampling, Scheduler, SplitMethod
 from tasks.errors import did_you_mean
 from tasks.extra import Extra, known, plain
 
@@ -62,11 +62,25 @@ class Data(Section):
     test_file: str | None = Field(None, description="A glob inside the folder `path`: the test split.")
     format: Format = Field(Format.auto, description="The file format; auto goes by the file name's ending.")
     header: bool = Field(True, description="CSV and TSV only: the first line holds column names. Without: column_1, column_2, ...")
+    delimiter: str | None = Field(None, description="CSV and TSV only: the character between fields, such as ; or tab; empty: found out and said.")
+    quoting: Quoting = Field(
+        Quoting.auto,
+        description="CSV and TSV only: quoted if quotes stand around fields, unquoted if they are part of the text; auto finds out.",
+    )
     encoding: str = Field("utf-8", min_length=1, description="The text encoding of CSV, TSV and JSON files, such as utf-8 or cp1252.")
     columns: dict[str, str] = Field(
         default_factory=dict,
         description="The file's name for each of the problem's columns, such as {text: message, label: intent}.",
     )
+
+    @field_validator("delimiter")
+    @classmethod
+    def _delimiter_is_a_character(cls, delimiter: str | None) -> str | None:
+        if delimiter is not None and delimiter.lower() in ("tab", "\\t"):
+            return "\t"
+        if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+            raise ValueError(f"{delimiter!r} is not one character that can stand between fields; give one such as ; or the word tab")
+        return delimiter
 
     @model_validator(mode="after")
     def _one_way_to_name_files(self, info: ValidationInfo) -> Self:

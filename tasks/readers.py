@@ -1,66 +1,56 @@
-"""The raw files that `data` names, in one table of strings."""
+"""The raw files that `data` names, in one table."""
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import polars as pl
 
-from tasks.choices import Format
 from tasks.errors import InputError
-from tasks.formats import ENDINGS, Reject, read_file
+from tasks.formats import read_file
 from tasks.params import Data
+from tasks.raw_files import File, raw_files
+from tasks.rows import Read, Reject
+from tasks.values import as_text
 
 SOURCE = ("source_file", "source_row", "source_split")
 RAW = "raw_"
+SHOWN = 5  # names of files that a note lists
 
 
-def read(params: Data) -> tuple[pl.DataFrame, list[Reject]]:
+class Raw(NamedTuple):
+    """The raw rows: in a table, those that could not be read, and what was found out or passed over, a sentence each."""
+
+    table: pl.DataFrame
+    rejects: list[Reject]
+    notes: list[str]
+
+
+def read(params: Data) -> Raw:
     """Read every file that `params` names.
 
-    Returns the table, all of its own columns as strings where the format has no types, with `source_file`, `source_row`
-    (int64, 1-based) and `source_split` (train, validation, test or null) beside them; and the rows that could not be read.
+    The table's own columns are strings where the format has no types, with `source_file`, `source_row` (int64, 1-based) and
+    `source_split` (train, validation, test or null) beside them.
     Raises InputError for a missing, empty, binary or wrongly encoded file.
     """
+    files, passed_over = raw_files(params)
+    notes: dict[str, list[str]] = {}
+    for name, why in passed_over.items():
+        notes.setdefault(f"not read, {why}", []).append(name)
     tables, rejects = [], []
-    for split, name, file, field in _files(params):
-        columns, rows, bad = read_file(file, name, field, params)
-        if not rows:
-            raise InputError(f"{name}: no rows in it{f' ({len(bad)} unreadable)' if bad else ''}; give a file with data")
-        table = pl.DataFrame(columns, strict=False)
-        table = table.rename({column: kept_name(column, SOURCE) for column in table.columns})
-        tables.append(table.with_columns(source_file=pl.lit(name), source_row=pl.Series(rows), source_split=pl.lit(split, pl.String)))
-        rejects += bad
-    return pl.concat(tables, how="diagonal_relaxed"), rejects
-
-
-def _files(params: Data) -> Iterator[tuple[str | None, str, Path, str | None]]:
-    """Yield (split, name, file, JSON field) for every raw file, in a fixed order."""
-    root = Path(params.path)
-    if not root.exists():
-        raise InputError(f"data.path: there is no file or folder '{root}'; give an existing one with --data.path")
-    patterns = {"train": params.train_file, "validation": params.validation_file, "test": params.test_file}
-    predefined = {split: pattern for split, pattern in patterns.items() if pattern}
-    if root.is_file():
-        if predefined or params.files:
-            raise InputError(f"data.path: '{root}' is one file, but data.files and data.*_file pick files in a folder")
-        yield None, root.name, root, None
-        return
-    splits: list[tuple[str | None, str]] = [*predefined.items()] or [(None, params.files or "**/*")]
-    for split, pattern in splits:
-        glob, _, field = pattern.partition("#")
-        if Path(glob).is_absolute() or ".." in Path(glob).parts:
-            raise InputError(f"data.{split + '_file' if split else 'files'}: '{glob}' leaves the folder data.path '{root}'; name files inside it")
-        found = sorted(path for path in root.glob(glob) if path.is_file() and not _hidden(path.relative_to(root)))
-        if not params.files and not predefined:
-            found = [path for path in found if path.suffix.lower() in ENDINGS or params.format != Format.auto]
-        if not found:
-            raise InputError(f"data.path: no file in '{root}' matches '{glob}'; known endings: {', '.join(ENDINGS)}")
-        for file in found:
-            yield split, f"{file.relative_to(root).as_posix()}{'#' + field if field else ''}", file, field or None
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+    without: dict[str | None, list[tuple[File, Read]]] = {}
+    for file in files:
+        found = read_file(file.path, file.name, file.field, params)
+        rejects += found.rejects
+        for note in found.notes:
+            notes.setdefault(note, []).append(file.name)
+        if found.numbers:
+            tables.append(_table(found, file))
+        else:
+            without.setdefault(file.split, []).append((file, found))
+            if not found.rejects:
+                notes.setdefault("no rows", []).append(file.name)
+    _refuse_nothing(files, without)
+    return Raw(pl.concat(_of_one_type(tables), how="diagonal_relaxed"), rejects, [*map(_sentence, notes.items())])
 
 
 def kept_name(column: str, ours: Iterable[str]) -> str:
@@ -72,3 +62,38 @@ def kept_name(column: str, ours: Iterable[str]) -> str:
     while bare.startswith(RAW):
         bare = bare.removeprefix(RAW)
     return RAW + column if bare in ours else column
+
+
+def _table(found: Read, file: File) -> pl.DataFrame:
+    table = pl.DataFrame(found.columns, strict=False)
+    table = table.rename({column: kept_name(column, SOURCE) for column in table.columns})
+    split = pl.lit(file.split, pl.String)
+    return table.with_columns(source_file=pl.lit(file.name), source_row=pl.Series(found.numbers), source_split=split)
+
+
+def _of_one_type(tables: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Write as text each column that is not of one type in all files: whole numbers here and floats there are the same labels."""
+    kinds: dict[str, set[object]] = {}
+    for table in tables:
+        for column, kind in table.schema.items():
+            if kind != pl.Null:
+                kinds.setdefault(column, set()).add("integer" if kind.is_integer() else kind)
+    mixed = {column for column, found in kinds.items() if len(found) > 1}
+    return [table.with_columns(as_text(table[column]) for column in mixed & set(table.columns)) for table in tables]
+
+
+def _refuse_nothing(files: list[File], without: dict[str | None, list[tuple[File, Read]]]) -> None:
+    """Raise InputError when no file, or none of a split, has rows: one of many exports may well be empty."""
+    for split, empty in without.items():
+        if len(empty) == sum(file.split == split for file in files):
+            file, found = next(((file, found) for file, found in empty if found.rejects), empty[0])
+            if file.path.stat().st_size == 0:
+                raise InputError(f"{file.name}: the file is empty; give a file with data")
+            why = f" ({len(found.rejects)} {found.rejects[0].reason[:200]})" if found.rejects else ""
+            raise InputError(f"{file.name}: no rows in it{why}; give a file with data")
+
+
+def _sentence(note: tuple[str, list[str]]) -> str:
+    what, names = note
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}: {what}"

@@ -13,7 +13,8 @@ import pytest
 
 from tasks.errors import InputError
 from tasks.params import Data
-from tasks.readers import Reject, read
+from tasks.readers import read
+from tasks.rows import Reject
 
 PAIRS = [("hello", "greet"), ("bye", "leave")]
 
@@ -31,7 +32,7 @@ def pairs(table: pl.DataFrame) -> list[tuple[Any, ...]]:
 
 def taken(path: Path, **params: Any) -> list[tuple[Any, ...]]:
     """Return the first two columns of a file that has no bad rows."""
-    table, rejects = read(Data(path=str(path), **params))
+    table, rejects, _ = read(Data(path=str(path), **params))
     assert rejects == []
     return pairs(table)
 
@@ -62,7 +63,7 @@ def test_rows_are_the_same_when(tmp_path: Path, case: str) -> None:
 
 
 def test_a_byte_order_mark_is_no_part_of_what_comes_first(tmp_path: Path) -> None:
-    table, _ = read(Data(path=str(write(tmp_path / "a.csv", "\ufefftext,label\nhello,greet\n"))))
+    table, _, _ = read(Data(path=str(write(tmp_path / "a.csv", "\ufefftext,label\nhello,greet\n"))))
     assert table.columns[:2] == ["text", "label"]
     assert taken(write(tmp_path / "b.csv", "\ufeffhello,greet\n"), header=False) == [("hello", "greet")]
     assert taken(write(tmp_path / "a.json", '\ufeff[["hello", "greet"]]')) == [("hello", "greet")]
@@ -80,31 +81,31 @@ def test_newlines_commas_and_quotes_inside_quotes_belong_to_the_field(tmp_path: 
     file = tmp_path / "a.csv"
     with file.open("w", newline="", encoding="utf-8") as lines:
         csv.writer(lines).writerows([("text", "label"), (text, "greet"), ("bye", "leave")])
-    table, rejects = read(Data(path=str(file)))
+    table, rejects, _ = read(Data(path=str(file)))
     assert pairs(table) == [(text, "greet"), ("bye", "leave")]
     assert table["source_row"].to_list() == [1, 2]
     assert rejects == []
 
 
 def test_blanks_around_column_names_are_dropped_and_values_stay_as_they_are(tmp_path: Path) -> None:
-    table, _ = read(Data(path=str(write(tmp_path / "a.csv", " text , label\t\n hello , greet \n"))))
+    table, _, _ = read(Data(path=str(write(tmp_path / "a.csv", " text , label\t\n hello , greet \n"))))
     assert table.columns[:2] == ["text", "label"]
     assert pairs(table) == [(" hello ", " greet ")]
 
 
 def test_a_ragged_row_is_kept_as_a_reject_with_file_row_and_reason(tmp_path: Path) -> None:
-    table, rejects = read(Data(path=str(write(tmp_path / "a.csv", "text,label\nhello,greet\nso,ja,nein\nalone\nbye,leave\n"))))
+    table, rejects, _ = read(Data(path=str(write(tmp_path / "a.csv", "text,label\nhello,greet\nso,ja,nein\nalone\nbye,leave\n"))))
     assert pairs(table) == PAIRS
     assert table["source_row"].to_list() == [1, 4]
     assert rejects == [
-        Reject("a.csv", 2, "unreadable: 3 fields where the first line has 2: so,ja,nein", {}),
-        Reject("a.csv", 3, "unreadable: 1 fields where the first line has 2: alone", {}),
+        Reject("a.csv", 2, "unreadable: line 3: 3 fields where the first line has 2: so,ja,nein", {}),
+        Reject("a.csv", 3, "unreadable: line 4: 1 fields where the first line has 2: alone", {}),
     ]
 
 
 @pytest.mark.parametrize(("name", "content"), [("a.tsv", "hello\tgreet\nbye\tleave\n"), ("a.json", '[["hello", "greet"], ["bye", "leave"]]')])
 def test_rows_without_names_get_numbered_columns(tmp_path: Path, name: str, content: str) -> None:
-    table, _ = read(Data(path=str(write(tmp_path / name, content)), header=False))
+    table, _, _ = read(Data(path=str(write(tmp_path / name, content)), header=False))
     assert table.columns[:2] == ["column_1", "column_2"]
     assert pairs(table) == PAIRS
     assert table["source_row"].to_list() == [1, 2]
@@ -130,11 +131,11 @@ REFUSED = {
     "empty lines alone": ("a.csv", "\n\n", "no rows in it; give a file with data"),
     "a header alone": ("a.csv", "text,label\n", "no rows in it; give a file with data"),
     "a header that names a column twice": ("a.csv", "text, text,label\na,b,c\n", "names a column twice: text"),
-    "a quote that is never closed": ("a.csv", 'text,label\nhello,greet\n"open,greet\nbye,leave\n', "line 3: a quote is opened"),
+    "a quote that is never closed": ("a.csv", 'text,label\n"hello",greet\n"open,greet\nbye,leave\n', "line 3: a quote is opened"),
     "binary junk": ("a.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "looks binary (a NUL byte at 8)"),
     "broken JSON": ("a.json", '[\n{"text": "a"},\noops\n]', "line 3 is not valid JSON"),
     "JSON nested without end": ("a.json", "[" * 100_000, "nested too deep"),
-    "a line of JSON nested without end": ("a.jsonl", "[" * 100_000, "no rows in it (1 unreadable)"),
+    "a line of JSON nested without end": ("a.jsonl", "[" * 100_000, "no rows in it (1 unreadable: not JSON (nested too deep)"),
     "Parquet that is none": ("a.parquet", "text,label\n", "not a valid parquet file"),
     "Arrow that is none": ("a.arrow", "text,label\n", "not a valid arrow file"),
     "Feather that is none": ("a.feather", "text,label\n", "not a valid arrow file"),
@@ -166,7 +167,7 @@ def test_an_encoding_that_is_none_is_refused(tmp_path: Path, encoding: str) -> N
 
 def test_a_broken_line_of_jsonl_is_a_reject_and_the_others_are_rows(tmp_path: Path) -> None:
     lines = ['{"text": "hello", "label": "greet"}', '{"text": "oops', "", "17", '{"text": "bye", "label": "leave"}']
-    table, rejects = read(Data(path=str(write(tmp_path / "a.jsonl", "\r\n".join(lines)))))
+    table, rejects, _ = read(Data(path=str(write(tmp_path / "a.jsonl", "\r\n".join(lines)))))
     assert pairs(table) == PAIRS
     assert table["source_row"].to_list() == [1, 5]
     assert [(reject.file, reject.row) for reject in rejects] == [("a.jsonl", 2), ("a.jsonl", 4)]
@@ -182,7 +183,7 @@ def test_line_separators_inside_a_json_string_do_not_end_the_row(tmp_path: Path,
 
 def test_a_json_list_of_objects_is_a_table_with_nulls_for_missing_keys(tmp_path: Path) -> None:
     rows = [{"text": "hello", "label": "greet"}, {"label": "leave", "text": "bye"}, {" text ": "hm", "more": [1, {"b": 2, "a": 1}]}]
-    table, rejects = read(Data(path=str(write(tmp_path / "a.json", json.dumps(rows)))))
+    table, rejects, _ = read(Data(path=str(write(tmp_path / "a.json", json.dumps(rows)))))
     assert pairs(table) == [*PAIRS, ("hm", None)]
     assert table["more"].to_list() == [None, None, '[1, {"a": 1, "b": 2}]']
     assert rejects == []
@@ -190,7 +191,7 @@ def test_a_json_list_of_objects_is_a_table_with_nulls_for_missing_keys(tmp_path:
 
 def test_a_list_inside_a_json_object_is_addressed_by_its_name(tmp_path: Path) -> None:
     write(tmp_path / "data.json", json.dumps({"train": [["hello", "greet"]], "test": [["bye", "leave"]]}))
-    table, _ = read(Data(path=str(tmp_path), train_file="data.json#train", test_file="data.json#test"))
+    table, _, _ = read(Data(path=str(tmp_path), train_file="data.json#train", test_file="data.json#test"))
     assert pairs(table) == PAIRS
     assert table["source_split"].to_list() == ["train", "test"]
     assert table["source_file"].to_list() == ["data.json#train", "data.json#test"]
@@ -207,7 +208,7 @@ def test_a_json_object_without_the_named_list_tells_its_keys(tmp_path: Path) -> 
 def test_half_a_surrogate_pair_in_json_does_not_end_in_a_traceback(tmp_path: Path, name: str) -> None:
     row = '{"text": "cut emoji \\ud83d", "label": "x"}'
     good = '{"text": "whole", "label": "y"}'
-    table, rejects = read(Data(path=str(write(tmp_path / name, f"[{row},{good}]" if name == "a.json" else f"{row}\n{good}\n"))))
+    table, rejects, _ = read(Data(path=str(write(tmp_path / name, f"[{row},{good}]" if name == "a.json" else f"{row}\n{good}\n"))))
     assert table.height + len(rejects) == 2
     assert "whole" in table["text"].to_list()
 
@@ -217,7 +218,7 @@ def test_half_a_surrogate_pair_in_json_does_not_end_in_a_traceback(tmp_path: Pat
 
 def test_parquet_keeps_types_and_cleans_column_names(tmp_path: Path) -> None:
     pl.DataFrame({" text ": ["hello", "bye"], "label": [1, 0]}).write_parquet(tmp_path / "a.parquet")
-    table, _ = read(Data(path=str(tmp_path / "a.parquet")))
+    table, _, _ = read(Data(path=str(tmp_path / "a.parquet")))
     assert table.select("text", "label").rows() == [("hello", 1), ("bye", 0)]
     assert table["source_row"].to_list() == [1, 2]
 

@@ -156,7 +156,7 @@ def test_every_reject_names_file_row_reason_and_values(tmp_path: Path) -> None:
         ("raw.csv", 2, "text: blank"),
         ("raw.csv", 3, "label: blank"),
         ("raw.csv", 4, "text: longer than ingest.max_chars 20"),
-        ("raw.csv", 5, "unreadable: 2 fields where the first line has 3: a,b"),
+        ("raw.csv", 5, "unreadable: line 6: 2 fields where the first line has 3: a,b"),
     ]
     assert found.rejected[1]["values"] == {"text": "fine", "label": "", "extra": "3"}
     assert (found.metrics["read"], found.metrics["rows"], found.metrics["rejected"]) == (6, 2, 4)
@@ -182,13 +182,27 @@ def test_too_many_rejects_stop_the_stage_and_name_the_first_of_each_kind(tmp_pat
     source = csv(tmp_path, "text,label", *good, "alone", ",greet", ",leave")
     sentence = refused(tmp_path, source, max_rejected=0.1)
     assert sentence.startswith("3 of 20 rows are rejected, more than ingest.max_rejected 10% allows: ")
-    assert "unreadable (first: raw.csv row 18)" in sentence
-    assert "text (first: raw.csv row 19)" in sentence
+    assert "1 unreadable (first: raw.csv row 18: line 19: 1 fields where the first line has 2: alone)" in sentence
+    assert "2 text: blank (first: raw.csv row 19)" in sentence
     assert run(tmp_path, source, max_rejected=0.15).metrics["rejected"] == 3
+
+
+def test_the_summary_tells_blank_from_too_long(tmp_path: Path) -> None:
+    source = csv(tmp_path, "text,label", *[f"text {i},greet" for i in range(10)], ",greet", f"{'x' * 21},greet", ",greet", "hello,")
+    sentence = refused(tmp_path, source, max_chars=20)
+    assert "2 text: blank (first: raw.csv row 11), " in sentence
+    assert "1 text: longer than ingest.max_chars 20 (first: raw.csv row 12), " in sentence
+    assert "1 label: blank (first: raw.csv row 14)" in sentence
 
 
 def test_duplicates_never_count_as_too_many_rejects(tmp_path: Path) -> None:
     assert run(tmp_path, csv(tmp_path, "text,label", *["hello,greet"] * 9, "bye,leave"), max_rejected=0).metrics["duplicates"] == 8
+
+
+def test_what_was_found_out_by_itself_stands_in_the_log_and_beside_the_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run(tmp_path, csv(tmp_path, "text;label", "hello, you;greet", "bye, you;leave"))
+    assert found.metrics["notes"] == ["raw.csv: the delimiter is ';'"]
+    assert "raw.csv: the delimiter is ';'" in capsys.readouterr().out
 
 
 # duplicates and ids

@@ -1,0 +1,118 @@
+"""How CSV and TSV are written, found out from the text itself: the delimiter, the quotes, the blanks before them."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+csv.field_size_limit(2**31 - 1)
+DELIMITERS = (",", ";", "\t", "|")
+SAMPLE = 65_536  # characters that tell the delimiter
+SEPARATOR_LINE = re.compile(r'"?sep=([^"])"?')  # what spreadsheets write, and read, above the header
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How lines become fields."""
+
+    delimiter: str
+    quoted: bool
+    # `a, "b"`: the blank is no part of the field, or the quote would be
+    skip_blanks: bool = False
+
+    def fields(self, text: str) -> Any:
+        """Return a strict reader of text; line ends inside quotes stay as they are."""
+        return csv.reader(
+            io.StringIO(text, newline=""),
+            delimiter=self.delimiter,
+            quoting=csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE,
+            skipinitialspace=self.skip_blanks,
+            strict=True,
+        )
+
+
+@dataclass
+class Look:
+    """What the lines say when quotes are letters like any other."""
+
+    ragged: int = 0
+    # a field begins and ends with a quote
+    enclosed: bool = False
+    # ... and holds a doubled one, or is a column's name: nobody writes that in a text
+    certain: bool = False
+
+
+def without_separator_line(text: str) -> tuple[str, int, str | None]:
+    """Return the text without a line such as `sep=;`, how many lines that was, and the delimiter it names."""
+    first = text[:16].splitlines()[:1]
+    match = SEPARATOR_LINE.fullmatch(first[0]) if first else None
+    if not match:
+        return text, 0, None
+    return text[len(first[0]) :].removeprefix("\r").removeprefix("\n"), 1, match[1]
+
+
+def find_delimiter(text: str, usual: str, *, quoted: bool) -> str:
+    """Return the usual delimiter, unless another one makes columns where that makes one, or lines of one width where it does not."""
+    sample = text[:SAMPLE]
+    if len(text) > SAMPLE:
+        sample = sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1]
+    shares = {}
+    for delimiter in DELIMITERS:
+        lines = io.StringIO(sample, newline="")
+        records = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+        widths = [len(fields) for fields in records if fields]
+        width = widths[0] if widths else 0
+        shares[delimiter] = widths.count(width) / len(widths) if width > 1 else 0.0
+    best = max(DELIMITERS, key=lambda delimiter: (shares[delimiter], delimiter == usual))
+    return best if shares[usual] < 0.5 and shares[best] > 0.9 else usual  # noqa: PLR2004 (hardly any, nearly all)
+
+
+def look(text: str, delimiter: str, *, header: bool) -> Look:
+    """Look at each line by itself."""
+    found = Look()
+    width = 0
+    for line in io.StringIO(text, newline=None):
+        fields = line.rstrip("\n").split(delimiter)
+        if not line.strip():
+            continue
+        names = header and width == 0
+        width = width or len(fields)
+        found.ragged += len(fields) != width
+        for value in map(str.strip, fields if '"' in line else ()):
+            if len(value) > 1 and value[0] == value[-1] == '"':
+                inner = value[1:-1]
+                found.enclosed = True
+                found.certain |= names or ('""' in inner and '"' not in inner.replace('""', ""))
+    return found
+
+
+def blanks_before_quotes(text: str, delimiter: str) -> bool:
+    """Return whether blanks stand between delimiters and quotes, which otherwise would not count as quotes."""
+    mark = re.escape(delimiter)
+    if ' "' not in text or not re.search(mark + ' +"(?!")', text):
+        return False
+    differ = False
+    faults = [0, 0]
+    widths = [0, 0]
+    readings = [_safely(Dialect(delimiter, quoted=True, skip_blanks=skip).fields(text)) for skip in (False, True)]
+    for records in zip_longest(*readings):
+        stripped = [fields and [field.lstrip(" ") for field in fields] for fields in records]
+        differ |= stripped[0] != stripped[1]
+        for which, fields in enumerate(records):
+            widths[which] = widths[which] or len(fields or ())
+            faults[which] += fields is None or len(fields) not in (0, widths[which])
+    return differ and faults[1] <= faults[0]
+
+
+def _safely(reader: Any) -> Iterator[list[str] | None]:
+    """Yield the fields of each record, None where it is none."""
+    while True:
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            yield None
