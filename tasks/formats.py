@@ -3,16 +3,15 @@
 import codecs
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import polars as pl
-
 from tasks.choices import Format
+from tasks.columnar import read_columnar
 from tasks.delimited import read_delimited
 from tasks.errors import InputError
 from tasks.params import Data
-from tasks.rows import SHOWN, Read, Row, clean, gather
+from tasks.rows import SHOWN, Read, Row, clean, gather, twice
 
 ENDINGS = {
     ".csv": Format.csv,
@@ -26,8 +25,11 @@ ENDINGS = {
 }
 
 
-def read_file(file: Path, name: str, field: str | None, params: Data) -> Read:
-    """Return the columns, the row numbers they come from, and the unreadable rows of one file."""
+def read_file(file: Path, name: str, field: str | None, params: Data, wanted: Mapping[str, str]) -> Read:
+    """Return the columns, the row numbers they come from, and the unreadable rows of one file.
+
+    wanted: the problem's column for each of the file's columns that must hold one value per row.
+    """
     kind = params.format
     if kind == Format.auto:
         if file.suffix.lower() not in ENDINGS:
@@ -36,12 +38,12 @@ def read_file(file: Path, name: str, field: str | None, params: Data) -> Read:
     if file.stat().st_size == 0:
         return Read({}, [])
     if kind in (Format.parquet, Format.arrow):
-        table = _arrow_table(file, name, kind)
-        return Read({clean(column): table[column] for column in table.columns}, list(range(1, table.height + 1)))
+        return read_columnar(file, name, kind, wanted)
     text = _text(file, name, params.encoding)
     if kind in (Format.csv, Format.tsv):
         return read_delimited(text, name, kind, params)
-    return gather(_jsonl(text) if kind == Format.jsonl else _json(text, name, field), name)
+    rows = _jsonl(text) if kind == Format.jsonl else _json(text, name, field)
+    return gather((_row(number, row, name, wanted) for number, row in rows), name)
 
 
 def _text(file: Path, name: str, encoding: str) -> str:
@@ -65,21 +67,21 @@ def _text(file: Path, name: str, encoding: str) -> str:
         raise InputError(f"data.encoding: '{encoding}' is not a text encoding; utf-8 and cp1252 are common") from None
 
 
-def _jsonl(text: str) -> Iterator[Row]:
+def _jsonl(text: str) -> Iterator[tuple[int, object]]:
     for number, line in enumerate(io.StringIO(text), start=1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_object)
         except (json.JSONDecodeError, RecursionError) as error:
-            yield Row(number, None, reason=f"unreadable: not JSON ({getattr(error, 'msg', 'nested too deep')}): {line.strip()[:SHOWN]}")
+            yield number, Row(number, None, reason=f"unreadable: not JSON ({getattr(error, 'msg', 'nested too deep')}): {line.strip()[:SHOWN]}")
             continue
-        yield _json_row(number, row)
+        yield number, row
 
 
-def _json(text: str, name: str, field: str | None) -> Iterator[Row]:
+def _json(text: str, name: str, field: str | None) -> Iterator[tuple[int, object]]:
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         raise InputError(f"{name}: line {error.lineno} is not valid JSON ({error.msg}); one object per line is format jsonl") from None
     except RecursionError:
@@ -94,36 +96,33 @@ def _json(text: str, name: str, field: str | None) -> Iterator[Row]:
         raise InputError(
             f"{name}: format json is a list of rows, but this is {found}; name the list inside it with #, as in data.train_file 'data.json#train'"
         )
-    for number, row in enumerate(document, start=1):
-        yield _json_row(number, row)
+    yield from enumerate(document, start=1)
 
 
-def _json_row(number: int, row: object) -> Row:
+class _Twice(dict[str, object]):
+    """An object that names a key twice: Python keeps the last, and the other would be lost unsaid."""
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    row = dict(pairs)
+    return row if len(row) == len(pairs) else _Twice(row)
+
+
+def _row(number: int, row: object, name: str, wanted: Mapping[str, str]) -> Row:
     """An object is a row with names; a list is a row without, like a line of a file without a header."""
+    if isinstance(row, Row):
+        return row
     if isinstance(row, dict):
-        return Row(number, [clean(str(key)) for key in row], list(row.values()))
-    if isinstance(row, list):
-        return Row(number, [f"column_{i}" for i in range(1, len(row) + 1)], row)
-    return Row(number, None, reason=f"unreadable: a row is an object or a list, this is {type(row).__name__}: {str(row)[:SHOWN]}")
-
-
-def _arrow_table(file: Path, name: str, kind: str) -> pl.DataFrame:
-    """Read Parquet, or Arrow as a file (Feather) or a stream (what `datasets` writes)."""
-    import pyarrow as pa
-    import pyarrow.parquet
-
-    try:
-        if kind == Format.parquet:
-            table = pyarrow.parquet.read_table(file)
-        else:
-            with pa.memory_map(str(file)) as source:
-                table = (
-                    pa.ipc.open_file(source).read_all()
-                    if source.read(6) == b"ARROW1"
-                    else pa.ipc.open_stream(pa.BufferReader(file.read_bytes())).read_all()
-                )
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{name}: not a valid {kind} file ({' '.join(str(error).split())[:200]}); check data.format") from None
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)
-    return frame
+        names, values = [clean(key) for key in row], list(row.values())
+    elif isinstance(row, list):
+        names, values = [f"column_{i}" for i in range(1, len(row) + 1)], row
+    else:
+        said = f"a row is an object or a list, this is {type(row).__name__}: {str(row)[:SHOWN]}"
+        return Row(number, None, reason=f"unreadable: {said}")
+    if isinstance(row, _Twice) or twice(names):
+        raise InputError(f"{name}: row {number} names a column twice: {', '.join(twice(names) or names)}; rename one of them")
+    for column, value in zip(names, values, strict=True):
+        if isinstance(value, (dict, list)) and column in wanted:
+            held = "an object" if isinstance(value, dict) else "a list"
+            return Row(number, None, reason=f"{wanted[column]}: {held}, not one value: {str(value)[:SHOWN]}")
+    return Row(number, names, values)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from tasks.rows import Reject
 from tasks.stage import stage
 from tasks.values import as_text
 
+SPELLINGS = 5  # labels that a note lists
+WHOLE = re.compile(r"-?\d+(\.0+)?")
 REASON = 200  # characters of a reason that a summary shows
 
 
@@ -27,11 +31,14 @@ def ingest(data: Data, params: Ingest, problem: Problem, out: Path, metrics: Pat
     and every other column of the raw files. `columns.json`: under which name each of the files' columns stands there.
     Raises InputError when a column is missing or too many rows are rejected.
     """
-    raw, rejects, notes = read(data)
+    raw, rejects, notes = read(data, {data.columns.get(column, column).strip(): column for column in problem.columns})
     total = raw.height + len(rejects)
     names = _names_in_table(raw, _chosen(raw, data, problem), problem)
     named = raw.rename({column: names[name] for name, column in _names_in_files(raw).items()})
-    named = named.with_columns(as_text(named["label"]).str.strip_chars())
+    named = named.with_columns(as_text(named[column]) for column in problem.columns)
+    labels, one_spelling = _labels(named["label"])
+    named = named.with_columns(labels)
+    notes += one_spelling
     good, reasons = problem.validate(named, params)
     rejects += [_reject(named, index, reason) for index, reason in sorted(reasons.items())]
     rows = good.with_columns(id=pl.Series([content_id(content) for content in problem.content(good)], dtype=pl.String))
@@ -70,6 +77,27 @@ def ingest(data: Data, params: Ingest, problem: Problem, out: Path, metrics: Pat
     )
 
 
+def _labels(column: pl.Series) -> tuple[pl.Series, list[str]]:
+    """Return the labels without blanks around them, whole numbers and truth values in one spelling each, and what was changed.
+
+    A program that once meets a missing value writes 1.0 for 1 from there on: two spellings in one table are one label.
+    """
+    labels = column.str.strip_chars()
+    distinct = [label for label in labels.unique() if label]
+    if all(WHOLE.fullmatch(label) for label in distinct):
+        one = {label: label.partition(".")[0] for label in distinct}
+    elif all(label.lower() in ("true", "false") for label in distinct):
+        one = {label: label.lower() for label in distinct}
+    else:
+        return labels, []
+    mixed = {"." in label for label in distinct} == {True, False}
+    if not mixed and len(set(one.values())) == len(one):
+        return labels, []
+    changed = sorted(label for label in distinct if one[label] != label)
+    said = ", ".join(f"{label} is written {one[label]}" for label in changed[:SPELLINGS])
+    return labels.replace(one), [f"labels in more than one spelling: {said}"]
+
+
 def content_id(content: bytes) -> str:
     """Return the SHA-256 of a row's content as 64 hex digits."""
     return hashlib.sha256(content).hexdigest()
@@ -92,9 +120,6 @@ def _chosen(raw: pl.DataFrame, data: Data, problem: Problem) -> dict[str, str]:
             )
         if name in chosen:
             raise InputError(f"data.columns: '{name}' cannot be both {chosen[name]} and {column}; name a column for each")
-        kind = raw[files[name]].dtype
-        if kind.is_nested():
-            raise InputError(f"{data.path}: column '{name}' holds {kind}, not one value per row; name another with data.columns")
         chosen[name] = column
     return chosen
 
@@ -117,7 +142,10 @@ def _names_in_table(raw: pl.DataFrame, chosen: dict[str, str], problem: Problem)
 
 def _reject(table: pl.DataFrame, index: int, reason: str) -> Reject:
     row = table.row(index, named=True)
-    return Reject(row["source_file"], row["source_row"], reason, {key: value for key, value in row.items() if key not in (*SOURCE, "id")})
+    values = {key: value for key, value in row.items() if key not in (*SOURCE, "id")}
+    # JSON has no word for what is not finite
+    endless = {key: str(value) for key, value in values.items() if isinstance(value, float) and not math.isfinite(value)}
+    return Reject(row["source_file"], row["source_row"], reason, values | endless)
 
 
 def _kind(reject: Reject) -> str:

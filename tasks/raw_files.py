@@ -68,7 +68,8 @@ def _whole_folder(root: Path, params: Data) -> tuple[list[File], dict[str, str]]
     saved = _saved_rows(root)
     for path in sorted(path for path in root.glob("**/*") if path.is_symlink() or not path.is_dir()):
         relative = path.relative_to(root)
-        if path.name in OURS or path.suffix == ".dvc" or path.is_dir():
+        about = (*SAVED, SAVED_SPLITS) if path.parent in saved else (SAVED_SPLITS,)
+        if path.name in (*OURS, *about) or path.suffix == ".dvc" or path.is_dir():
             continue
         if why := _unread(path, relative, saved, params):
             passed_over[relative.as_posix()] = why
@@ -97,8 +98,8 @@ def _unread(path: Path, name: Path, saved: dict[Path, set[str]], params: Data) -
         raise InputError(f"{name}: a link to {path.readlink()}, which is not there; mend or remove it")
     if not path.is_file():
         return "no regular file"
-    if path.parent in saved or path.name == SAVED_SPLITS:
-        return None if path.name in saved.get(path.parent, ()) else "not among the rows that `datasets` saved"
+    if path.parent in saved:
+        return None if path.name in saved[path.parent] else "not among the rows that `datasets` saved"
     if path.suffix.lower() not in ENDINGS and params.format == Format.auto:
         return "no ending of a known format"
     return None

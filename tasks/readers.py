@@ -1,6 +1,6 @@
 """The raw files that `data` names, in one table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import polars as pl
@@ -25,11 +25,13 @@ class Raw(NamedTuple):
     notes: list[str]
 
 
-def read(params: Data) -> Raw:
+def read(params: Data, wanted: Mapping[str, str] | None = None) -> Raw:
     """Read every file that `params` names.
 
     The table's own columns are strings where the format has no types, with `source_file`, `source_row` (int64, 1-based) and
     `source_split` (train, validation, test or null) beside them.
+    wanted: the problem's column for each of the files' columns that must hold one plain value per row; of the others, those that do
+    are there too.
     Raises InputError for a missing, empty, binary or wrongly encoded file.
     """
     files, passed_over = raw_files(params)
@@ -39,7 +41,7 @@ def read(params: Data) -> Raw:
     tables, rejects = [], []
     without: dict[str | None, list[tuple[File, Read]]] = {}
     for file in files:
-        found = read_file(file.path, file.name, file.field, params)
+        found = read_file(file.path, file.name, file.field, params, wanted or {})
         rejects += found.rejects
         for note in found.notes:
             notes.setdefault(note, []).append(file.name)

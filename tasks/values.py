@@ -16,7 +16,10 @@ def written(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, float):
-        return None if math.isnan(value) else f"{value:.0f}" if value.is_integer() else repr(value)
+        if math.isnan(value):
+            return None
+        # plus nothing, for -0.0
+        return f"{value + 0.0:.0f}" if value.is_integer() else repr(value)
     if isinstance(value, Decimal):
         digits = f"{value:f}"
         return digits.rstrip("0").rstrip(".") if "." in digits else digits
