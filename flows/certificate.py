@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from flows.worktree import git
+from flows.worktree import git, identity
 from tasks.files import read_json
 
 NOTES = "retrain"  # `git notes --ref=retrain show COMMIT`
@@ -48,7 +48,8 @@ class Certificate:
 
     def keep(self, checkout: Path) -> None:
         """Add the certificate to the commit's Git notes: beside the record, which stays as it is."""
-        git(checkout, "notes", f"--ref={NOTES}", "append", "-m", self.to_json(), self.commit)
+        words = ("notes", f"--ref={NOTES}", "append", "-m", self.to_json(), self.commit)
+        git(checkout, *words, env=identity(checkout))
 
 
 def now() -> str:

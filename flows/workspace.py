@@ -33,6 +33,7 @@ class Workspace:
 
     home: the checkout it belongs to, which is the folder itself unless the run is isolated.
     before: what stood in dvc.lock and metrics/ when a run in the checkout itself began.
+    untracked: the files that an isolated run has taken along though Git does not track them.
     """
 
     home: Path
@@ -40,6 +41,7 @@ class Workspace:
     params: Params
     say: Say
     before: Mapping[str, str] = field(default_factory=dict)
+    untracked: tuple[str, ...] = ()
 
     _ahead: subprocess.Popen[bytes] | None = None
 
@@ -69,7 +71,10 @@ class Workspace:
         from flows.ledger import send
 
         self.ledger.bring(["plots/train", "plots/evaluate"])
-        saved = save_experiment(self.root, name, message)
+        linked = [path for path in (self.params.model.name,) if worktree.is_link(path, self.root, self.home)]
+        own = self.ledger.for_git()
+        untracked = [path for path in self.untracked if path not in own]
+        saved = save_experiment(self.root, name, message, leave_out=linked, untracked=untracked)
         self.say(f"saved as experiment {saved.name}" if saved.is_new else f"nothing new: this run equals {saved.name}, which is there already")
         send(self.ledger.repo, self.home, saved, self.say)
         return saved
@@ -126,16 +131,18 @@ def isolated(params: Params, update_data: bool, name: str, say: Say) -> Iterator
     from flows.ledger import refuse_changed_data, share_cache
 
     home = root()
+    worktree.ready(home, say)
     worktree.remove_dead(home, say)
-    tree = worktree.taken_along(home, say)
-    with worktree.worktree(home, name, worktree.commit_of(home, "HEAD"), tree) as folder:
+    taken = worktree.taken_along(home, say)
+    with worktree.worktree(home, name, worktree.commit_of(home, "HEAD"), taken.tree) as folder:
         share_cache(home, folder)
         refuse_changed_data(home, params.data.path)
         (folder / ".retrain").mkdir()
         (home / ".retrain" / "checkpoints").mkdir(exist_ok=True)
         (folder / ".retrain" / "checkpoints").symlink_to(home / ".retrain" / "checkpoints")  # what a later run goes on from
         with chdir(folder):
-            yield Workspace(home, folder, prepare(params, update_data, folder, home, say), say)
+            prepared = prepare(params, update_data, folder, home, say)
+            yield Workspace(home, folder, prepared, say, untracked=taken.untracked)
 
 
 @contextmanager
@@ -144,6 +151,7 @@ def at_revision(revision: str, name: str, say: Say) -> Iterator[tuple[Workspace,
     from flows.ledger import commit_named, share_cache
 
     home = root()
+    worktree.ready(home, say)
     worktree.remove_dead(home, say)
     commit = commit_named(home, revision)
     with worktree.worktree(home, name, commit) as folder:

@@ -3,30 +3,76 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from flows.locks import alone, is_free
 from tasks.errors import InputError
 
 LARGE = 50_000_000  # bytes of an untracked file that nobody meant to have in Git
+SHOWN = 5  # names in a sentence
+OURS = "retrain <retrain@localhost>"  # who commits where Git knows no one
 
 
-def git(where: Path, *words: str, env: Mapping[str, str] | None = None) -> str:
-    """Run Git in a folder and return what it printed; raise InputError with Git's own words when it fails."""
+def git(where: Path, *words: str, env: Mapping[str, str] | None = None, given: str | None = None) -> str:
+    """Run Git in a folder, `given` on its input, and return what it printed; raise InputError with Git's own words when it fails."""
+    return _run(where, words, env, given).strip()
+
+
+def names(where: Path, *words: str) -> list[str]:
+    """Run a command of Git that lists files with `-z`; return their names, whatever bytes are in them. `readable` is for messages."""
+    return [name for name in _run(where, words).split("\0") if name]
+
+
+def _run(where: Path, words: Sequence[str], env: Mapping[str, str] | None = None, given: str | None = None) -> str:
     program = shutil.which("git")
     if program is None:
         raise InputError("git is not installed; install it, retrain keeps its experiments there")
-    done = subprocess.run([program, *words], cwd=where, env={**os.environ, **(env or {})}, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(  # noqa: S603 (Git alone, no shell)
+        [program, *words],
+        cwd=where,
+        env={**os.environ, **(env or {})},
+        input=given,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        check=False,
+    )
     if done.returncode:
-        raise InputError(f"git {' '.join(words[:2])}: {' '.join(done.stderr.split())}")
-    return done.stdout.strip()
+        raise InputError(readable(f"git {' '.join(words[:2])}: {' '.join(done.stderr.split())}"))
+    return done.stdout
 
 
-def common_folder(checkout: Path) -> Path:
-    """Return the .git folder that all worktrees of the repository share."""
-    return Path(git(checkout, "rev-parse", "--path-format=absolute", "--git-common-dir"))
+def readable(name: str) -> str:
+    """Return a file's name as it can be printed: what is not UTF-8 in it is replaced, and it stays on one line."""
+    return " ".join(name.encode(errors="surrogateescape").decode(errors="replace").splitlines())
+
+
+def ready(checkout: Path, say: Callable[[str], None]) -> None:
+    """Raise InputError, before anything is computed, when no worktree can be made here; say so when Git does not know its user."""
+    if git(checkout, "rev-parse", "--is-bare-repository") == "true":
+        raise InputError(f"the Git repository of {checkout} is bare; if this is a checkout: git config core.bare false")
+    try:
+        git(checkout, "rev-parse", "--verify", "HEAD^{commit}")
+    except InputError:
+        raise InputError(
+            f"the Git repository of {checkout} has no commit yet, and an isolated run starts from one; make it with: git add . && git commit -m start"
+        ) from None
+    if identity(checkout):
+        say(f"Git knows no user.name and user.email here, so what this run keeps in Git is by {OURS}")
+
+
+def identity(checkout: Path) -> dict[str, str]:
+    """Return the environment with which Git can commit: empty where it knows its user, else an identity of our own, for our own refs."""
+    env: dict[str, str] = {}
+    for who in ("AUTHOR", "COMMITTER"):
+        try:
+            git(checkout, "var", f"GIT_{who}_IDENT")
+        except InputError:
+            env |= {f"GIT_{who}_NAME": "retrain", f"GIT_{who}_EMAIL": "retrain@localhost"}
+    return env
 
 
 def commit_of(checkout: Path, revision: str) -> str:
@@ -56,11 +102,25 @@ def worktree(checkout: Path, name: str, commit: str, tree: str | None = None) ->
 
 
 def link(path: str, folder: Path, checkout: Path) -> None:
-    """Have a worktree see what Git ignores in the checkout: a base model, whose content model.revision names, or data that nothing versions."""
+    """Have a worktree see what Git does not bring along: a base model, whose content model.revision names, or data nothing versions.
+
+    That is what is ignored in the checkout, and what is a Git repository of its own there.
+    """
     here, there = folder / path, checkout / path
-    if there.exists() and not here.exists():
+    if here != there and there.exists() and _is_empty(here):
+        if here.exists():
+            here.rmdir()
         here.parent.mkdir(parents=True, exist_ok=True)
         here.symlink_to(there)
+
+
+def is_link(path: str, folder: Path, checkout: Path) -> bool:
+    """Return whether `link` has made this path."""
+    return (folder / path).is_symlink() and (folder / path).readlink() == checkout / path
+
+
+def _is_empty(path: Path) -> bool:
+    return not path.exists() or (path.is_dir() and not path.is_symlink() and not any(path.iterdir()))
 
 
 def remove_dead(checkout: Path, say: Callable[[str], None]) -> None:
@@ -76,31 +136,59 @@ def remove_dead(checkout: Path, say: Callable[[str], None]) -> None:
             lock.with_name(f"{lock.name}.pid").unlink(missing_ok=True)
 
 
-def taken_along(checkout: Path, say: Callable[[str], None]) -> str | None:
-    """Return a Git tree of the checkout as it stands, uncommitted changes and new files included; None when there are none.
+@dataclass(frozen=True)
+class Taken:
+    """What an isolated run takes along of what is not committed.
 
-    Ignored files are left out. Raises InputError for an untracked file too large for Git.
+    tree: the Git tree of the checkout as it stands; None when there is nothing to take along.
+    untracked: the files in it that Git does not track.
     """
-    for name in filter(None, git(checkout, "ls-files", "--others", "--exclude-standard", "-z").split("\0")):
+
+    tree: str | None = None
+    untracked: tuple[str, ...] = ()
+
+
+def taken_along(checkout: Path, say: Callable[[str], None]) -> Taken:
+    """Keep the checkout as it stands in a Git tree, uncommitted changes and new files included.
+
+    Ignored files and repositories inside this one are left out. Raises InputError for an untracked file too large for Git.
+    """
+    listed = names(checkout, "ls-files", "--others", "--exclude-standard", "-z")
+    nested = [name for name in listed if name.endswith("/")]
+    untracked = [name for name in listed if name not in nested]
+    for name in untracked:
         if (size := (checkout / name).lstat().st_size) > LARGE:
             raise InputError(
-                f"{name} is not committed and has {size / 1e6:.0f} MB, too much to take along in Git; "
+                f"{readable(name)} is not committed and has {size / 1e6:.0f} MB, too much to take along in Git; "
                 "ignore it in .gitignore, or put it under DVC with `dvc add`"
             )
+    if nested:
+        say(f"not taking along what is a Git repository of its own: {_some(nested)}")
+    tree = _tree_of(checkout, untracked)
+    changed = names(checkout, "diff", "--name-only", "-z", "HEAD", tree)
+    if not changed:
+        return Taken()
+    say(f"taking along {len(changed)} uncommitted changes: {_some(changed)}")
+    return Taken(tree, tuple(untracked))
+
+
+def _tree_of(checkout: Path, untracked: Sequence[str]) -> str:
+    """Write the checkout as it stands to a Git tree, with a copy of its index, which stays as it is."""
     index = checkout / ".retrain" / f"index-{os.getpid()}"
     index.parent.mkdir(exist_ok=True)
     env = {"GIT_INDEX_FILE": str(index)}
     try:
-        git(checkout, "read-tree", "HEAD", env=env)
-        git(checkout, "add", "--all", env=env)
-        tree = git(checkout, "write-tree", env=env)
+        # the checkout's own index knows what has been added by force, or only by name (`git add --intent-to-add`)
+        shutil.copyfile(checkout / git(checkout, "rev-parse", "--git-path", "index"), index)
+        git(checkout, "add", "--update", env=env)
+        git(checkout, "update-index", "--add", "-z", "--stdin", env=env, given="\0".join([*untracked, ""]))
+        return git(checkout, "write-tree", env=env)
     finally:
         index.unlink(missing_ok=True)
-    names = git(checkout, "diff", "--name-only", "HEAD", tree).splitlines()
-    if not names:
-        return None
-    say(f"taking along {len(names)} uncommitted changes: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}")  # noqa: PLR2004
-    return tree
+
+
+def _some(files: Sequence[str]) -> str:
+    return ", ".join(map(readable, files[:SHOWN])) + (" ..." if len(files) > SHOWN else "")
 
 
 def _remove(checkout: Path, folder: Path) -> None:

@@ -26,7 +26,10 @@ def shared(computed: Project, folder: Path, endpoint: str) -> Project:
     project.dvc("add", "-q", "data/raw/tickets.csv")
     settings = f"['remote \"team\"']\nurl = s3://runs/retrain\nendpointurl = {endpoint}\nregion = us-east-1\n"
     (project.root / ".dvc/config").open("a").write(settings)
-    (project.root / ".dvc/config.local").write_text("['remote \"team\"']\naccess_key_id = someone\nsecret_access_key = else\n")
+    # the worker need not be told to share: its deployment says so
+    (project.root / ".dvc/config.local").write_text(
+        "[exp]\nauto_push = true\n['remote \"team\"']\naccess_key_id = someone\nsecret_access_key = else\n"
+    )
     project.dvc("config", "core.remote", "team")
     project.run("git", "init", "-q", "--bare", str(folder / "hub.git"))
     project.run("git", "remote", "add", "origin", str(folder / "hub.git"))

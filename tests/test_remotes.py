@@ -19,11 +19,12 @@ SECRET = uuid.uuid4().hex
 
 
 def share(project: Project, url: str) -> None:
-    """Give the clone a DVC remote and a Git remote, as its owner would."""
+    """Give the clone a DVC remote and a Git remote, and switch sharing on, as its owner would."""
     hub = project.root.parent / "hub.git"
     project.run("git", "init", "-q", "--bare", str(hub))
     project.run("git", "remote", "add", "origin", str(hub))
     project.dvc("remote", "add", "-d", "team", url)
+    project.dvc("config", "exp.auto_push", "true")
     project.run("git", "commit", "-qam", "share")
     project.run("git", "push", "-q", "origin", "HEAD:main")
 

@@ -1,7 +1,8 @@
 """Experiments: what a run leaves in Git beside the branch, under refs/exps, where `dvc exp` finds it."""
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from dvc.env import DVC_EXP_GIT_REMOTE
 from dvc.repo import Repo
 from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STASHES, ExpRefInfo
 
-from flows.ledger.remote import TRIES, without_password
+from flows.ledger.remote import TRIES, is_shared, without_password
 from flows.outcome import Experiment
-from flows.worktree import commit_of, git
+from flows.worktree import commit_of, git, identity, names, readable
 from tasks.errors import InputError
 
+UNTRACKED = "Untracked"  # the trailer of an experiment's commit that names a file Git did not track, as JSON
 UNSENT = "refs/retrain/unsent"  # beside refs/exps: the experiments that the Git remote does not have yet
 
 
@@ -36,15 +38,19 @@ def commit_named(checkout: Path, revision: str) -> str:
     return named.get(revision) or commit_of(checkout, revision)
 
 
-def save(workspace: Path, name: str, message: str) -> Experiment:
+def save(workspace: Path, name: str, message: str, *, leave_out: Sequence[str] = (), untracked: Sequence[str] = ()) -> Experiment:
     """Commit a workspace as an experiment on top of its HEAD; return it.
 
     When its HEAD, or an experiment that is there already, has the very same dvc.lock, that one is returned: it records the same inputs,
     params, code and outputs. `dvc exp save` is not used because it would hash every output again, needs them all checked out, and meets
     other runs on refs that they share; the reference written here is the one it would write.
+
+    leave_out: paths whose content is not the experiment's. untracked: files in it that Git does not track in the checkout.
     """
     baseline = git(workspace, "rev-parse", "HEAD")
     git(workspace, "add", "--all")
+    for path in leave_out:
+        git(workspace, "--literal-pathspecs", "reset", "--quiet", "HEAD", "--", path)
     mine = git(workspace, "ls-files", "--stage", LOCK_FILE).split()[1]
     others = experiments(workspace)
     for other in [Experiment(baseline[:10], baseline, baseline), *others]:
@@ -52,7 +58,10 @@ def save(workspace: Path, name: str, message: str) -> Experiment:
             return replace(other, is_new=False)
     taken = {other.name for other in others}
     name = next(free for free in (name, *(f"{name}-{number}" for number in range(2, len(taken) + 3))) if free not in taken)
-    commit = git(workspace, "commit-tree", git(workspace, "write-tree"), "-p", baseline, "-m", message)
+    trailers = [f"{UNTRACKED}: {json.dumps(path)}" for path in untracked]
+    told = "\n\n".join([message, *(["\n".join(trailers)] if trailers else [])])
+    tree = git(workspace, "write-tree")
+    commit = git(workspace, "commit-tree", tree, "-p", baseline, "-m", told, env=identity(workspace))
     git(workspace, "update-ref", str(ExpRefInfo(baseline, name)), commit, "0" * 40)
     return Experiment(name, commit, baseline)
 
@@ -65,29 +74,58 @@ def _blob(workspace: Path, commit: str) -> str:
 def send(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str], None]) -> None:
     """Send an experiment, and those that could not be sent before, to the Git remote: `exp.git_remote` of DVC's config, else origin.
 
-    Without such a remote nothing happens; when it cannot be reached, there is a warning, and the next isolated run tries again.
+    Nothing happens unless `exp.auto_push` of DVC's config is true. One that holds files that Git does not track stays here. When the
+    remote cannot be reached, there is a warning, and the next isolated run tries again.
     """
+    if not is_shared(repo):
+        return
     remote = os.environ.get(DVC_EXP_GIT_REMOTE) or repo.config["exp"].get("git_remote", "origin")
     if ":" not in remote and not Path(remote).is_absolute() and remote not in git(checkout, "remote").splitlines():
+        say(f"experiment {experiment.name} stays here: there is no Git remote '{remote}'")
         return
     ref = str(ExpRefInfo(experiment.baseline, experiment.name))
-    if git(checkout, "for-each-ref", ref):
+    if git(checkout, "for-each-ref", ref) and not _holds_untracked(checkout, experiment, say):
         git(checkout, "update-ref", ref.replace(EXPS_NAMESPACE, UNSENT, 1), experiment.commit)
     for line in git(checkout, "for-each-ref", "--format=%(refname) %(objectname)", UNSENT).splitlines():
         unsent, commit = line.split()
         target = unsent.replace(UNSENT, EXPS_NAMESPACE, 1)
+        name = target.rpartition("/")[2]
         try:
-            _push_ref(checkout, remote, f"{commit}:{target}")
+            is_new = _push_ref(checkout, remote, f"{commit}:{target}")
         except InputError as error:
-            say(f"warning: could not send experiment {target.rpartition('/')[2]} to Git remote '{without_password(remote)}': {error}; "
+            say(f"warning: could not send experiment {name} to Git remote '{without_password(remote)}': {error}; "
                 "the next isolated run tries again")  # fmt: skip
             return
         git(checkout, "update-ref", "-d", unsent, commit)
+        if is_new:
+            say(f"sent experiment {name} to Git remote {_where(checkout, remote)}")
+
+
+def _holds_untracked(checkout: Path, experiment: Experiment, say: Callable[[str], None]) -> bool:
+    """Return whether an experiment holds files that Git does not track in the checkout to this moment, and say which."""
+    told = git(checkout, "show", "--no-patch", f"--format=%(trailers:key={UNTRACKED},valueonly)", experiment.commit)
+    held = [json.loads(line) for line in told.splitlines() if line]
+    known = names(checkout, "--literal-pathspecs", "ls-files", "-z", "--", *held) if held else []
+    untracked = [readable(name) for name in held if name not in known]
+    if untracked:
+        say(
+            f"warning: experiment {experiment.name} stays here, because it holds what Git does not track: {', '.join(untracked)}; "
+            f"`git add` what everybody may see, or ignore it, `dvc exp remove {experiment.name}`, and run the same command again"
+        )
+    return bool(untracked)
+
+
+def _where(checkout: Path, remote: str) -> str:
+    if remote not in git(checkout, "remote").splitlines():
+        return without_password(remote)
+    return f"'{remote}' ({without_password(git(checkout, 'remote', 'get-url', '--push', remote))})"
 
 
 @funcy.retry(TRIES, InputError, timeout=lambda attempt: 2**attempt)
-def _push_ref(checkout: Path, remote: str, refspec: str) -> None:
+def _push_ref(checkout: Path, remote: str, refspec: str) -> bool:
+    """Push a ref; return whether the remote did not have it yet."""
     try:
-        git(checkout, "push", "--quiet", remote, refspec, env={"GIT_TERMINAL_PROMPT": "0"})
+        told = git(checkout, "push", "--porcelain", remote, refspec, env={"GIT_TERMINAL_PROMPT": "0"})
     except InputError as error:
         raise InputError(without_password(str(error))) from None
+    return not any(line.startswith("=") for line in told.splitlines())

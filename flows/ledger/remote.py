@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import funcy
+from dvc.env import DVC_EXP_AUTO_PUSH
 from dvc.exceptions import DvcException
 from dvc.fs import HTTPFileSystem, LocalFileSystem, generic
 from dvc.output import Output
@@ -18,6 +19,7 @@ from dvc.repo import Repo
 from dvc.stage import PipelineStage
 from dvc.stage.cache import _get_cache_hash
 from dvc.stage.serialize import to_single_stage_lockfile
+from dvc.utils import env2bool
 from dvc.utils.serialize import load_yaml
 from dvc_objects.fs.base import FileSystem
 from dvc_objects.fs.errors import AuthError, ConfigError, RemoteMissingDepsError
@@ -31,11 +33,15 @@ SECRET = re.compile("password|passphrase|secret|token|key|credential|connection_
 
 
 class Remote:
-    """The DVC remote that `core.remote` names; without one, nothing is pulled and everything counts as sent."""
+    """The DVC remote that `core.remote` names; without one, nothing is pulled and everything counts as sent.
+
+    Nothing is sent either unless the user has switched sharing on.
+    """
 
     def __init__(self, repo: Repo, say: Callable[[str], None]) -> None:
         self.repo, self.say = repo, say
         self.name: str | None = repo.config["core"].get("remote")
+        self.is_shared = is_shared(repo)
         self.is_down = False  # what could not be sent waits for the end of the run, so that a dead remote is waited for once
         self.settings: dict[str, Any] = repo.config["remote"].get(self.name, {})
         url = str(self.settings.get("url", ""))
@@ -46,7 +52,7 @@ class Remote:
 
     def lacks(self, stage: PipelineStage) -> bool:
         """Return whether the remote may lack what the stage has computed; no network is asked."""
-        entry = self._entry(stage) if self.name else None
+        entry = self._entry(stage) if self.name and self.is_shared else None
         return entry is not None and entry.exists() and not (self.sent / entry.name).exists()
 
     def push(self, stage: PipelineStage) -> bool:
@@ -80,7 +86,7 @@ class Remote:
             generic.copy(LocalFileSystem(), str(entry), fs, fs.join(folder, entry.parent.parent.name, entry.parent.name, entry.name))
         self.sent.mkdir(parents=True, exist_ok=True)
         (self.sent / entry.name).touch()
-        self.say(f"{stage.name}: sent to remote '{self.name}'")
+        self.say(f"{stage.name}: sent to remote '{self.name}' ({without_password(self.settings.get('url', ''))})")
 
     def _fetch_run(self, stage: PipelineStage) -> None:
         known = self.repo.stage_cache._load(stage)  # noqa: SLF001
@@ -156,6 +162,11 @@ class Remote:
             if SECRET.search(option) and value:
                 text = text.replace(str(value), "***")
         return text
+
+
+def is_shared(repo: Repo) -> bool:
+    """Return whether runs send what they make: DVC's own setting `exp.auto_push`, false unless somebody switches it on."""
+    return bool(env2bool(DVC_EXP_AUTO_PUSH, repo.config["exp"].get("auto_push", False)))
 
 
 def without_password(text: str) -> str:

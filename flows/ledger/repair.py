@@ -143,7 +143,7 @@ class Repair:
     def _folder(self) -> Any:
         """Return a worktree at the revision, or of the checkout as it stands."""
         commit = self.examination.commit
-        tree = None if commit else worktree.taken_along(self.checkout, lambda _: None)
+        tree = None if commit else worktree.taken_along(self.checkout, lambda _: None).tree
         return worktree.worktree(self.checkout, f"check-{os.getpid()}", commit or worktree.commit_of(self.checkout, "HEAD"), tree)
 
     def _order(self, folder: Path, names: set[str]) -> list[str]:

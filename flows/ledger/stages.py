@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dvc.config import Config
+from configobj import ConfigObj
+from dvc.config import Config, _pack_named
+from dvc.config_schema import RelPath
+from dvc.dvcfile import LOCK_FILE
 from dvc.exceptions import DvcException
 from dvc.fs import LocalFileSystem
 from dvc.output import Output
@@ -17,6 +20,7 @@ from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError, _get_stage_hash
 from dvc.stage.decorators import rwlocked, unlocked_repo
 from dvc.stage.serialize import to_single_stage_lockfile
+from dvc_data.hashfile._progress import QueryingProgress
 
 from flows.ledger.mend import journal
 from flows.ledger.objects import refuse_climbing, refuse_elsewhere
@@ -27,6 +31,18 @@ from tasks.errors import InputError
 
 for library in ("dvc", "dvc_data", "dvc_objects"):  # what they would log is raised, or found by `_record`
     logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+def _braces_as_they_are(told: Callable[..., None]) -> Callable[..., None]:
+    """Hand on a path with its braces doubled, because DVC makes a format string of it: `/data/{x}` has no field x."""
+
+    def doubled(self: QueryingProgress, *words: Any, name: str | None = None, **options: Any) -> None:
+        told(self, *words, name=name and name.replace("{", "{{").replace("}", "}}"), **options)
+
+    return doubled
+
+
+QueryingProgress.__init__ = _braces_as_they_are(QueryingProgress.__init__)  # type: ignore[method-assign]
 
 
 class Ledger:
@@ -67,6 +83,11 @@ class Ledger:
         missing = [stage.name for stage in self.stages.values() if not self.remote.push(stage)]
         if missing:
             self.say(f"warning: remote '{self.remote.name}' still lacks {', '.join(missing)}; the next run sends it")
+
+    def for_git(self) -> set[str]:
+        """Return the files that runs write and leave to Git: dvc.lock and the metrics."""
+        outputs = [output for stage in self.stages.values() for output in stage.outs if not output.use_cache]
+        return {LOCK_FILE, *(output.def_path for output in outputs)}
 
     def command(self, name: str) -> str:
         """Return the command line that dvc.yaml holds for the stage."""
@@ -224,17 +245,25 @@ class Ledger:
 
 
 def share_cache(home: Path, folder: Path) -> None:
-    """Have a worktree use the DVC cache, the remotes and the local settings of its home checkout."""
-    settings = home / ".dvc/config.local"
-    if settings.exists():
-        shutil.copyfile(settings, folder / ".dvc/config.local")
+    """Have a worktree use the DVC cache, the remotes and the local settings of its home checkout.
+
+    Relative paths would lead elsewhere from the worktree, so they are written anew. DVC writes settings in ASCII, hence the own lines.
+    """
+    settings = Config(str(home / ".dvc")).load_one("local")
     with Repo(str(home)) as repo:
-        cache = repo.cache.legacy.path
-        stores = {name: remote["url"] for name, remote in repo.config["remote"].items() if "://" not in remote["url"]}
-    with Config(str(folder / ".dvc")).edit("local") as config:
-        config.setdefault("cache", {})["dir"] = cache
-        for name, store in stores.items():  # a relative path would lead elsewhere from the worktree
-            config.setdefault("remote", {}).setdefault(name, {})["url"] = str(Path(store).resolve())
+        settings["cache"]["dir"] = RelPath(repo.cache.legacy.path)
+        for name, remote in repo.config["remote"].items():
+            paths = {option: value for option, value in remote.items() if isinstance(value, RelPath)}
+            settings["remote"].setdefault(name, {}).update(paths)
+    file = folder.resolve() / ".dvc/config.local"
+    file.parent.mkdir(exist_ok=True)
+    written = ConfigObj(
+        _pack_named(Config._save_paths(settings, str(file))),  # noqa: SLF001
+        encoding="utf-8",
+        interpolation=False,
+    )
+    with file.open("wb") as out:
+        written.write(out)
 
 
 def sentence(error: Exception) -> str:
