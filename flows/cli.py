@@ -18,6 +18,7 @@ from flows import commands, server
 from flows.commands import FAILED, OK, say
 from flows.options import OF_PARAMS, unknown, written_out
 from flows.pipes import ends_when_unread
+from flows.sources import is_url, pattern_in
 from tasks.errors import InputError
 from tasks.params import Params
 from tasks.params_file import PARAMS, explain, given, lay_over, load, read
@@ -174,7 +175,9 @@ def _wanted(params_file: Path | None, params: Params | None, checkout: Path) -> 
 def _from_here(params: Params, here: Path, checkout: Path) -> Params:
     """Read a relative data.path as the shell does, from the current folder, also below the repository's root."""
     path = params.data.path
-    if "://" in path or here == checkout or Path(path).is_absolute() or not (here / path).exists():
+    if is_url(path) or here == checkout or Path(path).is_absolute() or path.startswith("~"):
+        return params
+    if not (here / path).exists() and pattern_in(path, here) is None:
         return params
     return params.model_copy(update={"data": params.data.model_copy(update={"path": os.path.relpath(here / path, checkout)})})
 

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from flows.ledger import refuse_changed_data
 from flows.ledger.plan import Fate, Planned, plan
-from flows.workspace import TOOK, located, name_in_raw, with_data
+from flows.sources import is_url, name_in_raw
+from flows.workspace import TOOK, located, with_data
 from tasks import base_models
 from tasks.files import read_json
 from tasks.params import Params
@@ -80,7 +81,7 @@ def foresee(params: Params, checkout: Path, *, isolated: bool) -> Plan:
         params, source = located(params, checkout, checkout, isolated=isolated)
         arriving: dict[str, str] = {}
         if source is not None:
-            source = source if "://" in source else os.path.normpath(source)
+            source = source if is_url(source) else os.path.normpath(source)
             path = f"data/raw/{name_in_raw(source)}"
             arriving[path] = source
             params = with_data(params, path=path)

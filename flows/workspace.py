@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from flows import worktree
 from flows.locks import alone
 from flows.outcome import Experiment
+from flows.sources import Pattern, at_home, is_url, name_in_raw, pattern_in
 from tasks import base_models
 from tasks.errors import InputError
 from tasks.params import Params
@@ -199,21 +200,21 @@ def _take_in_newer(params: Params, checkout: Path, say: Say) -> None:
 
 
 def located(params: Params, checkout: Path, home: Path, *, isolated: bool) -> tuple[Params, str | None]:
-    """Return the params, a pattern in data.path split off into data.files, and where the data is to be imported from (None: it is inside).
+    """Return the params, a pattern in data.path split off into data.files, and where the data is to be imported from.
 
-    Raises InputError when there is no such data.
+    None: it is inside. Of a pattern, only what matches is imported. Raises InputError when there is no such data.
     """
-    given = params.data.path
-    if any(sign in given for sign in "*?[") and not (home / given).exists():
-        parts = Path(given).parts
-        fixed = next(i for i, part in enumerate(parts) if any(sign in part for sign in "*?["))
-        path = str(Path(*parts[:fixed]) if fixed else ".")
-        return located(with_data(params, path=path, files=str(Path(*parts[fixed:]))), checkout, home, isolated=isolated)
-    outside = "://" in given or not (home / given).resolve().is_relative_to(home)
+    given = at_home(params.data.path, home)
+    pattern = pattern_in(given, home)
+    path = given if pattern is None else str(pattern.folder)
+    params = with_data(params, path=path, **({"files": pattern.glob} if pattern else {}))
+    outside = is_url(path) or not (home / path).resolve().is_relative_to(home)
     new = ("--cached", "--others", "--exclude-standard")  # an isolated run takes along what is not ignored
-    if outside or (isolated and (home / given).exists() and not _versioned(checkout, given, *new)):
-        return params, given if "://" in given else str(home / given)
-    if not (checkout / given).exists() and not under_dvc(checkout, given):
+    if outside or (isolated and (home / path).exists() and not _versioned(checkout, path, *new)):
+        return params, given if is_url(given) else str(home / given)
+    if pattern is not None and (home / path).is_dir():
+        Pattern(home / path, pattern.glob).matches()
+    elif not (checkout / path).exists() and not under_dvc(checkout, path):
         raise InputError(f"data.path: there is no file or folder '{given}'; give an existing one with --data.path")
     return params, None
 
@@ -227,22 +228,13 @@ def add(source: str, name: str | None, checkout: Path, say: Say) -> str:
     """Bring a file, folder or URL into data/raw under DVC; return its path in the repository."""
     from flows.ledger import Ledger, bring_in
 
+    source = at_home(source, Path())
     name = name_in_raw(source, name)
     began = time.monotonic()
     new = bring_in(Ledger(checkout), source, name)
     took = f"{time.monotonic() - began:.1f} s"
     say(f"{source} is {'now' if new else 'unchanged'} in data/raw/{name}, under DVC ({took}); commit data/raw/{name}.dvc to Git")
     return f"data/raw/{name}"
-
-
-def name_in_raw(source: str, name: str | None = None) -> str:
-    """Return what a source is called in data/raw; raise InputError when there is no such source or it cannot be called so."""
-    if "://" not in source and not Path(source).exists():
-        raise InputError(f"there is no file or folder '{source}' to bring in; give an existing path or a URL")
-    name = name or source.rstrip("/").rpartition("/")[2]
-    if name in ("", ".", "..") or "/" in name:
-        raise InputError(f"'{name}' cannot name a folder entry in data/raw; give a plain name: retrain add {source} NAME")
-    return name
 
 
 def _versioned(checkout: Path, path: str, *which: str) -> bool:

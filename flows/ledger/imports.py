@@ -1,5 +1,7 @@
 """Data from outside, brought into data/raw under DVC."""
 
+import shutil
+import tempfile
 from pathlib import Path
 
 from dvc.dependency import Dependency
@@ -10,41 +12,76 @@ from dvc.stage import Stage
 from flows.ledger.experiments import experiments
 from flows.ledger.remote import patiently
 from flows.ledger.stages import Ledger, sentence
+from flows.sources import Pattern, at_home, is_url, pattern_in, to_add
 from flows.worktree import git
 from tasks.errors import InputError
+
+SOURCE = "source"  # what the `meta` of a .dvc file calls the pattern whose matches it holds
 
 
 @patiently
 def bring_in(ledger: Ledger, source: str, name: str) -> bool:
-    """Import `source` (file, folder or URL) to data/raw/`name` under DVC, or update it when it came from there before.
+    """Import `source` (file, folder, pattern or URL) to data/raw/`name` under DVC, or update it when it came from there before.
 
     Returns whether the content is new. Raises InputError when data/raw/`name` is something else.
     """
+    pattern = pattern_in(source, Path())
     try:
         record = imported(ledger, source, name)
+        if pattern is not None:
+            return _bring_in_matches(ledger, pattern, Path(ledger.repo.root_dir, "data/raw", name))
         if record is not None:
             before = record.read_text("utf-8")
             ledger.repo.update([str(record)])
             return record.read_text("utf-8") != before
-        ledger.repo.imp_url(source if "://" in source else str(Path(source).resolve()), out=str(Path(ledger.repo.root_dir, "data/raw", name)))
+        ledger.repo.imp_url(_whole(source), out=str(Path(ledger.repo.root_dir, "data/raw", name)))
     except DvcException as error:
         raise InputError(f"cannot bring in {source}: {sentence(error)}") from None
     return True
+
+
+def _bring_in_matches(ledger: Ledger, pattern: Pattern, target: Path) -> bool:
+    """Copy the files that match to the folder `target` and put it under DVC; return whether the content is new.
+
+    DVC imports a file or a whole folder, so its .dvc file keeps the pattern under `meta`, where DVC leaves it.
+    """
+    record = target.with_name(target.name + ".dvc")
+    before = record.read_text("utf-8") if record.exists() else None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".arriving-") as arriving:
+        for file in pattern.matches():
+            copy = Path(arriving, target.name, file.relative_to(pattern.folder))
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+        shutil.rmtree(target, ignore_errors=True)
+        Path(arriving, target.name).replace(target)
+    (stage,) = ledger.repo.add([str(target)])
+    stage.meta = {SOURCE: _whole(str(pattern))}
+    stage.dump()
+    return record.read_text("utf-8") != before
+
+
+def _whole(source: str) -> str:
+    """Return a source so that it means the same from every folder."""
+    if is_url(source):
+        return source
+    pattern = pattern_in(source, Path())
+    return str(Path(source).resolve()) if pattern is None else str(Pattern(pattern.folder.resolve(), pattern.glob))
 
 
 def imported(ledger: Ledger, source: str, name: str) -> Path | None:
     """The .dvc file of data/raw/`name` if it came from `source` before, None if there is none; raise InputError if something else is there."""
     target = Path(ledger.repo.root_dir, "data/raw", name)
     record = target.with_name(target.name + ".dvc")
-    url = source if "://" in source else str(Path(source).resolve())
+    url = _whole(source)
     if record.exists():
         (stage,) = ledger.repo.stage.load_all(str(record))
-        known = stage.deps[0].def_path if stage.is_import else "dvc add"
+        known = stage.deps[0].def_path if stage.is_import else (stage.meta or {}).get(SOURCE, "dvc add")
         if known != url and (target.parent / known).resolve() != Path(url):
-            raise InputError(f"data/raw/{name} comes from {known} already; choose another name: retrain add {source} NAME")
+            raise InputError(f"data/raw/{name} comes from {known} already; choose another name: {to_add(source)}")
         return record
     if target.exists():
-        raise InputError(f"data/raw/{name} exists already; choose another name: retrain add {source} NAME")
+        raise InputError(f"data/raw/{name} exists already; choose another name: {to_add(source)}")
     return None
 
 
@@ -55,11 +92,15 @@ def content_of_source(ledger: Ledger, path: str) -> str:
     Raises InputError when there is no such data, or it cannot be reached.
     """
     root = Path(ledger.repo.root_dir)
+    path = at_home(path, root)
     origins = [stage.deps[0] for stage in _imports(ledger, path)]
+    patterns = [pattern for pattern in (pattern_in(path, root), *_patterns(ledger, path).values()) if pattern]
     try:
-        if not origins:
-            outside = "://" in path or not (root / path).resolve().is_relative_to(root)
-            origins = [Dependency(None, path if outside else str(root / path), repo=ledger.repo)]
+        files = [str(root / file) for pattern in patterns for file in Pattern(root / pattern.folder, pattern.glob).matches()]
+        if not origins and not files:
+            outside = is_url(path) or not (root / path).resolve().is_relative_to(root)
+            files = [path if outside else str(root / path)]
+        origins += [Dependency(None, file, repo=ledger.repo) for file in files]
         return " ".join(str(origin.get_hash().value) for origin in origins)
     except (DvcException, FileNotFoundError) as error:
         raise InputError(f"data.path: cannot look at {path}: {sentence(error)}") from None
@@ -80,6 +121,9 @@ def take_in_newer(ledger: Ledger, path: str) -> list[str]:
                 if not _taken_in_before(ledger, record):
                     ledger.repo.update([str(record)])
                 changed.append(str(record.relative_to(root)))
+        for record, pattern in _patterns(ledger, path).items():
+            if _bring_in_matches(ledger, pattern, record.with_suffix("")):
+                changed.append(str(record.relative_to(root)))
     except (DvcException, FileNotFoundError) as error:
         raise InputError(f"data.path: cannot take in the newer state of {path}: {sentence(error)}") from None
     return changed
@@ -87,8 +131,22 @@ def take_in_newer(ledger: Ledger, path: str) -> list[str]:
 
 def _imports(ledger: Ledger, path: str) -> list[Stage]:
     """Return the .dvc files that have imported what lies at, above or below `path`."""
+    return [stage for stage in _sources(ledger, path) if stage.is_import]
+
+
+def _patterns(ledger: Ledger, path: str) -> dict[Path, Pattern]:
+    """Return the patterns whose matches were brought in to what lies at, above or below `path`, by their .dvc files."""
+    found = {}
+    for stage in _sources(ledger, path):
+        pattern = pattern_in((stage.meta or {}).get(SOURCE, ""), Path())
+        if pattern is not None:
+            found[Path(stage.path)] = pattern
+    return found
+
+
+def _sources(ledger: Ledger, path: str) -> list[Stage]:
     place = Path(ledger.repo.root_dir, path)
-    found = [stage for stage in ledger.repo.index.stages if stage.is_import]
+    found = [stage for stage in ledger.repo.index.stages if stage.is_data_source]
     return [stage for stage in found if place.is_relative_to(out := stage.outs[0].fs_path) or Path(out).is_relative_to(place)]
 
 

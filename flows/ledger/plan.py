@@ -26,6 +26,7 @@ from flows.ledger.mend import mended
 from flows.ledger.overlay import Overlay
 from flows.ledger.reasons import Reason, content, differences, short
 from flows.ledger.stages import Ledger, sentence
+from flows.sources import is_url, pattern_in
 from tasks.errors import InputError
 
 Content = tuple[HashInfo, Meta]
@@ -107,7 +108,8 @@ class _Foresight:
         if not dependency.hash_info:
             dependency.hash_name = "md5"  # DVC takes what dvc.lock does not name for a record of its version 2
         if source := self._source(dependency):
-            return None if "://" in source else content(dependency, source)
+            is_known = not is_url(source) and pattern_in(source, Path()) is None
+            return content(dependency, source) if is_known else None
         if (self.ledger.sparse or not dependency.exists) and (data := self._data(dependency)):
             found = data.get_obj(filter_info=dependency.fs_path)
             return None if found is None else (found.hash_info, data.meta if data.fs_path == dependency.fs_path else Meta())
