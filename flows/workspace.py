@@ -115,6 +115,7 @@ def in_place(params: Params, update_data: bool, say: Say) -> Iterator[Workspace]
     """Work in the checkout itself, one run at a time."""
     checkout = root()
     os.chdir(checkout)
+    worktree.refuse_without_git(checkout)
     with alone(checkout / ".retrain" / "run.lock", lambda who: say(f"waiting for another run in this checkout ({who})")):
         worktree.remove_dead(checkout, say)
         files = [checkout / "dvc.lock", *(checkout / "metrics").glob("*.json")]

@@ -50,10 +50,23 @@ def readable(name: str) -> str:
     return " ".join(name.encode(errors="surrogateescape").decode(errors="replace").splitlines())
 
 
+def refuse_without_git(checkout: Path) -> None:
+    """Raise InputError when Git has no checkout here, or does not trust its owner."""
+    try:
+        is_bare = git(checkout, "rev-parse", "--is-bare-repository") == "true"
+    except InputError:
+        if any((folder / ".git").exists() for folder in (checkout, *checkout.parents)):
+            raise
+        raise InputError(
+            f"{checkout} is in no Git repository, where runs keep their records; make one with: git init && git add . && git commit -m start"
+        ) from None
+    if is_bare:
+        raise InputError(f"the Git repository of {checkout} is bare; if this is a checkout: git config core.bare false")
+
+
 def ready(checkout: Path, say: Callable[[str], None]) -> None:
     """Raise InputError, before anything is computed, when no worktree can be made here; say so when Git does not know its user."""
-    if git(checkout, "rev-parse", "--is-bare-repository") == "true":
-        raise InputError(f"the Git repository of {checkout} is bare; if this is a checkout: git config core.bare false")
+    refuse_without_git(checkout)
     try:
         git(checkout, "rev-parse", "--verify", "HEAD^{commit}")
     except InputError:

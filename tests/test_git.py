@@ -115,7 +115,7 @@ def test_a_repository_that_no_run_can_start_from_is_refused_in_one_sentence(tmp_
     with pytest.raises(InputError, match=r"is bare.*git config core.bare false"):
         ready(checkout, pytest.fail)
     (tmp_path / "none").mkdir()
-    with pytest.raises(InputError, match="not a git repository"):
+    with pytest.raises(InputError, match=r"is in no Git repository.*git init"):
         ready(tmp_path / "none", pytest.fail)
 
 

@@ -82,7 +82,11 @@ def test_a_worker_with_an_empty_folder_gets_code_and_data_from_the_remotes_and_s
         project.env["PREFECT_API_URL"] = server
         deployed(project, hub)
         elsewhere = {"PREFECT_HOME": str(tmp_path / "elsewhere/prefect"), "DVC_SITE_CACHE_DIR": str(tmp_path / "elsewhere/site")}
-        worker = Project(tmp_path / "elsewhere/folder", {**project.env, **elsewhere})
+        # as in a container, Git knows nobody there
+        nobody = {name: value for name, value in project.env.items() if not name.startswith(("GIT_AUTHOR_", "GIT_COMMITTER_"))}
+        nobody |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "user.useConfigOnly", "GIT_CONFIG_VALUE_0": "true"}
+        nobody |= {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
+        worker = Project(tmp_path / "elsewhere/folder", {**nobody, **elsewhere})
         worker.root.mkdir(parents=True)
 
         first = ordered(project)
@@ -94,6 +98,8 @@ def test_a_worker_with_an_empty_folder_gets_code_and_data_from_the_remotes_and_s
         assert stages == {"ingest": "Completed", **restored, "evaluate": "Completed", "package": "Completed"}
         (sent,) = project.run("git", "ls-remote", str(hub), "refs/exps/*").stdout.splitlines()
         assert "warning" not in said.stdout + said.stderr
+        assert f"sent experiment {sent.rpartition('/')[2]} to Git remote 'origin' ({hub})" in said.stdout + said.stderr
+        assert project.run("git", "--git-dir", str(hub), "show", "-s", "--format=%ae", sent.split()[0]).stdout == "retrain@localhost\n"
 
         # its results are whole where it did not run
         name = sent.rpartition("/")[2]
