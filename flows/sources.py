@@ -3,10 +3,12 @@
 import os
 import re
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from flows.worktree import readable
 from tasks.errors import InputError
 
 SIGNS = "*?["
@@ -60,13 +62,25 @@ def name_in_raw(source: str, name: str | None = None) -> str:
     """Return what a source is called in data/raw; raise InputError when there is no such source or it cannot be called so."""
     pattern = pattern_in(source, Path())
     if pattern is not None:
-        pattern.matches()
-    elif not is_url(source) and not Path(source).exists():
-        raise InputError(f"there is no file or folder '{source}' to bring in; give an existing path or a URL")
+        refuse_odd_names(pattern.matches())
+    elif not is_url(source):
+        if not Path(source).exists():
+            raise InputError(f"there is no file or folder '{source}' to bring in; give an existing path or a URL")
+        refuse_odd_names([Path(source), *Path(source).rglob("*")])
     name = name or _last_part(source if pattern is None else str(pattern.folder.resolve()))
     if name in ("", ".", "..") or "/" in name:
         raise InputError(f"'{name}' cannot name a folder entry in data/raw; give a plain name: {to_add(source)}")
     return name
+
+
+def refuse_odd_names(paths: Iterable[Path]) -> None:
+    """Raise InputError for a name that is not UTF-8: DVC can hash and keep no such file."""
+    for path in paths:
+        try:
+            path.name.encode()
+        except UnicodeEncodeError:
+            message = f"DVC cannot keep '{readable(str(path))}', whose name is not UTF-8; rename it"
+            raise InputError(message) from None
 
 
 def to_add(source: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from flows import worktree
 from flows.locks import alone
 from flows.outcome import Experiment
-from flows.sources import Pattern, at_home, is_url, name_in_raw, pattern_in
+from flows.sources import Pattern, at_home, is_url, name_in_raw, pattern_in, refuse_odd_names
 from tasks import base_models
 from tasks.errors import InputError
 from tasks.params import Params
@@ -213,6 +213,7 @@ def located(params: Params, checkout: Path, home: Path, *, isolated: bool) -> tu
     new = ("--cached", "--others", "--exclude-standard")  # an isolated run takes along what is not ignored
     if outside or (isolated and (home / path).exists() and not _versioned(checkout, path, *new)):
         return params, given if is_url(given) else str(home / given)
+    refuse_odd_names((home / path).rglob("*"))
     if pattern is not None and (home / path).is_dir():
         Pattern(home / path, pattern.glob).matches()
     elif not (checkout / path).exists() and not under_dvc(checkout, path):

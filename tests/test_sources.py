@@ -1,5 +1,6 @@
 """Where data may come from: only what was named is brought in, and it is called what its reader needs."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -173,3 +174,17 @@ def test_a_web_address_with_a_query_is_downloaded(checkout: Path) -> None:
         assert add(url, None, checkout, print) == "data/raw/x.csv"
         assert (checkout / "data/raw/x.csv").read_text("utf-8") == ROWS
         assert not bring_in(Ledger(checkout), url, "x.csv"), "the same again is nothing new"
+
+
+def test_data_whose_name_is_not_utf8_is_refused_in_one_sentence_and_other_files_of_such_names_do_not_matter(checkout: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9.csv")
+    outside = checkout.parent / "me/exports"
+    for folder in (checkout, outside, checkout / "data/raw"):
+        (folder / odd).write_text(ROWS)
+    refused = [str(outside), str(outside / "*.csv"), "data/raw"]
+    for path in refused:
+        with pytest.raises(InputError, match=r"caf\ufffd.csv', whose name is not UTF-8"):
+            foresee(wanted(path), checkout, isolated=False)
+    with pytest.raises(InputError, match="whose name is not UTF-8"):
+        add(str(outside / odd), None, checkout, print)
+    assert len(foresee(wanted("data/raw/tickets.csv"), checkout, isolated=True).stages) == 6
