@@ -16,7 +16,7 @@ SIGNS = "*?["
 
 @dataclass(frozen=True)
 class Pattern:
-    """Some files of a folder: those that a glob matches. Hidden ones are left out, as ingest leaves them out."""
+    """Those files of a folder that a glob matches. Hidden ones are left out, as ingest leaves them out."""
 
     folder: Path
     glob: str
@@ -47,7 +47,7 @@ def at_home(source: str, where: Path) -> str:
 
 
 def pattern_in(source: str, where: Path) -> Pattern | None:
-    """Return the pattern that a path relative to `where` is; None for a URL, and for the name of what is there."""
+    """Return the pattern that a path relative to `where` is; None for a URL, and for what is there by that name."""
     if is_url(source) or (where / source).exists():
         return None
     parts = Path(source).parts
@@ -59,7 +59,7 @@ def pattern_in(source: str, where: Path) -> Pattern | None:
 
 
 def name_in_raw(source: str, name: str | None = None) -> str:
-    """Return what a source is called in data/raw; raise InputError when there is no such source or it cannot be called so."""
+    """Return what a source is called in data/raw; raise InputError when it is not there or cannot be called so."""
     pattern = pattern_in(source, Path())
     if pattern is not None:
         refuse_odd_names(pattern.matches())

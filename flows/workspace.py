@@ -201,7 +201,7 @@ def _take_in_newer(params: Params, checkout: Path, say: Say) -> None:
 
 
 def located(params: Params, checkout: Path, home: Path, *, isolated: bool) -> tuple[Params, str | None]:
-    """Return the params, a pattern in data.path split off into data.files, and where the data is to be imported from.
+    """Return the params, a pattern in data.path split off into data.files, and where to import the data from.
 
     None: it is inside. Of a pattern, only what matches is imported. Raises InputError when there is no such data.
     """

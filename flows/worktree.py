@@ -17,12 +17,15 @@ OURS = "retrain <retrain@localhost>"  # who commits where Git knows no one
 
 
 def git(where: Path, *words: str, env: Mapping[str, str] | None = None, given: str | None = None) -> str:
-    """Run Git in a folder, `given` on its input, and return what it printed; raise InputError with Git's own words when it fails."""
+    """Run Git in a folder, `given` on its input, and return what it printed.
+
+    Raises InputError, with Git's own words, when it fails.
+    """
     return _run(where, words, env, given).strip()
 
 
 def names(where: Path, *words: str) -> list[str]:
-    """Run a command of Git that lists files with `-z`; return their names, whatever bytes are in them. `readable` is for messages."""
+    """Run a command of Git that lists files with `-z`; return their names, whatever bytes are in them."""
     return [name for name in _run(where, words).split("\0") if name]
 
 
@@ -46,7 +49,7 @@ def _run(where: Path, words: Sequence[str], env: Mapping[str, str] | None = None
 
 
 def readable(name: str) -> str:
-    """Return a file's name as it can be printed: what is not UTF-8 in it is replaced, and it stays on one line."""
+    """Return a file's name as it can be printed: on one line, what is not UTF-8 replaced."""
     return " ".join(name.encode(errors="surrogateescape").decode(errors="replace").splitlines())
 
 
@@ -65,7 +68,10 @@ def refuse_without_git(checkout: Path) -> None:
 
 
 def ready(checkout: Path, say: Callable[[str], None]) -> None:
-    """Raise InputError, before anything is computed, when no worktree can be made here; say so when Git does not know its user."""
+    """Raise InputError, before anything is computed, when no worktree can be made here.
+
+    Says so when Git does not know its user.
+    """
     refuse_without_git(checkout)
     try:
         git(checkout, "rev-parse", "--verify", "HEAD^{commit}")
@@ -78,7 +84,10 @@ def ready(checkout: Path, say: Callable[[str], None]) -> None:
 
 
 def identity(checkout: Path) -> dict[str, str]:
-    """Return the environment with which Git can commit: empty where it knows its user, else an identity of our own, for our own refs."""
+    """Return the environment with which Git can commit: empty where it knows its user.
+
+    Else it holds an identity of our own, for our own refs.
+    """
     env: dict[str, str] = {}
     for who in ("AUTHOR", "COMMITTER"):
         try:
@@ -115,7 +124,7 @@ def worktree(checkout: Path, name: str, commit: str, tree: str | None = None) ->
 
 
 def link(path: str, folder: Path, checkout: Path) -> None:
-    """Have a worktree see what Git does not bring along: a base model, whose content model.revision names, or data nothing versions.
+    """Have a worktree see what Git does not bring along: a base model, or data that nothing versions.
 
     That is what is ignored in the checkout, and what is a Git repository of its own there.
     """
@@ -164,7 +173,7 @@ class Taken:
 def taken_along(checkout: Path, say: Callable[[str], None]) -> Taken:
     """Keep the checkout as it stands in a Git tree, uncommitted changes and new files included.
 
-    Ignored files and repositories inside this one are left out. Raises InputError for an untracked file too large for Git.
+    Ignored files and repositories inside this one are left out. Raises InputError for a new file too large for Git.
     """
     listed = names(checkout, "ls-files", "--others", "--exclude-standard", "-z")
     nested = [name for name in listed if name.endswith("/")]
@@ -191,7 +200,7 @@ def _tree_of(checkout: Path, untracked: Sequence[str]) -> str:
     index.parent.mkdir(exist_ok=True)
     env = {"GIT_INDEX_FILE": str(index)}
     try:
-        # the checkout's own index knows what has been added by force, or only by name (`git add --intent-to-add`)
+        # the checkout's own index knows what has been added by force, or only by name
         shutil.copyfile(checkout / git(checkout, "rev-parse", "--git-path", "index"), index)
         git(checkout, "add", "--update", env=env)
         git(checkout, "update-index", "--add", "-z", "--stdin", env=env, given="\0".join([*untracked, ""]))

@@ -188,3 +188,14 @@ def test_data_whose_name_is_not_utf8_is_refused_in_one_sentence_and_other_files_
     with pytest.raises(InputError, match="whose name is not UTF-8"):
         add(str(outside / odd), None, checkout, print)
     assert len(foresee(wanted("data/raw/tickets.csv"), checkout, isolated=True).stages) == 6
+
+
+def test_data_in_a_repository_inside_the_checkout_is_brought_in_by_an_isolated_run(checkout: Path) -> None:
+    inner = checkout / "theirs"
+    inner.mkdir()
+    (inner / "t.csv").write_text(ROWS)
+    for words in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "theirs")):
+        git(inner, *words)
+    assert located(wanted("theirs/t.csv"), checkout, checkout, isolated=True)[1] == str(inner / "t.csv")
+    assert located(wanted("theirs/*.csv"), checkout, checkout, isolated=True)[1] == str(inner / "*.csv")
+    assert located(wanted("theirs/t.csv"), checkout, checkout, isolated=False)[1] is None

@@ -38,14 +38,21 @@ def commit_named(checkout: Path, revision: str) -> str:
     return named.get(revision) or commit_of(checkout, revision)
 
 
-def save(workspace: Path, name: str, message: str, *, leave_out: Sequence[str] = (), untracked: Sequence[str] = ()) -> Experiment:
+def save(
+    workspace: Path,
+    name: str,
+    message: str,
+    *,
+    leave_out: Sequence[str] = (),
+    untracked: Sequence[str] = (),
+) -> Experiment:
     """Commit a workspace as an experiment on top of its HEAD; return it.
 
     When its HEAD, or an experiment that is there already, has the very same dvc.lock, that one is returned: it records the same inputs,
     params, code and outputs. `dvc exp save` is not used because it would hash every output again, needs them all checked out, and meets
     other runs on refs that they share; the reference written here is the one it would write.
 
-    leave_out: paths whose content is not the experiment's. untracked: files in it that Git does not track in the checkout.
+    leave_out: paths whose content is not the experiment's. untracked: files in it that the checkout does not track.
     """
     baseline = git(workspace, "rev-parse", "HEAD")
     git(workspace, "add", "--all")
@@ -74,8 +81,8 @@ def _blob(workspace: Path, commit: str) -> str:
 def send(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str], None]) -> None:
     """Send an experiment, and those that could not be sent before, to the Git remote: `exp.git_remote` of DVC's config, else origin.
 
-    Nothing happens unless `exp.auto_push` of DVC's config is true. One that holds files that Git does not track stays here. When the
-    remote cannot be reached, there is a warning, and the next isolated run tries again.
+    Nothing happens unless `exp.auto_push` of DVC's config is true. One that holds files that Git does not track stays
+    here. When the remote cannot be reached, there is a warning, and the next isolated run tries again.
     """
     if not is_shared(repo):
         return
@@ -102,15 +109,17 @@ def send(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str]
 
 
 def _holds_untracked(checkout: Path, experiment: Experiment, say: Callable[[str], None]) -> bool:
-    """Return whether an experiment holds files that Git does not track in the checkout to this moment, and say which."""
-    told = git(checkout, "show", "--no-patch", f"--format=%(trailers:key={UNTRACKED},valueonly)", experiment.commit)
+    """Return whether an experiment holds files that Git does not track in the checkout to this moment; say which."""
+    trailers = f"--format=%(trailers:key={UNTRACKED},valueonly)"
+    told = git(checkout, "show", "--no-patch", trailers, experiment.commit)
     held = [json.loads(line) for line in told.splitlines() if line]
     known = names(checkout, "--literal-pathspecs", "ls-files", "-z", "--", *held) if held else []
     untracked = [readable(name) for name in held if name not in known]
     if untracked:
         say(
-            f"warning: experiment {experiment.name} stays here, because it holds what Git does not track: {', '.join(untracked)}; "
-            f"`git add` what everybody may see, or ignore it, `dvc exp remove {experiment.name}`, and run the same command again"
+            f"warning: experiment {experiment.name} stays here, because it holds what Git does not track: "
+            f"{', '.join(untracked)}; `git add` what everybody may see, or ignore it, "
+            f"`dvc exp remove {experiment.name}`, and run the same command again"
         )
     return bool(untracked)
 

@@ -21,7 +21,7 @@ SOURCE = "source"  # what the `meta` of a .dvc file calls the pattern whose matc
 
 @patiently
 def bring_in(ledger: Ledger, source: str, name: str) -> bool:
-    """Import `source` (file, folder, pattern or URL) to data/raw/`name` under DVC, or update it when it came from there before.
+    """Import `source` (file, folder, pattern or URL) to data/raw/`name` under DVC, or update what came from there.
 
     Returns whether the content is new. Raises InputError when data/raw/`name` is something else.
     """
@@ -41,9 +41,9 @@ def bring_in(ledger: Ledger, source: str, name: str) -> bool:
 
 
 def _bring_in_matches(ledger: Ledger, pattern: Pattern, target: Path) -> bool:
-    """Copy the files that match to the folder `target` and put it under DVC; return whether the content is new.
+    """Copy the files that match to the folder `target`, put it under DVC, and return whether the content is new.
 
-    DVC imports a file or a whole folder, so its .dvc file keeps the pattern under `meta`, where DVC leaves it.
+    DVC imports a file or a whole folder, so the .dvc file keeps the pattern under `meta`, where DVC leaves it.
     """
     record = target.with_name(target.name + ".dvc")
     before = record.read_text("utf-8") if record.exists() else None
@@ -135,7 +135,7 @@ def _imports(ledger: Ledger, path: str) -> list[Stage]:
 
 
 def _patterns(ledger: Ledger, path: str) -> dict[Path, Pattern]:
-    """Return the patterns whose matches were brought in to what lies at, above or below `path`, by their .dvc files."""
+    """Return the patterns whose matches lie at, above or below `path`, by the .dvc files that hold them."""
     found = {}
     for stage in _sources(ledger, path):
         pattern = pattern_in((stage.meta or {}).get(SOURCE, ""), Path())

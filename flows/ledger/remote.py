@@ -86,7 +86,8 @@ class Remote:
             generic.copy(LocalFileSystem(), str(entry), fs, fs.join(folder, entry.parent.parent.name, entry.parent.name, entry.name))
         self.sent.mkdir(parents=True, exist_ok=True)
         (self.sent / entry.name).touch()
-        self.say(f"{stage.name}: sent to remote '{self.name}' ({without_password(self.settings.get('url', ''))})")
+        place = without_password(self.settings.get("url", ""))
+        self.say(f"{stage.name}: sent to remote '{self.name}' ({place})")
 
     def _fetch_run(self, stage: PipelineStage) -> None:
         known = self.repo.stage_cache._load(stage)  # noqa: SLF001
@@ -165,7 +166,7 @@ class Remote:
 
 
 def is_shared(repo: Repo) -> bool:
-    """Return whether runs send what they make: DVC's own setting `exp.auto_push`, false unless somebody switches it on."""
+    """Return whether runs send what they make: DVC's `exp.auto_push`, false unless somebody switches it on."""
     return bool(env2bool(DVC_EXP_AUTO_PUSH, repo.config["exp"].get("auto_push", False)))
 
 

@@ -34,7 +34,7 @@ for library in ("dvc", "dvc_data", "dvc_objects"):  # what they would log is rai
 
 
 def _braces_as_they_are(told: Callable[..., None]) -> Callable[..., None]:
-    """Hand on a path with its braces doubled, because DVC makes a format string of it: `/data/{x}` has no field x."""
+    """Hand on a path with its braces doubled: DVC makes a format string of it, and `/data/{x}` has no field x."""
 
     def doubled(self: QueryingProgress, *words: Any, name: str | None = None, **options: Any) -> None:
         told(self, *words, name=name and name.replace("{", "{{").replace("}", "}}"), **options)
@@ -247,7 +247,7 @@ class Ledger:
 def share_cache(home: Path, folder: Path) -> None:
     """Have a worktree use the DVC cache, the remotes and the local settings of its home checkout.
 
-    Relative paths would lead elsewhere from the worktree, so they are written anew. DVC writes settings in ASCII, hence the own lines.
+    Relative paths would lead elsewhere from the worktree, so they are written anew. DVC itself writes in ASCII only.
     """
     settings = Config(str(home / ".dvc")).load_one("local")
     with Repo(str(home)) as repo:
