@@ -242,7 +242,9 @@ def add(source: str, name: str | None, checkout: Path, say: Say) -> str:
 def _versioned(checkout: Path, path: str, *which: str) -> bool:
     """Return whether DVC tracks the path or a folder above it, or Git tracks it (or, by `which`, would)."""
     inside = os.path.relpath(checkout / path, checkout)
-    return under_dvc(checkout, inside) or bool(worktree.git(checkout, "ls-files", *which, "--", inside))
+    known = worktree.names(checkout, "--literal-pathspecs", "ls-files", "-z", *which, "--", inside)
+    # of a repository inside this one, Git names just the folder
+    return under_dvc(checkout, inside) or any(not (checkout / name).is_dir() for name in known)
 
 
 def under_dvc(checkout: Path, path: str) -> bool:
