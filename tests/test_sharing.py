@@ -110,7 +110,8 @@ def test_naming_all_of_them_sends_the_experiment_that_is_there(checkout: Path) -
     assert "sent experiment run" in ran(checkout)[1][0]
 
 
-def test_a_dvc_remote_too_is_sent_nothing_until_sharing_is_switched_on(trained: Project, tmp_path: Path) -> None:
+def test_a_dvc_remote_too_is_sent_nothing_until_sharing_is_switched_on(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained.root)
     store = tmp_path / "store"
     trained.dvc("remote", "add", "-d", "team", str(store))
     said: list[str] = []
