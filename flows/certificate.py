@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import platform
 from dataclasses import asdict, dataclass, field
@@ -87,7 +88,8 @@ def grade_predictions(recorded: Path, computed: Path) -> Grade:
     scores, found = (folder / "metrics/evaluate.json" for folder in (recorded, computed))
     if scores.exists() and found.exists():
         known, new = read_json(scores), read_json(found)
-        if all(low <= new.get(name, float("nan")) <= high for name, (low, high) in known["interval"].items()):
+        intervals = known.get("interval", {})
+        if intervals and all(low <= new.get(name, math.nan) <= high for name, (low, high) in intervals.items()):
             return Grade.interval
     return Grade.different
 

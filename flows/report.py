@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from prefect import runtime
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from prefect.utilities.urls import url_for
 
+from flows.artifacts import publish_document
 from flows.since import Since, since
 from flows.stage import Run
 from flows.summary import Summary, summarize
 from flows.workspace import STAGES
+from tasks.verdict import HEADLINE, Verdict, beside_baselines, judge, spelled
 
 REPORT = """# {name}
 
@@ -61,6 +62,10 @@ EXPERIMENT = """- This run {is_what} **`{name}`**, at commit `{commit}` on `{bas
 - `dvc exp apply {name}` brings it into the checkout: params, code, data and model.
 - `dvc exp diff {name}` compares it; `dvc exp show` lists it beside the others.
 - `retrain reproduce {name}` computes it again and says whether every bit is the same."""
+NO_LAST = (
+    "No earlier run of this problem on this data is on record, neither among the experiments nor among this "
+    "branch's commits, so there is none to compare it with."
+)
 LABELS = 15  # labels whose counts are listed
 LONG = 80  # characters of a row that is shown as an example
 
@@ -75,7 +80,7 @@ def publish(run: Run) -> State[Summary]:
             client.update_flow_run(flow_run.id, tags={*flow_run.tags, saved.tag})
     outcomes = {name: str(outcome) for name, outcome in run.outcomes.items()}
     summary = summarize(run.space.root, outcomes, run.seconds, saved, since(run.space, saved))
-    create_markdown_artifact(markdown(run, summary), key="report", description=summary.sentence)
+    publish_document("report", markdown(run, summary), summary.sentence)
     return Completed(message=summary.sentence, data=summary)
 
 
@@ -106,36 +111,27 @@ def markdown(run: Run, summary: Summary) -> str:
 
 
 def _verdict(summary: Summary) -> str:
-    scores = summary.metrics["evaluate"]
-    best = max(scores["baselines"], key=lambda name: scores["baselines"][name]["macro_f1"])
-    low = scores["interval"]["macro_f1"][0]
-    floor = scores["baselines"][best]["macro_f1"]
-    if low > floor:
-        return f"**Better than the {best} baseline**: macro F1 {scores['macro_f1']:.4f}, at least {low:.4f}, against {floor:.4f}."
-    return f"**Not shown to be better than the {best} baseline**: macro F1 {scores['macro_f1']:.4f}, perhaps only {low:.4f}, against {floor:.4f}."
+    verdict, numbers = beside_baselines(summary.metrics["evaluate"])
+    return f"**{verdict}**: {numbers}."
 
 
 def _against(summary: Summary) -> str:
     """Say whether the model is better than the last run's, as far as their intervals and test rows can tell."""
     last = summary.since
     if last is None:
-        return "It is the first run of this problem on this data, so there is none to compare it with."
+        return NO_LAST
     if last.is_same:
         return f"**Nothing has changed since {_name(last)}**: it is the same model."
     scores = summary.metrics["evaluate"]
-    (low, high), (its_low, its_high) = scores["interval"]["macro_f1"], last.scores["interval"]["macro_f1"]
-    beside = f"macro F1 {scores['macro_f1']:.4f} ({low:.4f} to {high:.4f}) against {last.scores['macro_f1']:.4f} ({its_low:.4f} to {its_high:.4f})"
-    if scores["macro_f1"] == last.scores["macro_f1"]:
-        verdict = f"**As good as {_name(last)}**: {beside}"
-    elif low > its_high:
-        verdict = f"**Better than {_name(last)}**: {beside}"
-    elif high < its_low:
-        verdict = f"**Worse than {_name(last)}**: {beside}"
-    else:
-        verdict = f"**Not shown to be better or worse than {_name(last)}**: {beside}, and the intervals overlap"
+    mine, its = (some["interval"][HEADLINE] for some in (scores, last.scores))
+    verdict = judge(scores[HEADLINE], mine, last.scores[HEADLINE], its)
+    its_score = f"{last.scores[HEADLINE]:.4f} ({spelled(its)})"
+    numbers = f"macro F1 {scores[HEADLINE]:.4f} ({spelled(mine)}) against {its_score}"
+    why_not = ", and the intervals overlap" if verdict == Verdict.unknown else ""
+    told = f"**{verdict} {_name(last)}**: {numbers}{why_not}"
     if last.test is None:
-        return f"{verdict}. Whether both were tested on the same rows is not known."
-    return f"{verdict}. They were tested on {f'different rows: {last.test}' if last.test else 'the same rows'}."
+        return f"{told}. Whether both were tested on the same rows is not known."
+    return f"{told}. They were tested on {f'different rows: {last.test}' if last.test else 'the same rows'}."
 
 
 def _changed(last: Since | None) -> str:
@@ -198,8 +194,7 @@ def _scores(summary: Summary) -> str:
 
 
 def _interval(scores: dict[str, Any], name: str) -> str:
-    low, high = scores["interval"][name]
-    return f"{low:.4f} to {high:.4f}"
+    return spelled(scores["interval"][name])
 
 
 def _next(summary: Summary) -> str:

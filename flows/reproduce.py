@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 from prefect import flow, runtime, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
+from flows.artifacts import publish_document
 from flows.certificate import Certificate, Grade, device, grade_predictions, machine, now, versions
 from flows.deployed import settle_in
 from flows.ledger import bring_data, changed_key, clear, compare
@@ -135,4 +135,4 @@ def _show(certificate: Certificate) -> None:
     words = {"commit": certificate.commit[:10], "certificate": certificate.to_json(), "revision": certificate.revision}
     rows = "\n".join(f"| {name} | {stage['grade']} | {stage['seconds']} |" for name, stage in certificate.stages.items())
     text = ARTIFACT.format(grade=certificate.grade, cause=certificate.cause or "Every output has the hash on record.", stages=rows, **words)
-    create_markdown_artifact(text, key="certificate", description=f"{certificate.revision}: {certificate.grade}")
+    publish_document("certificate", text, f"{certificate.revision}: {certificate.grade}")

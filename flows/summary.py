@@ -12,6 +12,7 @@ from flows.outcome import Experiment
 from flows.since import Since
 from flows.workspace import STAGES
 from tasks.files import read_json
+from tasks.verdict import beside_baselines
 
 PERCENT = 100
 
@@ -68,6 +69,7 @@ def show(summary: Summary) -> None:
         table.add_row(name, f"{scores[name]:.4f}", f"{low:.4f} to {high:.4f}", *beside)
     console.print()
     console.print(table)
+    console.print(f"\n{': '.join(beside_baselines(scores))}.", soft_wrap=True)
     where = "The model is in models/package; `dvc plots show` draws its curves."
     if summary.saved is not None:
         how = "It is the experiment" if summary.saved.is_new else "Nothing new: it equals"

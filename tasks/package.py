@@ -16,6 +16,7 @@ from tasks.files import digests, read_json, write_json
 from tasks.params import Params
 from tasks.problems import Problem
 from tasks.stage import pins, stage
+from tasks.verdict import beside_baselines
 
 SAME_SCORE = 1e-3  # other batches sum in another order
 
@@ -64,6 +65,8 @@ CARD = """
 |---|---|---|---|---|
 {scores}
 
+{verdict}.
+
 Labels: {labels}.
 
 ```python
@@ -106,6 +109,7 @@ def card(params: Params, problem: Problem, scores: dict[str, Any], counts: dict[
         train=counts["train"],
         test=scores["rows"],
         scores="\n".join(rows),
+        verdict=": ".join(beside_baselines(scores)),
         labels=", ".join(scores["per_class"]),
         example=json.dumps(example, ensure_ascii=False),
     )

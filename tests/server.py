@@ -79,6 +79,11 @@ def flow_run(server: str, output: str) -> dict[str, Any]:
 
 
 def artifacts(server: str, run: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the artifacts of a flow run by their keys."""
+    """Return the artifacts of a flow run by their kinds: their keys without what makes them this run's own."""
     found = ask(server, "artifacts/filter", flow_runs={"id": {"any_": [run["id"]]}})
-    return {artifact["key"]: artifact for artifact in found}
+    return {kind(artifact["key"], run["id"]): artifact for artifact in found}
+
+
+def kind(key: str, run: str) -> str:
+    """Return an artifact's key without the run's name and the first part of its id."""
+    return re.sub(rf"-[a-z0-9-]*{run[:8]}$", "", key)

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from tests.conftest import Project
-from tests.server import STAGES, request
+from tests.server import STAGES, kind, request
 
 
 @dataclass
@@ -77,9 +77,9 @@ class Site:
         return {task["name"]: task["state_name"] for task in until(found, 60)}
 
     def artifacts(self, run: str) -> dict[str, dict[str, Any]]:
-        """Return the artifacts of a run by their keys."""
+        """Return the artifacts of a run by their kinds."""
         found = self.request("artifacts/filter", {"flow_runs": {"id": {"any_": [run]}}})
-        return {artifact["key"]: artifact for artifact in found}
+        return {kind(artifact["key"], run): artifact for artifact in found}
 
     def process(self, service: str) -> psutil.Process:
         """Return the process of a service that `retrain up` has started: server, worker-1, worker-2."""

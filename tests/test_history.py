@@ -95,6 +95,27 @@ def test_an_isolated_run_is_compared_with_the_newest_experiment_or_a_newer_commi
     assert compared(done, saved(done, "now", 2092)) == head(done)[:10], "the commit is newer than the old experiment"
 
 
+@pytest.mark.parametrize("where", ["in place", "isolated"])
+def test_the_last_run_is_found_below_a_commit_of_another_one(done: Project, where: str) -> None:
+    trained, mine = head(done), left(done)
+    other = edited(done, lambda text: text.replace("path: data/raw/tickets.csv", "path: data/raw/other.csv"))
+    done.run("git", "commit", "-qam", "a run on other data")
+    (done.root / "dvc.lock").write_text(mine["dvc.lock"] + "# again on the first data\n", encoding="utf-8")
+    found = last_run(done.root, save(done.root, "again", "a run") if where == "isolated" else None, other)
+    assert found is not None
+    assert found.commit == trained
+
+
+def test_a_run_in_place_is_compared_with_an_experiment_where_no_commit_holds_one(done: Project) -> None:
+    kept = saved(done, "kept", 2091)
+    other = edited(done, lambda text: text.replace("path: data/raw/tickets.csv", "path: data/raw/other.csv"))
+    done.run("git", "commit", "--amend", "-qam", "a run on other data")
+    done.run("git", "checkout", "-q", kept.commit, "--", "dvc.lock")
+    found = last_run(done.root, None, other)
+    assert found is not None
+    assert found.name == "kept"
+
+
 def test_rows_that_left_the_cache_are_said_and_can_be_brought_back(done: Project) -> None:
     record = last_run(done.root, None, left(done))
     assert record is not None

@@ -31,7 +31,7 @@ def test_a_deployed_run_shows_its_stages_logs_progress_and_report(project: Proje
     assert "| train | **ran** |" in report
     assert report.count("data:image/png;base64,") == 2
     assert "dvc exp apply" in report
-    assert "first run of this problem on this data" in report
+    assert "No earlier run of this problem on this data is on record" in report
     assert "learning_rate: 0.003" not in (project.root / "params.yaml").read_text("utf-8"), "the checkout stays as it was"
 
     # the run names its experiment, and the experiment its run
@@ -45,7 +45,20 @@ def test_a_deployed_run_shows_its_stages_logs_progress_and_report(project: Proje
     assert f"{server.removesuffix('/api')}/runs/flow-run/{flow['id']}" in message
 
     again = project.retrain("--train.learning-rate", "0.003")
-    assert flow_run(server, again.stderr)["state"]["message"].startswith("6 of 6 stages cached; macro F1")
+    second = flow_run(server, again.stderr)
+    assert second["state"]["message"].startswith("6 of 6 stages cached; macro F1")
+    verdict = r"^(Better|Worse|As good|Not shown to be better or worse) (than|as) the tfidf_linear baseline: macro F1"
+    assert re.search(verdict, again.stdout, re.MULTILINE)
+
+    # each run's link opens its own report, and one beside them is the latest
+    for run in (flow, second):
+        key = f"report-{run['name']}-{run['id'][:8]}"
+        own = ask(server, "artifacts/filter", artifacts={"key": {"any_": [key]}})
+        assert [artifact["flow_run_id"] for artifact in own] == [run["id"]]
+        assert own[0]["data"].startswith(f"# ticket\\-intents: {run['name']}")
+    (latest,) = ask(server, "artifacts/filter", artifacts={"key": {"any_": ["report"]}})
+    assert latest["flow_run_id"] is None, "no run's Artifacts tab leads to it"
+    assert latest["description"] == second["state"]["message"]
     assert "Cached" in again.stderr
     assert "running:" not in again.stderr
     assert "up to date" in project.dvc("status").stdout

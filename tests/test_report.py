@@ -1,15 +1,22 @@
 """The sentences of a report: as sure as the numbers allow, and showing what a row holds, whatever it holds."""
 
+import math
+from pathlib import Path
+
 import pytest
 from markdown_it import MarkdownIt
 
+from flows.certificate import Grade, grade_predictions
 from flows.changes import Changes, Example
 from flows.outcome import READABLE, Experiment, why
-from flows.report import _against, _changed, _labels, _plain, _scores
+from flows.report import _against, _changed, _labels, _plain, _scores, _verdict
 from flows.since import Since
 from flows.summary import Summary
 from tasks.errors import InputError
+from tasks.files import write_json
+from tasks.verdict import Verdict, judge
 
+NAN = math.nan
 NASTY = ["a | b", "<script>alert(1)</script>", "![x](http://x.y/z.png)", "`code` *bold* _it_ [a](b)", "1. # x", "&lt; \\ ~~", "$1 {x} https://a.b"]
 
 
@@ -34,6 +41,7 @@ def summary(since: Since | None) -> Summary:
         (scores(0.6, 0.5, 0.7), Changes(), ["**As good as `sly-fox`**"]),
         (scores(0.3, 0.2, 0.4), Changes(2, 1, 0), ["**Better", "different rows: 2 added, 1 removed, 0 relabelled"]),
         (scores(0.3, 0.2, 0.4), None, ["**Better", "is not known"]),
+        (scores(NAN, 0.2, 0.4), Changes(), ["**Not comparable with `sly-fox`**"]),
     ],
 )
 def test_the_verdict_goes_no_further_than_the_intervals_and_the_test_rows(last: dict[str, object], test: Changes | None, says: list[str]) -> None:
@@ -41,8 +49,43 @@ def test_the_verdict_goes_no_further_than_the_intervals_and_the_test_rows(last: 
     assert all(part in verdict for part in says), verdict
 
 
+@pytest.mark.parametrize(
+    ("floors", "says"),
+    [
+        ({"majority": 0.1, "tfidf_linear": 0.4}, "Better than the tfidf_linear"),
+        ({"majority": 0.1, "tfidf_linear": 0.8}, "Worse than the tfidf_linear"),
+        ({"majority": 0.7, "tfidf_linear": 0.2}, "Not shown to be better or worse than the majority"),
+        ({"majority": 0.5}, "Not shown to be better or worse than the majority"),
+        ({"majority": 0.6}, "As good as the majority"),
+        ({"majority": 0.1, "tfidf_linear": NAN}, "Better than the majority"),
+        ({"tfidf_linear": NAN}, "Not comparable with any"),
+        ({}, "Not comparable with any"),
+    ],
+)
+def test_better_or_worse_than_a_baseline_is_what_lies_apart_from_it(floors: dict[str, float], says: str) -> None:
+    baselines = {name: {"macro_f1": floor} for name, floor in floors.items()}
+    measured = scores(0.6, 0.5, 0.7) | {"baselines": baselines}
+    verdict = _verdict(Summary({}, {}, {"evaluate": measured}, None, None))
+    assert verdict.startswith(f"**{says} baseline**: macro F1 0.6000 (0.5000 to 0.7000)"), verdict
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_nan_compares_with_nothing(at: int) -> None:
+    values = [0.6, 0.5, 0.7, 0.3, 0.2, 0.4]
+    assert judge(values[0], values[1:3], values[3], values[4:]) == Verdict.better
+    values[at] = NAN
+    assert judge(values[0], values[1:3], values[3], values[4:]) == Verdict.incomparable
+
+
+def test_a_record_without_intervals_holds_no_scores_inside_them(tmp_path: Path) -> None:
+    for folder, interval in (("recorded", {}), ("computed", {"macro_f1": [0.5, 0.7]})):
+        write_json(tmp_path / folder / "metrics/evaluate.json", scores(0.6, 0.5, 0.7) | {"interval": interval})
+    assert grade_predictions(tmp_path / "recorded", tmp_path / "computed") == Grade.different
+    assert grade_predictions(tmp_path / "computed", tmp_path / "recorded") == Grade.interval
+
+
 def test_without_a_last_run_there_is_no_comparison() -> None:
-    assert "first run" in _against(summary(None))
+    assert "No earlier run" in _against(summary(None))
     assert _scores(summary(None)).splitlines()[0] == "|  | model | majority |"
 
 

@@ -79,13 +79,14 @@ def this_run(root: Path) -> Record:
 def last_run(root: Path, saved: Experiment | None, before: Mapping[str, str]) -> Record | None:
     """Return what to compare the run in `root` with: the newest whole run of the same problem and data path; None when there is none.
 
-    An isolated run (`saved`) looks among all experiments and the commit it started from; one in place at what stood there `before`, then at HEAD.
+    An isolated run (`saved`) looks among all experiments, the commit it started from, and those below it; one in place at what stood
+    there `before`, then at HEAD, then among all that an isolated run looks at.
     """
     mine = this_run(root)
-    found = _beside(root, saved) if saved else _in_place(root, before)
-    return next(
-        (record for record in found if record.stages.keys() == mine.stages.keys() and record.source == mine.source and record.is_whole()), None
-    )
+    for record in _kept(root, saved.baseline, saved.commit) if saved else _in_place(root, before):
+        if record.stages.keys() == mine.stages.keys() and record.source == mine.source and record.is_whole():
+            return record
+    return None
 
 
 def _in_place(root: Path, before: Mapping[str, str]) -> Iterator[Record]:
@@ -97,11 +98,14 @@ def _in_place(root: Path, before: Mapping[str, str]) -> Iterator[Record]:
     if before.get(LOCK_FILE, "").strip() != head.read(LOCK_FILE):
         yield Record(BEFORE, None, before.get)
     yield head
+    yield from _kept(root, str(head.commit))
 
 
-def _beside(root: Path, saved: Experiment) -> Iterator[Record]:
-    names = {experiment.commit: experiment.name for experiment in experiments(root) if experiment.commit != saved.commit}
-    for commit in git(root, "rev-list", "--no-walk=sorted", *names, saved.baseline).splitlines():  # the newest first
+def _kept(root: Path, tip: str, but: str | None = None) -> Iterator[Record]:
+    """Yield all experiments but one, the `tip`, and the commits below in which dvc.lock changed; the newest first."""
+    names = {experiment.commit: experiment.name for experiment in experiments(root) if experiment.commit != but}
+    below = git(root, "rev-list", tip, "--", LOCK_FILE).splitlines()
+    for commit in git(root, "rev-list", "--no-walk=sorted", *names, tip, *below).splitlines():
         yield _committed(root, commit, names.get(commit))
 
 
