@@ -1,6 +1,7 @@
 """Where a run works, and what it is given: in the checkout itself or in a worktree of its own; params written down, data versioned."""
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -208,6 +209,11 @@ def located(params: Params, checkout: Path, home: Path, *, isolated: bool) -> tu
     given = at_home(params.data.path, home)
     pattern = pattern_in(given, home)
     path = given if pattern is None else str(pattern.folder)
+    if pattern is not None and (params.data.train_file or params.data.test_file):
+        raise InputError(
+            f"data.path: '{given}' is a pattern, but data.train_file and data.test_file pick files in a folder; "
+            f"give the folder: --data.path {shlex.quote(path)}"
+        )
     params = with_data(params, path=path, **({"files": pattern.glob} if pattern else {}))
     outside = is_url(path) or not (home / path).resolve().is_relative_to(home)
     new = ("--cached", "--others", "--exclude-standard")  # an isolated run takes along what is not ignored

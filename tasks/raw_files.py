@@ -37,7 +37,10 @@ def raw_files(params: Data) -> tuple[list[File], dict[str, str]]:
     predefined = {split: pattern for split, pattern in patterns.items() if pattern}
     if root.is_file():
         if predefined or params.files:
-            raise InputError(f"data.path: '{root}' is one file, but data.files and data.*_file pick files in a folder")
+            raise InputError(
+                f"data.path: '{root}' is one file, but data.files and data.*_file pick files in a folder; "
+                "unset what is set of them, for example: --data.files none"
+            )
         return [File(None, root.name, root)], {}
     if not predefined and not params.files:
         return _whole_folder(root, params)

@@ -108,6 +108,9 @@ def test_a_name_with_signs_is_itself_where_something_is_called_so(checkout: Path
 def test_a_pattern_inside_the_checkout_is_split_into_folder_and_files(checkout: Path) -> None:
     params, source = located(wanted("data/raw/tick*.csv"), checkout, checkout, isolated=True)
     assert (params.data.path, params.data.files, source) == ("data/raw", "tick*.csv", None)
+    split = with_data(wanted("data/raw/tick*.csv"), train_file="tickets.csv", test_file="tickets.csv")
+    with pytest.raises(InputError, match=r"is a pattern, but .*--data.path data/raw"):
+        located(split, checkout, checkout, isolated=False)
     with pytest.raises(InputError, match=r"no file matches '.*data/raw/none-"):
         located(wanted("data/raw/none-*.csv"), checkout, checkout, isolated=False)
 
