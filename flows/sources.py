@@ -79,7 +79,7 @@ def refuse_odd_names(paths: Iterable[Path]) -> None:
         try:
             path.name.encode()
         except UnicodeEncodeError:
-            message = f"DVC cannot keep '{readable(str(path))}', whose name is not UTF-8; rename it"
+            message = f"DVC cannot read '{readable(str(path))}', whose name is not UTF-8; rename it"
             raise InputError(message) from None
 
 

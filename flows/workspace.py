@@ -96,6 +96,7 @@ def root() -> Path:
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "dvc.yaml").exists():
+            refuse_odd_names([folder, *folder.parents])
             return folder
     raise InputError(f"there is no dvc.yaml in {here} or above it; change into a clone of the retrain repository")
 

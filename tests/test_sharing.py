@@ -126,3 +126,12 @@ def test_a_dvc_remote_too_is_sent_nothing_until_sharing_is_switched_on(trained: 
     ledger.send()
     assert f"train: sent to remote 'team' ({store})" in said
     assert ledger.all_sent()
+
+
+def test_a_run_that_a_pre_push_hook_starts_pushes_nothing_itself(checkout: Path) -> None:
+    switch(checkout)
+    hook = checkout / ".git/hooks/pre-push"
+    hook.write_text('#!/bin/sh\necho "$DVC_EXP_AUTO_PUSH" >.retrain/seen\n')
+    hook.chmod(0o755)
+    assert "sent experiment run" in ran(checkout)[1][0]
+    assert (checkout / ".retrain/seen").read_text() == "false\n"

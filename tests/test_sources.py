@@ -12,7 +12,7 @@ import pytest
 from flows.ledger import Ledger, bring_in, content_of_source, take_in_newer
 from flows.plan import foresee
 from flows.sources import at_home, name_in_raw, pattern_in
-from flows.workspace import add, located, with_data
+from flows.workspace import add, located, root, with_data
 from flows.worktree import git
 from tasks.errors import InputError
 from tasks.params import Params
@@ -202,3 +202,12 @@ def test_data_in_a_repository_inside_the_checkout_is_brought_in_by_an_isolated_r
     assert located(wanted("theirs/t.csv"), checkout, checkout, isolated=True)[1] == str(inner / "t.csv")
     assert located(wanted("theirs/*.csv"), checkout, checkout, isolated=True)[1] == str(inner / "*.csv")
     assert located(wanted("theirs/t.csv"), checkout, checkout, isolated=False)[1] is None
+
+
+def test_a_checkout_in_a_folder_whose_name_is_not_utf8_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9") / "checkout"
+    odd.mkdir(parents=True)
+    (odd / "dvc.yaml").touch()
+    monkeypatch.chdir(odd)
+    with pytest.raises(InputError, match=r"caf\ufffd', whose name is not UTF-8; rename it"):
+        root()

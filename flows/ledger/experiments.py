@@ -8,7 +8,7 @@ from pathlib import Path
 
 import funcy
 from dvc.dvcfile import LOCK_FILE
-from dvc.env import DVC_EXP_GIT_REMOTE
+from dvc.env import DVC_EXP_AUTO_PUSH, DVC_EXP_GIT_REMOTE
 from dvc.repo import Repo
 from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STASHES, ExpRefInfo
 
@@ -133,8 +133,10 @@ def _where(checkout: Path, remote: str) -> str:
 @funcy.retry(TRIES, InputError, timeout=lambda attempt: 2**attempt)
 def _push_ref(checkout: Path, remote: str, refspec: str) -> bool:
     """Push a ref; return whether the remote did not have it yet."""
+    # a pre-push hook may start a run, which would push, which would start a run
+    env = {"GIT_TERMINAL_PROMPT": "0", DVC_EXP_AUTO_PUSH: "false"}
     try:
-        told = git(checkout, "push", "--porcelain", remote, refspec, env={"GIT_TERMINAL_PROMPT": "0"})
+        told = git(checkout, "push", "--porcelain", remote, refspec, env=env)
     except InputError as error:
         raise InputError(without_password(str(error))) from None
     return not any(line.startswith("=") for line in told.splitlines())
