@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.measure import Options, machine
 
-NAMES = ("tokenization", "cached_run", "whole_run", "training")  # the quick ones first
+NAMES = ("tokenization", "cached_run", "many_at_once", "whole_run", "training")  # the quick ones first
 PLAIN = "abcd"  # the plain scripts that training has
 STEPS = 50  # a group_by_length sampler sorts within 50 batches at a time, so a part of that would not be typical
 
@@ -19,7 +19,9 @@ def options() -> tuple[list[str], Options]:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which to run: {', '.join(NAMES)}")
     parser.add_argument("--data", type=Path, help="a folder with train.csv and test.csv (columns text and category), such as BANKING77")
-    parser.add_argument("--steps", type=int, default=STEPS, help="training: optimizer steps (default: %(default)s), accuracy not measured")
+    parser.add_argument(
+        "--steps", type=int, default=STEPS, help="training, many_at_once: optimizer steps (default: %(default)s), accuracy not measured"
+    )
     parser.add_argument("--epochs", type=float, help="training: passes over the data instead of steps, accuracy measured too")
     parser.add_argument("--full", action="store_const", const=1.0, dest="epochs", help="training: one whole epoch")
     parser.add_argument("--batch-size", type=int, default=32, help="training: rows per step (default: %(default)s)")

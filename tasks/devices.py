@@ -25,6 +25,22 @@ def is_cpu() -> bool:
     return not torch.cuda.is_available()
 
 
+def names() -> list[str]:
+    """Return a name for each device that a stage here computes on: its CUDA devices, else the CPU."""
+    import torch
+
+    count = torch.cuda.device_count()
+    return [f"gpu-{torch.cuda.get_device_properties(index).uuid}" for index in range(count)] or ["cpu"]
+
+
+def use_threads(count: int | None) -> None:
+    """Compute with so many threads of the CPU; None: as many as there are cores, or as OMP_NUM_THREADS says."""
+    import torch
+
+    if count is not None:
+        torch.set_num_threads(count)
+
+
 def describe() -> dict[str, str | int]:
     """Return what of the device decides bits: its class, and how many threads share a sum."""
     import torch

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tasks import figures, problems
+from tasks import figures, problems, slots
 from tasks.errors import InputError
 from tasks.files import read_json, write_json
 from tasks.params import Evaluate
@@ -86,7 +86,7 @@ def _say(scored: Scored, baselines: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    with stage("evaluate") as params:
+    with stage("evaluate") as params, slots.device("evaluate"):
         evaluate(
             params.evaluate,
             problems.load(params.problem),

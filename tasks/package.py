@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from tasks import devices, keys, problems, serve
+from tasks import devices, keys, problems, serve, slots
 from tasks.errors import InputError
 from tasks.files import digests, read_json, write_json
 from tasks.params import Params
@@ -141,7 +141,7 @@ def repeat(problem: Problem, folder: Path, test: pl.DataFrame, expected: pl.Data
 
 
 if __name__ == "__main__":
-    with stage("package") as params:
+    with stage("package") as params, slots.device("package"):
         package(
             params,
             problems.load(params.problem),

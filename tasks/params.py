@@ -193,6 +193,12 @@ class Train(Section):
     early_stopping_patience: int | None = Field(None, ge=1, description="Stop after this many evaluations without a better one; empty: never.")
     early_stopping_threshold: float = Field(0.0, ge=0, allow_inf_nan=False, description="How much better counts as better.")
     nproc_per_node: int | None = Field(None, ge=1, le=1024, description="Processes started by torchrun; empty: one per CUDA device, else one.")
+    num_threads: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Threads of the CPU per process, which decide bits; empty: one per core, or as OMP_NUM_THREADS says.",
+    )
     seed: int = Field(42, ge=0, lt=2**32, description="Seeds the new head, dropout and the order of rows.")
     extra: Annotated[Extra, BeforeValidator(plain)] = Field(
         default_factory=dict, description="More `TrainingArguments` by their own names, such as {neftune_noise_alpha: 5}."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from tasks import base_models, devices, problems
+from tasks import base_models, devices, problems, slots
 from tasks.errors import InputError, did_you_mean
 from tasks.files import digests, read_json, write_json
 from tasks.keys import fingerprint
@@ -101,7 +101,7 @@ def training_arguments(params: Train, output_dir: Path, precision: str, *, on_cp
     """Return the Trainer's arguments; raise InputError when it does not take a value."""
     from transformers import TrainingArguments
 
-    ours = {"precision", "early_stopping_patience", "early_stopping_threshold", "nproc_per_node", "extra"}
+    ours = {"precision", "early_stopping_patience", "early_stopping_threshold", "nproc_per_node", "num_threads", "extra"}
     named: dict[str, Any] = params.model_dump(exclude=ours)
     try:
         return TrainingArguments(
@@ -201,7 +201,8 @@ def launch(processes: int) -> None:
 
 
 if __name__ == "__main__":
-    with stage("train") as params:
+    with stage("train") as params, slots.device("train"):
+        devices.use_threads(params.train.num_threads)
         workers = int(os.environ.get("WORLD_SIZE", devices.processes(params.train.nproc_per_node)))
         if workers > 1 and "RANK" not in os.environ:
             launch(workers)

@@ -139,6 +139,7 @@ def environment(root: Path) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "DVC_SITE_CACHE_DIR": str(root.parent / "dvc-site"),
+        "RETRAIN_SLOTS_FOLDER": str(root.parent / "slots"),
         **{f"GIT_{who}_{what}": f"{who}@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }
 

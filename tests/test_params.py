@@ -139,7 +139,7 @@ def test_argument_names_read_from_source_are_the_real_ones() -> None:
 
 
 def test_every_train_field_but_ours_is_an_argument_of_the_trainer() -> None:
-    ours = {"precision", "early_stopping_patience", "early_stopping_threshold", "nproc_per_node", "extra"}
+    ours = {"precision", "early_stopping_patience", "early_stopping_threshold", "nproc_per_node", "num_threads", "extra"}
     assert set(Train.model_fields) - training_arguments() == ours
 
 
