@@ -12,6 +12,7 @@ from flows.worktree import readable
 from tasks.errors import InputError
 
 SIGNS = "*?["
+WRITTEN = "data/ingested"  # what the first stage makes of the data
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,12 @@ def refuse_odd_names(paths: Iterable[Path]) -> None:
         except UnicodeEncodeError:
             message = f"DVC cannot read '{readable(str(path))}', whose name is not UTF-8; rename it"
             raise InputError(message) from None
+
+
+def refuse_around(path: Path, checkout: Path) -> None:
+    """Raise InputError for a folder in which the checkout writes: data that holds its own results would grow in every run."""
+    if (checkout / WRITTEN).resolve().is_relative_to(path.resolve()):
+        raise InputError(f"'{path}' holds what runs write ({WRITTEN}), so it cannot be their data; give a folder or files in it")
 
 
 def to_add(source: str) -> str:

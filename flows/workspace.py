@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from flows import worktree
 from flows.locks import alone
 from flows.outcome import Experiment
-from flows.sources import Pattern, at_home, is_url, name_in_raw, pattern_in, refuse_odd_names
+from flows.sources import Pattern, at_home, is_url, name_in_raw, pattern_in, refuse_around, refuse_odd_names
 from tasks import base_models
 from tasks.errors import InputError
 from tasks.params import Params
@@ -217,6 +217,8 @@ def located(params: Params, checkout: Path, home: Path, *, isolated: bool) -> tu
         )
     params = with_data(params, path=path, **({"files": pattern.glob} if pattern else {}))
     outside = is_url(path) or not (home / path).resolve().is_relative_to(home)
+    if not is_url(path) and not (outside and pattern):
+        refuse_around(home / path, home)
     new = ("--cached", "--others", "--exclude-standard")  # an isolated run takes along what is not ignored
     if outside or (isolated and (home / path).exists() and not _versioned(checkout, path, *new)):
         return params, given if is_url(given) else str(home / given)
@@ -238,6 +240,8 @@ def add(source: str, name: str | None, checkout: Path, say: Say) -> str:
     from flows.ledger import Ledger, bring_in
 
     source = at_home(source, Path())
+    if not is_url(source) and pattern_in(source, Path()) is None:
+        refuse_around(Path(source), checkout)
     name = name_in_raw(source, name)
     began = time.monotonic()
     new = bring_in(Ledger(checkout), source, name)

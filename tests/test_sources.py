@@ -211,3 +211,14 @@ def test_a_checkout_in_a_folder_whose_name_is_not_utf8_is_refused_in_one_sentenc
     monkeypatch.chdir(odd)
     with pytest.raises(InputError, match=r"caf\ufffd', whose name is not UTF-8; rename it"):
         root()
+
+
+@pytest.mark.parametrize("path", [".", "data", "..", "*.csv", "data/*/tickets.csv", "/"])
+def test_a_folder_in_which_runs_write_is_no_data(checkout: Path, path: str) -> None:
+    (checkout / "mine.csv").write_text(ROWS)
+    with pytest.raises(InputError, match="holds what runs write"):
+        foresee(wanted(path), checkout, isolated=False)
+    if "*" not in path:
+        with pytest.raises(InputError, match="holds what runs write"):
+            add(path, "all", checkout, print)
+    assert cached(checkout) == 0
