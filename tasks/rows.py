@@ -54,20 +54,27 @@ def gather(rows: Iterable[Row], name: str) -> Read:
     """Turn rows into columns of strings: text formats either have no types or do not keep them from row to row."""
     columns: dict[str, list[str | None]] = {}
     found = Read(columns, [])
+    names: Sequence[str] = ()
     for row in rows:
         if row.names is None:
             found.rejects.append(Reject(name, row.number, row.reason, {}))
             continue
-        for column in row.names:
-            if column not in columns:
-                columns[column] = [None] * len(found.numbers)
-        values = dict(zip(row.names, row.values, strict=True))
-        texts = {column: written(values.get(column)) for column in columns}
-        if any(not _is_text(value) for value in texts.values()):
+        texts = [value if isinstance(value, str) else written(value) for value in row.values]
+        if not all(map(_is_text, texts)):
             found.rejects.append(Reject(name, row.number, "unreadable: half a character (a lone surrogate)", {}))
             continue
-        for column, kept in columns.items():
-            kept.append(texts[column])
+        if row.names is not names:
+            # one list for all rows where a header names them, another in each row of JSON
+            names = row.names
+            for column in names:
+                if column not in columns:
+                    columns[column] = [None] * len(found.numbers)
+            there = [columns[column] for column in names]
+            elsewhere = [kept for column, kept in columns.items() if column not in names]
+        for kept, text in zip(there, texts, strict=True):
+            kept.append(text)
+        for kept in elsewhere:
+            kept.append(None)
         found.numbers.append(row.number)
     return found
 
