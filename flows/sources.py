@@ -37,6 +37,17 @@ class Pattern:
         return sorted(found)
 
 
+def leads_out(source: str, root: Path) -> bool:
+    """Return whether a source lies outside the repository.
+
+    data/raw may itself be a link, to a larger disk: what is in it is inside.
+    """
+    raw = root / "data/raw"
+    if raw.is_symlink() and Path(os.path.normpath(root / source)).is_relative_to(raw):
+        return False
+    return is_url(source) or not (root / source).resolve().is_relative_to(root)
+
+
 def is_url(source: str) -> bool:
     """Return whether a source is a URL, which is taken as it stands: its `?`, `*` and `[` are no pattern."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source) is not None

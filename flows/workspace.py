@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from flows import worktree
 from flows.locks import alone
 from flows.outcome import Experiment
-from flows.sources import Pattern, at_home, is_url, name_in_raw, pattern_in, refuse_around, refuse_odd_names
+from flows.sources import Pattern, at_home, is_url, leads_out, name_in_raw, pattern_in, refuse_around, refuse_odd_names
 from tasks import base_models
 from tasks.errors import InputError
 from tasks.params import Params
@@ -216,7 +216,7 @@ def located(params: Params, checkout: Path, home: Path, *, isolated: bool) -> tu
             f"give the folder: --data.path {shlex.quote(path)}"
         )
     params = with_data(params, path=path, **({"files": pattern.glob} if pattern else {}))
-    outside = is_url(path) or not (home / path).resolve().is_relative_to(home)
+    outside = leads_out(path, home)
     if not is_url(path) and not (outside and pattern):
         refuse_around(home / path, home)
     new = ("--cached", "--others", "--exclude-standard")  # an isolated run takes along what is not ignored

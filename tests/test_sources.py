@@ -92,6 +92,19 @@ def test_only_what_matches_a_pattern_is_brought_in_and_the_same_command_takes_in
     assert add(other, "older", checkout, print) == "data/raw/older"
 
 
+def test_a_data_folder_that_is_a_link_to_another_disk_is_inside(checkout: Path) -> None:
+    disk = checkout.parent / "disk"
+    (checkout / "data/raw").rename(disk)
+    (checkout / "data/raw").symlink_to(disk)
+    assert located(wanted("data/raw/tickets.csv"), checkout, checkout, isolated=False)[1] is None
+    content = content_of_source(Ledger(checkout), "data/raw/tickets.csv")
+    with (disk / "tickets.csv").open("a") as file:
+        file.write("one more,order,2026-01-01\n")
+    assert content_of_source(Ledger(checkout), "data/raw/tickets.csv") != content
+    with pytest.raises(InputError, match=r"data/raw is a link to .*disk, and DVC brings nothing into a linked folder"):
+        add("data/raw/tickets.csv", None, checkout, print)
+
+
 def test_a_name_with_signs_is_itself_where_something_is_called_so(checkout: Path) -> None:
     odd = checkout.parent / "me/old [1]"
     odd.mkdir()

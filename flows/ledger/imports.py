@@ -12,7 +12,7 @@ from dvc.stage import Stage
 from flows.ledger.experiments import experiments
 from flows.ledger.remote import patiently
 from flows.ledger.stages import Ledger, sentence
-from flows.sources import Pattern, at_home, is_url, pattern_in, to_add
+from flows.sources import Pattern, at_home, is_url, leads_out, pattern_in, to_add
 from flows.worktree import git
 from tasks.errors import InputError
 
@@ -72,6 +72,11 @@ def _whole(source: str) -> str:
 def imported(ledger: Ledger, source: str, name: str) -> Path | None:
     """The .dvc file of data/raw/`name` if it came from `source` before, None if there is none; raise InputError if something else is there."""
     target = Path(ledger.repo.root_dir, "data/raw", name)
+    if target.parent.is_symlink():
+        raise InputError(
+            f"data/raw is a link to {target.parent.resolve()}, and DVC brings nothing into a linked folder; "
+            "run on what is in it without --isolated, or make data/raw a folder"
+        )
     record = target.with_name(target.name + ".dvc")
     url = _whole(source)
     if record.exists():
@@ -98,7 +103,7 @@ def content_of_source(ledger: Ledger, path: str) -> str:
     try:
         files = [str(root / file) for pattern in patterns for file in Pattern(root / pattern.folder, pattern.glob).matches()]
         if not origins and not files:
-            outside = is_url(path) or not (root / path).resolve().is_relative_to(root)
+            outside = leads_out(path, root)
             files = [path if outside else str(root / path)]
         origins += [Dependency(None, file, repo=ledger.repo) for file in files]
         return " ".join(str(origin.get_hash().value) for origin in origins)
