@@ -51,7 +51,7 @@ def read_delimited(text: str, name: str, kind: str, params: Data) -> Read:
     """Return the columns of delimited text; raise InputError with the lines where no reading of it is the plain one."""
     body, skipped, said = without_separator_line(text)
     usual = "," if kind == Format.csv else "\t"
-    delimiter = params.delimiter or said or find_delimiter(body, usual, quoted=kind == Format.csv)
+    delimiter = params.delimiter or said or find_delimiter(body, usual)
     reader = _Reader(body, name, delimiter, params.header, skipped)
     usually = kind == Format.csv
     forced = params.quoting != Quoting.auto
@@ -155,29 +155,40 @@ class _Reader:
 
     def _without_swallowed(self, attempt: Attempt) -> Attempt:
         """Turn away the rows of several lines of which one reads like a row of its own, with a label that others have."""
-        inside = {line: span for span in attempt.spans for line in range(span.first, span.last)}
-        likely: dict[Span, list[tuple[str, str]]] = {}
-        for number, line in enumerate(io.StringIO(self.text, newline="") if inside else (), start=1):
-            if number in inside:
-                span = inside[number]
-                values = line.rstrip("\r\n").split(self.delimiter)
-                if len(values) == len(attempt.names):
-                    cells = zip(attempt.names, values, strict=True)
-                    likely.setdefault(span, []).extend((column, value) for column, value in cells if value.strip())
-        swallowed = {span.row: span for span, cells in likely.items() if self._known(cells, span, attempt)}
+        if not attempt.spans:
+            return attempt
+        spans = {span.row: span for span in attempt.spans}
+        columns = attempt.read.columns
+        cells = self._cells(attempt)
+        known = {}
+        for place, column in enumerate(columns):
+            candidates = {value for _, at, value in cells if at == place}
+            known[place] = candidates.intersection(columns[column]) if candidates else set()
+        swallowed = {row: spans[row] for row, place, value in cells if value in known[place]}
         if swallowed:
             self._turn_away(swallowed, attempt.read)
         return attempt
 
-    def _known(self, cells: list[tuple[str, str]], span: Span, attempt: Attempt) -> bool:
-        """Return whether a cell of a swallowed line is one that other rows have in the same column."""
-        columns, index = attempt.read.columns, attempt.read.numbers.index(span.row)
-        for column, value in cells:
-            mine = columns[column][index]
-            # the column that swallowed the lines holds texts, and a line of one may well be another
-            if mine is not None and "\n" not in mine and "\r" not in mine and value in columns[column]:
-                return True
-        return False
+    def _cells(self, attempt: Attempt) -> list[tuple[int, int, str]]:
+        """Return row, place and value of what the lines inside rows would hold if each were a row of its own.
+
+        Left out is the column whose quotes have swallowed the lines: it holds texts, and a line of one may well be another.
+        """
+        inside = {line: span.row for span in attempt.spans for line in range(span.first, span.last)}
+        rows = set(inside.values())
+        index = {number: at for at, number in enumerate(attempt.read.numbers) if number in rows}
+        values = list(attempt.read.columns.values())
+        cells = []
+        for number, line in enumerate(io.StringIO(self.text, newline=""), start=1):
+            fields = line.rstrip("\r\n").split(self.delimiter) if number in inside else []
+            if len(fields) != len(attempt.names):
+                continue
+            row = inside[number]
+            for place, value in enumerate(fields):
+                mine = values[place][index[row]] or ""
+                if value.strip() and "\n" not in mine and "\r" not in mine:
+                    cells.append((row, place, value))
+        return cells
 
     def _turn_away(self, swallowed: dict[int, Span], read: Read) -> None:
         kept = [index for index, number in enumerate(read.numbers) if number not in swallowed]

@@ -54,20 +54,22 @@ def without_separator_line(text: str) -> tuple[str, int, str | None]:
     return text[len(first[0]) :].removeprefix("\r").removeprefix("\n"), 1, match[1]
 
 
-def find_delimiter(text: str, usual: str, *, quoted: bool) -> str:
-    """Return the usual delimiter, unless another one makes columns where that makes one, or lines of one width where it does not."""
+def find_delimiter(text: str, usual: str) -> str:
+    """Return the usual delimiter, unless hardly a line has as many fields as the first by it and nearly all have by another."""
     sample = text[:SAMPLE]
     if len(text) > SAMPLE:
         sample = sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1]
-    shares = {}
-    for delimiter in DELIMITERS:
-        lines = io.StringIO(sample, newline="")
-        records = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
-        widths = [len(fields) for fields in records if fields]
-        width = widths[0] if widths else 0
-        shares[delimiter] = widths.count(width) / len(widths) if width > 1 else 0.0
+    shares = {delimiter: max(_share(sample, delimiter, quoted) for quoted in (True, False)) for delimiter in DELIMITERS}
     best = max(DELIMITERS, key=lambda delimiter: (shares[delimiter], delimiter == usual))
     return best if shares[usual] < 0.5 and shares[best] > 0.9 else usual  # noqa: PLR2004 (hardly any, nearly all)
+
+
+def _share(text: str, delimiter: str, quoted: bool) -> float:  # noqa: FBT001 (one of both)
+    """Return the share of rows with as many fields as the first, 0 where that has one."""
+    lines = io.StringIO(text, newline="")
+    records = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+    widths = [len(fields) for fields in records if fields]
+    return widths.count(widths[0]) / len(widths) if widths and widths[0] > 1 else 0.0
 
 
 def look(text: str, delimiter: str, *, header: bool) -> Look:

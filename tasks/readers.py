@@ -79,9 +79,16 @@ def _of_one_type(tables: list[pl.DataFrame]) -> list[pl.DataFrame]:
     for table in tables:
         for column, kind in table.schema.items():
             if kind != pl.Null:
-                kinds.setdefault(column, set()).add("integer" if kind.is_integer() else kind)
+                kinds.setdefault(column, set()).add(_kind(kind))
     mixed = {column for column, found in kinds.items() if len(found) > 1}
     return [table.with_columns(as_text(table[column]) for column in mixed & set(table.columns)) for table in tables]
+
+
+def _kind(kind: pl.DataType) -> object:
+    """Return what makes a type another kind of value: not how many bits or digits it has."""
+    if isinstance(kind, pl.Datetime):
+        return "time", kind.time_zone
+    return "integer" if kind.is_integer() else "number" if kind.is_float() else kind
 
 
 def _refuse_nothing(files: list[File], without: dict[str | None, list[tuple[File, Read]]]) -> None:

@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import polars as pl
-
 from tasks.values import written
 
 SHOWN = 500  # characters of a row that is kept only in its reason
@@ -34,7 +32,7 @@ class Row(NamedTuple):
 class Read:
     """What one file holds: its columns, the numbers of the rows in them, what is no row, and what was found out by itself."""
 
-    columns: dict[str, list[str | None]] | dict[str, pl.Series]
+    columns: dict[str, Any]  # lists of texts, or polars' series
     numbers: list[int]
     rejects: list[Reject] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

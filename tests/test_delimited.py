@@ -111,6 +111,20 @@ def test_commas_and_semicolons_in_texts_are_no_delimiters(tmp_path: Path) -> Non
         assert (pairs(table), rejects) == (rows, [])
 
 
+@pytest.mark.parametrize("stray", [0, 1, 29])
+def test_a_stray_quote_does_not_hide_the_delimiter(tmp_path: Path, stray: int) -> None:
+    said = lines([(f'"{text}' if i == stray else text, label) for i, (text, label) in enumerate(ROWS)], ";")
+    table, rejects, notes = found(tmp_path / "a.csv", "\n".join(said))
+    assert (table.height, rejects) == (30, [])
+    assert notes == ["a.csv: the delimiter is ';'", "a.csv: quotes are part of the text"]
+
+
+def test_many_texts_of_several_lines_with_a_comma_in_each_take_no_longer(tmp_path: Path) -> None:
+    rows = [(f"Hello, number {i}\nplease, help\nThanks, bye", LABELS[i % 3]) for i in range(20_000)]
+    table, rejects, _ = found(tmp_path / "a.csv", quoted(rows))
+    assert (table.height, rejects) == (20_000, [])
+
+
 def test_a_named_delimiter_is_taken_at_its_word(tmp_path: Path) -> None:
     table, _, notes = found(tmp_path / "a.csv", "a;b,text,label\n1;2,hello,greet\n", delimiter=";")
     assert table.columns[:2] == ["a", "b,text,label"]
