@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tasks.choices import Format, Quoting
-from tasks.dialects import Dialect, blanks_before_quotes, find_delimiter, look, without_separator_line
+from tasks.dialects import Dialect, blanks_before_quotes, fitting_delimiters, look, without_separator_line
 from tasks.errors import InputError
 from tasks.params import Data
 from tasks.rows import SHOWN, Read, Reject, Row, clean, gather, twice
@@ -51,7 +51,7 @@ def read_delimited(text: str, name: str, kind: str, params: Data) -> Read:
     """Return the columns of delimited text; raise InputError with the lines where no reading of it is the plain one."""
     body, skipped, said = without_separator_line(text)
     usual = "," if kind == Format.csv else "\t"
-    delimiter = params.delimiter or said or find_delimiter(body, usual)
+    delimiter = params.delimiter or said or _delimiter(body, name, usual, header=params.header)
     reader = _Reader(body, name, delimiter, params.header, skipped)
     usually = kind == Format.csv
     forced = params.quoting != Quoting.auto
@@ -63,6 +63,15 @@ def read_delimited(text: str, name: str, kind: str, params: Data) -> Read:
     if attempt.quoted != usually and not forced:
         attempt.read.notes.append("quotes stand around fields" if attempt.quoted else "quotes are part of the text")
     return attempt.read
+
+
+def _delimiter(text: str, name: str, usual: str, *, header: bool) -> str:
+    """Return the delimiter that fits; without a header two may, as in `hello;0,95`, and neither is more likely."""
+    fitting = fitting_delimiters(text, usual)
+    if not header and len(fitting) > 1:
+        both = " and ".join(f"'{NAMES.get(delimiter, delimiter)}'" for delimiter in fitting)
+        raise InputError(f"{name}: {both} fit as delimiters; say which it is with --data.delimiter")
+    return fitting[0]
 
 
 class _Reader:

@@ -11,6 +11,7 @@ from typing import Any
 csv.field_size_limit(2**31 - 1)
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE = 65_536  # characters that tell the delimiter
+NEARLY_ALL = 0.9  # of the rows: some are broken in any file
 SEPARATOR_LINE = re.compile(r'"?sep=([^"])"?')  # what spreadsheets write, and read, above the header
 
 
@@ -54,14 +55,14 @@ def without_separator_line(text: str) -> tuple[str, int, str | None]:
     return text[len(first[0]) :].removeprefix("\r").removeprefix("\n"), 1, match[1]
 
 
-def find_delimiter(text: str, usual: str) -> str:
-    """Return the usual delimiter, unless hardly a line has as many fields as the first by it and nearly all have by another."""
+def fitting_delimiters(text: str, usual: str) -> list[str]:
+    """Return the delimiters by which nearly all rows have as many fields as the first, the usual one first; or that one alone."""
     sample = text[:SAMPLE]
     if len(text) > SAMPLE:
         sample = sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1]
     shares = {delimiter: max(_share(sample, delimiter, quoted) for quoted in (True, False)) for delimiter in DELIMITERS}
-    best = max(DELIMITERS, key=lambda delimiter: (shares[delimiter], delimiter == usual))
-    return best if shares[usual] < 0.5 and shares[best] > 0.9 else usual  # noqa: PLR2004 (hardly any, nearly all)
+    fitting = [delimiter for delimiter in DELIMITERS if shares[delimiter] > NEARLY_ALL]
+    return sorted(fitting, key=lambda delimiter: (delimiter != usual, -shares[delimiter])) or [usual]
 
 
 def _share(text: str, delimiter: str, quoted: bool) -> float:  # noqa: FBT001 (one of both)

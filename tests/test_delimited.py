@@ -119,6 +119,14 @@ def test_a_stray_quote_does_not_hide_the_delimiter(tmp_path: Path, stray: int) -
     assert notes == ["a.csv: the delimiter is ';'", "a.csv: quotes are part of the text"]
 
 
+def test_without_a_header_two_delimiters_that_fit_are_refused_and_one_that_does_not_fit_is_none(tmp_path: Path) -> None:
+    content = "hello;0,95\nbye;0,5\n"
+    assert "',' and ';' fit as delimiters" in refused(write(tmp_path / "a.csv", content), header=False)
+    assert pairs(found(tmp_path / "a.csv", content, header=False, delimiter=";").table) == [("hello", "0,95"), ("bye", "0,5")]
+    uneven = "hello, you;greet\nbye;leave\nwell, no;leave\n"
+    assert found(tmp_path / "a.csv", uneven, header=False).table["column_2"].to_list() == ["greet", "leave", "leave"]
+
+
 def test_many_texts_of_several_lines_with_a_comma_in_each_take_no_longer(tmp_path: Path) -> None:
     rows = [(f"Hello, number {i}\nplease, help\nThanks, bye", LABELS[i % 3]) for i in range(20_000)]
     table, rejects, _ = found(tmp_path / "a.csv", quoted(rows))
