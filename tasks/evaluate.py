@@ -50,8 +50,9 @@ def predict(problem: Problem, checkpoint: Path, labels: list[str], tokens: Path,
 
     logging.disable_progress_bar()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = problem.model(checkpoint, labels).to(device).eval()
-    collate = problem.collator(problem.load_processor(checkpoint))
+    processor = problem.load_processor(checkpoint)
+    model = problem.model(checkpoint, labels, processor)[0].to(device).eval()
+    collate = problem.collator(processor)
     data = Dataset.from_file(str(tokens))
     order = np.argsort(data.data["length"].to_numpy(), kind="stable")[::-1]
     rows = data.remove_columns(["length", "labels"])

@@ -38,6 +38,13 @@ def stage(name: str) -> Iterator[Params]:
         _fail(f"{name}: the disk is full{where}; free some space and run the same command again")
 
 
+def warn(sentences: list[str]) -> dict[str, list[str]]:
+    """Print warnings, and return them as a stage's metrics file holds them, where the report finds them; nothing without any."""
+    for sentence in sentences:
+        print(f"warning: {sentence}", flush=True)
+    return {"warnings": sentences} if sentences else {}
+
+
 def _fail(sentence: str) -> NoReturn:
     progress.error(sentence)
     print(f"error: {sentence}", file=sys.stderr, flush=True)

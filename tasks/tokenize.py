@@ -14,7 +14,9 @@ from tasks.files import write_json
 from tasks.params import SPLITS, Model, Tokenize
 from tasks.problems import Encoded, Problem
 from tasks.progress import Progress
-from tasks.stage import stage
+from tasks.stage import stage, warn
+
+FEW = 0.03  # a share of unknown tokens that a model with a vocabulary for these texts stays below
 
 
 def tokenize(params: Tokenize, model: Model, problem: Problem, splits: Path, out: Path, metrics: Path) -> None:
@@ -37,7 +39,18 @@ def tokenize(params: Tokenize, model: Model, problem: Problem, splits: Path, out
     for name in SPLITS:
         numbers[name] = _write(out / f"{name}.arrow", name, splits / f"{name}.parquet", index, lambda rows: problem.encode(processor, rows, params))
         print(f"{name}: {numbers[name]['rows']} rows, {numbers[name]['tokens']} tokens, {numbers[name]['truncated_share']:.1%} of rows cut")
-    write_json(metrics, numbers)
+    write_json(metrics, {**numbers, **warn(_warnings(params, processor.model_max_length, numbers))})
+
+
+def _warnings(params: Tokenize, max_length: int, numbers: dict[str, Any]) -> list[str]:
+    """Return what a user would want to know before he trains for hours."""
+    said = []
+    if max_length < params.max_length:
+        said.append(f"rows are cut at {max_length} tokens, not at tokenize.max_length {params.max_length}: the model and its tokenizer read no more")
+    unknown = max(numbers[name]["unknown_share"] for name in SPLITS)
+    if unknown > FEW:
+        said.append(f"{unknown:.1%} of the tokens are unknown to the tokenizer of model.name, so the model cannot see them")
+    return said
 
 
 def label_names(splits: Path) -> list[str]:

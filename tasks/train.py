@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from tasks import base_models, devices, problems, slots
+from tasks import base_models, devices, pretrained, problems, slots
 from tasks.errors import InputError, did_you_mean
 from tasks.files import digests, read_json, write_json
 from tasks.keys import fingerprint
 from tasks.params import Model, Params, Train
 from tasks.problems import Problem
-from tasks.stage import stage
+from tasks.stage import stage, warn
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import TrainingArguments
 
 INTERRUPTED = Path(".retrain/checkpoints")  # outside the outputs, which DVC deletes before a stage runs
@@ -48,8 +49,8 @@ def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoin
         memory.keep()  # before the weights take theirs
     (set_seed if on_cpu else enable_full_determinism)(params.seed)  # before the head is drawn
     labels: list[str] = read_json(tokens / "labels.json")["labels"]
-    network = problem.model(base_models.fetch(model), labels)
     processor = problem.load_processor(tokens / "tokenizer")
+    network, warnings = problem.model(base_models.fetch(model), labels, processor)
     data = {split: Dataset.from_file(str(tokens / f"{split}.arrow")) for split in ("train", "validation")}
     if on_cpu:
         cpu.quicken(network, problem.token_ids(processor, data["train"].data.table))
@@ -70,6 +71,7 @@ def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoin
         preprocess_logits_for_metrics=problem.reduce_logits,
         callbacks=[EarlyStoppingCallback(patience, params.early_stopping_threshold)] if patience else [],
     )
+    pretrained.try_out(network, problem.collator(processor), _shortest_and_longest(data["train"]))
     last = trainer.last_complete(resume)
     if last is not None:
         print(f"going on from {last.name} of an interrupted run", flush=True)
@@ -91,7 +93,7 @@ def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoin
             state,
             checkpoint,
             metrics,
-            {"precision": precision, "processes": arguments.world_size},
+            {"precision": precision, "processes": arguments.world_size, **warn(warnings)},
         )
         trainer.write_curves(state["log_history"], plots)
         shutil.rmtree(resume)
@@ -126,6 +128,13 @@ def training_arguments(params: Train, output_dir: Path, precision: str, *, on_cp
         )
     except (ValueError, TypeError, ImportError) as error:
         raise InputError(f"TrainingArguments does not take this: {' '.join(str(error).split())}") from None
+
+
+def _shortest_and_longest(data: "Dataset") -> list[dict[str, Any]]:
+    """Return the model's inputs of two rows."""
+    lengths = data.data["length"].to_pylist()
+    rows = data.remove_columns(["length", "labels"])
+    return [rows[lengths.index(length)] for length in (min(lengths), max(lengths))]
 
 
 def _state(checkpoint: Path | None) -> dict[str, Any]:

@@ -1,10 +1,16 @@
 """Base models: content is named before it is used, and what cannot be had is said in a sentence. Nothing here asks the network."""
 
+import json
+import shlex
 import shutil
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tasks.base_models import fetch, resolve
 from tasks.errors import InputError
@@ -61,6 +67,48 @@ def test_a_folder_relative_to_the_current_one_is_found(tmp_path: Path, tiny_mode
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     assert "has no config.json" in refused(Model(name=str(tmp_path)))
+
+
+def test_weights_that_git_lfs_has_not_fetched_are_said_to_be_that(tmp_path: Path, tiny_model: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
+    for name in ("model.safetensors", "tokenizer.json", "config.json"):
+        folder = shutil.copytree(tiny_model, tmp_path / name)
+        model = Model(name=str(folder), revision="sha256:anything")
+        (folder / name).write_text(pointer, encoding="utf-8")
+        for call in (resolve, fetch):
+            sentence = refused(model, call)
+            assert f"{name} in '{folder}' is a Git LFS pointer" in sentence
+            assert "git lfs pull" in sentence
+
+
+def test_a_pickle_is_refused_and_the_command_that_converts_it_works(tmp_path: Path, tiny_model: Path) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    sentence = refused(Model(name=str(folder)))
+    assert "pytorch_model.bin" in sentence
+    python, *words = shlex.split(sentence[sentence.index("python -c") :])
+    assert python == "python"
+    subprocess.run([sys.executable, *words], check=True, capture_output=True)
+    again = resolve(Model(name=str(folder)))
+    assert load_file(fetch(again) / "model.safetensors").keys() == load_file(tiny_model / "model.safetensors").keys()
+
+
+@pytest.mark.parametrize("name", ["model.gguf", "tf_model.h5", None])
+def test_a_folder_without_safetensors_is_refused(tmp_path: Path, tiny_model: Path, name: str | None) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    if name:
+        (folder / name).write_bytes(b"weights")
+    assert f"has no weights in safetensors{f', only {name}' if name else ''};" in refused(Model(name=str(folder)))
+
+
+def test_a_shard_that_is_not_there_is_named(tmp_path: Path, tiny_model: Path) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}), encoding="utf-8")
+    assert "lacks model-00002-of-00002.safetensors" in refused(Model(name=str(folder)))
 
 
 @pytest.mark.parametrize("name", ["./missing", "/missing/model", "~/missing", "models/of/mine"])

@@ -100,6 +100,15 @@ def test_an_embedding_that_is_the_output_layer_too_is_left_alone() -> None:
     assert type(tied.get_input_embeddings()) is torch.nn.Embedding
 
 
+def test_a_frozen_embedding_stays_frozen() -> None:
+    model = fresh()
+    model.get_input_embeddings().weight.requires_grad_(False)
+    before = model.state_dict()[TABLE].clone()
+    narrow(model, USED)
+    train(model)
+    assert torch.equal(model.state_dict()[TABLE], before)
+
+
 def test_a_model_of_another_build_is_narrowed_too() -> None:
     model = GPT2ForSequenceClassification(GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2, pad_token_id=0))
     names = list(model.state_dict())

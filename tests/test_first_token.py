@@ -17,7 +17,7 @@ from transformers import (
     RobertaConfig,
 )
 
-from tasks.cpu.first_token import narrow
+from tasks.cpu.first_token import _is_same, narrow
 from tests.tiny import NO_DROPOUT, SIZES
 
 IDS = torch.tensor([[2, 7, 3, 7, 9, 4], [5, 6, 8, 1, 1, 1]])
@@ -65,6 +65,26 @@ def test_a_head_that_reads_the_mean_of_all_tokens_keeps_them() -> None:
     before = hooks(model)
     narrow(model)
     assert hooks(model) == before
+
+
+def test_a_head_that_starts_at_zero_and_tells_nothing_of_what_it_reads_keeps_all_tokens() -> None:
+    class Mean(torch.nn.Module):
+        def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+            return hidden.mean(1)
+
+    model = AutoModelForSequenceClassification.from_config(BertConfig(**SIZES))
+    model.bert.pooler = Mean()
+    torch.nn.init.zeros_(model.classifier.weight)
+    before = hooks(model)
+    narrow(model)
+    assert hooks(model) == before
+
+
+def test_an_answer_of_another_shape_is_not_the_same() -> None:
+    before = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert _is_same(before + 1e-6, before)
+    assert not _is_same(before[:, None] + torch.zeros(2, 1, 2), before)
+    assert not _is_same(before * float("nan"), before)
 
 
 @pytest.mark.parametrize("kind", [BertForTokenClassification, BertForQuestionAnswering, BertForMultipleChoice])

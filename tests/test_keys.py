@@ -104,14 +104,17 @@ def problem_methods(name: str) -> list[ast.FunctionDef]:
 def computes_with(name: str) -> set[str]:
     """Return the pinned distributions that a stage's own modules import, or the problem's methods that it calls use.
 
-    A problem's file serves all stages, so what it imports for one of them says nothing of the others.
+    A problem's file serves all stages, and so does what it asks of pretrained: what that imports for one stage says nothing of the others.
     """
-    serves_all = {f"tasks.problems.{PROBLEM}", "tasks.problems", "tasks.metrics"}
+    of_pretrained = {node.name: node for node in parsed("pretrained").body if isinstance(node, ast.FunctionDef)}
+    serves_all = {f"tasks.problems.{PROBLEM}", "tasks.problems", "tasks.metrics", "tasks.pretrained"}
     own = closure(name) - serves_all
     libraries = {library for module in own for library in graph().find_modules_directly_imported_by(module)}
     short = {"np": "numpy", "pl": "polars"}  # imported at the head of the problem's file
     for method in problem_methods(name):
         libraries |= imported(method)
+        for called in asked_of("pretrained", method):
+            libraries |= imported(of_pretrained[called])
         libraries |= {short[node.id] for statement in method.body for node in ast.walk(statement) if isinstance(node, ast.Name) and node.id in short}
         if any(isinstance(node, ast.Name) and node.id == "metrics" for node in ast.walk(method)):
             libraries |= imported(ast.Module([node for node in parsed("metrics").body if isinstance(node, ast.Import | ast.ImportFrom)], []))

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from flows.certificate import Grade, grade_predictions
 from flows.changes import Changes, Example
 from flows.outcome import READABLE, Experiment, why
-from flows.report import _against, _changed, _labels, _plain, _scores, _verdict
+from flows.report import _against, _changed, _labels, _plain, _scores, _verdict, _warnings
 from flows.since import Since
 from flows.summary import Summary
 from tasks.errors import InputError
@@ -82,6 +82,13 @@ def test_a_record_without_intervals_holds_no_scores_inside_them(tmp_path: Path) 
         write_json(tmp_path / folder / "metrics/evaluate.json", scores(0.6, 0.5, 0.7) | {"interval": interval})
     assert grade_predictions(tmp_path / "recorded", tmp_path / "computed") == Grade.different
     assert grade_predictions(tmp_path / "computed", tmp_path / "recorded") == Grade.interval
+
+
+def test_what_the_stages_warned_of_stands_in_the_report() -> None:
+    warned = {"tokenize": {"warnings": ["16.6% are unknown"]}, "train": {"warnings": ["a new head"]}, "evaluate": scores(0.6, 0.5, 0.7)}
+    said = _warnings(Summary({"train": "ran"}, {}, warned, None, None))
+    assert MarkdownIt().render(said) == ("<p><strong>Warning</strong>: 16.6% are unknown.</p>\n<p><strong>Warning</strong>: a new head.</p>\n")
+    assert _warnings(summary(None)) == ""
 
 
 def test_without_a_last_run_there_is_no_comparison() -> None:

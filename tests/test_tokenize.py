@@ -13,7 +13,6 @@ from datasets import Dataset
 from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerBase
 
 from tasks import base_models, problems
-from tasks.errors import InputError
 from tasks.files import digests, read_json
 from tasks.ingest import content_id
 from tasks.params import SPLITS, Model, Tokenize
@@ -167,10 +166,15 @@ def test_the_label_map_is_that_of_train_and_numbers_every_split(tmp_path: Path, 
     assert Dataset.from_file(str(tmp_path / "tokens/test.arrow"))["labels"][:] == [2, 1]
 
 
-# what is refused
+# what the model reads
 
 
-def test_more_tokens_than_the_model_reads_are_refused(tmp_path: Path, tiny_model: Path) -> None:
-    splits = write_splits(tmp_path / "splits", TEXTS, ["a", "b"] * 5)
-    with pytest.raises(InputError, match=r"tokenize.max_length: 129 is more than the 128 tokens"):
-        run(tmp_path, tiny_model, splits, max_length=129)
+def test_rows_are_cut_at_what_the_model_reads_when_that_is_less_and_that_is_said(tmp_path: Path, tiny_model: Path) -> None:
+    splits = write_splits(tmp_path / "splits", ["a " * 300, "ok"], ["a", "b"])
+    metrics = run(tmp_path, tiny_model, splits, max_length=129)
+    assert metrics["train"]["length"]["p100"] == 128
+    assert metrics["warnings"] == [
+        "rows are cut at 128 tokens, not at tokenize.max_length 129: the model and its tokenizer read no more",
+    ]
+    assert load(tmp_path / "tokens/tokenizer").model_max_length == 128
+    assert "warnings" not in run(tmp_path / "fits", tiny_model, splits, max_length=128)

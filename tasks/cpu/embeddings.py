@@ -15,11 +15,12 @@ from transformers import PreTrainedModel
 def narrow(model: PreTrainedModel, used: set[int]) -> None:
     """Have a model train only the `used` rows of its token embedding; its state dict stays as it is.
 
-    A model whose token embedding is no plain nn.Embedding, or serves its output layer too, is left as it is.
+    A model whose token embedding is frozen or no plain nn.Embedding, or serves its output layer too, is left as it is.
     """
     table = model.get_input_embeddings()
     output = model.get_output_embeddings()
-    if type(table) is nn.Embedding and (output is None or output.weight is not table.weight):
+    alone = output is None or output.weight is not table.weight
+    if type(table) is nn.Embedding and table.weight.requires_grad and alone:
         rows = sorted(row for row in used if row < table.num_embeddings)  # a tokenizer may name special tokens that the model never had
         model.set_input_embeddings(NarrowEmbedding(table, rows))
 

@@ -1,6 +1,6 @@
 """One label per text: intents, topics, sentiment. Served by the `text-classification` pipeline."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,14 +75,10 @@ class TextClassification:
         return table["text"].to_list()
 
     def processor(self, folder: Path, params: Tokenize) -> "PreTrainedTokenizerBase":
-        """Load the base model's tokenizer; it will cut at `max_length` wherever the model is served, as it does here."""
-        tokenizer = self.load_processor(folder)
-        if params.max_length > tokenizer.model_max_length:
-            raise InputError(
-                f"tokenize.max_length: {params.max_length} is more than the {tokenizer.model_max_length} tokens that this model can read"
-            )
-        tokenizer.model_max_length = params.max_length
-        return tokenizer
+        """Load the base model's tokenizer; it will cut at its `model_max_length` wherever the model is served, as it does here."""
+        from tasks import pretrained
+
+        return pretrained.tokenizer(folder, params.max_length)
 
     def load_processor(self, folder: Path) -> "PreTrainedTokenizerBase":
         """Load a tokenizer as it was saved."""
@@ -91,57 +87,60 @@ class TextClassification:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
     def encode(self, processor: "PreTrainedTokenizerBase", table: pl.DataFrame, params: Tokenize) -> Iterator[Encoded]:
-        """Yield `input_ids` list<int32> and `length` int32, special tokens included, cut to `max_length`.
+        """Yield `input_ids` list<int32> and `length` int32, special tokens included, cut to `max_length` or what the model reads.
 
+        Where a tokenizer gives a token another type than 0, as XLNet's does, there is `token_type_ids` list<int32> too.
         Straight from the Rust tokenizer's encodings to Arrow: building the Python lists that `datasets.map` wants costs more than tokenizing.
         """
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         unknown_id = processor.unk_token_id
+        if unknown_id in (processor.bos_token_id, processor.eos_token_id):
+            # GPT-2 calls all of them <|endoftext|> and knows every byte
+            unknown_id = None
+        max_length = min(params.max_length, processor.model_max_length)
+        typed = any(processor("a").get("token_type_ids", ()))
         for texts in (batch["text"].to_list() for batch in table.iter_slices(BATCH)):
-            ids, truncated = self._ids(processor, texts, params.max_length)
+            ids, types, truncated = self._ids(processor, texts, max_length)
+            if processor.split_special_tokens:
+                _check_ends(ids, texts, processor)
             lengths = np.fromiter(map(len, ids), np.int32, len(ids))
-            offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
-            flat = np.fromiter(chain.from_iterable(ids), np.int32, int(offsets[-1]))
-            inputs = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
-            batch = pa.RecordBatch.from_arrays([inputs, pa.array(lengths)], ["input_ids", "length"])
-            yield Encoded(batch, truncated, int((flat == unknown_id).sum()) if unknown_id is not None else 0)
+            inputs = {"input_ids": _lists(ids, lengths), "length": pa.array(lengths)}
+            if typed:
+                inputs["token_type_ids"] = _lists(types, lengths)
+            found = 0 if unknown_id is None else pc.sum(pc.equal(inputs["input_ids"].flatten(), unknown_id)).as_py()
+            yield Encoded(pa.RecordBatch.from_pydict(inputs), truncated, found or 0)
 
-    def _ids(self, processor: "PreTrainedTokenizerBase", texts: list[str], max_length: int) -> tuple[list[list[int]], int]:
-        """Return the token ids of each text, and how many texts were cut."""
+    def _ids(self, processor: "PreTrainedTokenizerBase", texts: list[str], max_length: int) -> tuple[list[list[int]], Iterable[list[int]], int]:
+        """Return the token ids of each text, their types (made when they are asked for), and how many texts were cut."""
         if not processor.is_fast:
             full = processor(texts, truncation=False)["input_ids"]
-            cut = processor(texts, truncation=True, max_length=max_length)["input_ids"]
-            return cut, sum(len(row) > max_length for row in full)
+            cut = processor(texts, truncation=True, max_length=max_length)
+            return cut["input_ids"], cut.get("token_type_ids", ()), sum(len(row) > max_length for row in full)
         tokenizer = processor.backend_tokenizer
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_length, direction=processor.truncation_side)
+        tokenizer.encode_special_tokens = processor.split_special_tokens
         encodings = tokenizer.encode_batch_fast(texts)
         ids = [encoding.ids for encoding in encodings]
         # only a row that fills max_length can have been cut, and few do: ask those for their overflow
         truncated = sum(1 for row, encoding in zip(ids, encodings, strict=True) if len(row) == max_length and encoding.overflowing)
-        return ids, truncated
+        return ids, (encoding.type_ids for encoding in encodings), truncated
 
     def example(self, processor: "PreTrainedTokenizerBase", table: pl.DataFrame, params: Tokenize) -> dict[str, Any]:
         """Return the first text and its tokens."""
         text = table["text"][0]
-        ids = self._ids(processor, [text], params.max_length)[0][0]
+        ids = self._ids(processor, [text], min(params.max_length, processor.model_max_length))[0][0]
         return {"text": text, "tokens": processor.convert_ids_to_tokens(ids), "input_ids": ids}
 
-    def model(self, folder: Path, labels: Sequence[str]) -> "PreTrainedModel":
-        """Load `AutoModelForSequenceClassification` in fp32, its head drawn from the current torch seed."""
-        from transformers import AutoModelForSequenceClassification
+    def model(self, folder: Path, labels: Sequence[str], processor: "PreTrainedTokenizerBase") -> "tuple[PreTrainedModel, list[str]]":
+        """Load `AutoModelForSequenceClassification` in fp32; what its folder lacks is drawn from the current torch seed."""
+        from tasks import pretrained
 
-        return AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            num_labels=len(labels),
-            id2label=dict(enumerate(labels)),
-            label2id={label: index for index, label in enumerate(labels)},
-            problem_type="single_label_classification",
-            dtype="float32",
-            local_files_only=True,
-            use_safetensors=True,
-        )
+        model, said = pretrained.classifier(folder, labels)
+        pretrained.fit(model, processor)
+        return model, said
 
     def collator(self, processor: "PreTrainedTokenizerBase") -> Callable[[list[dict[str, Any]]], Mapping[str, Any]]:
         """Pad to the longest row of the batch."""
@@ -158,7 +157,8 @@ class TextClassification:
         return set(processor.all_special_ids).union(*found)
 
     def reduce_logits(self, logits: Any, labels: Any) -> Any:  # noqa: ARG002
-        """Keep the winning label (n,) instead of the logits (n, number of labels)."""
+        """Keep the winning label (n,) instead of the logits (n, number of labels), which BART and T5 give first of several."""
+        logits = logits[0] if isinstance(logits, tuple) else logits
         return logits.argmax(dim=-1)
 
     def compute_metrics(self, prediction: "EvalPrediction") -> dict[str, float]:
@@ -203,6 +203,24 @@ class TextClassification:
             model.fit(train["text"].to_list(), [index[label] for label in train["label"]])
             scores[name] = metrics.compute(model.predict(test["text"].to_list()), actual)
         return scores
+
+
+def _check_ends(ids: list[list[int]], texts: list[str], processor: "PreTrainedTokenizerBase") -> None:
+    """Raise InputError when a row holds the end token twice: the heads of BART and T5 read at each of them."""
+    for row, text in zip(ids, texts, strict=True):
+        if row.count(processor.eos_token_id) > 1:
+            raise InputError(
+                f"the text {text[:80]!r} spells {processor.eos_token}, by which this model ends a row; take it out of the text, or name another model"
+            )
+
+
+def _lists(rows: Iterable[list[int]], lengths: np.ndarray) -> "pa.ListArray":
+    """Return rows of the given lengths (n,) as list<int32>."""
+    import pyarrow as pa
+
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+    flat = np.fromiter(chain.from_iterable(rows), np.int32, int(offsets[-1]))
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
 
 
 PROBLEM = TextClassification()
