@@ -20,8 +20,8 @@ from flows.options import OF_PARAMS, unknown, written_out
 from flows.pipes import ends_when_unread
 from flows.sources import is_url, pattern_in
 from tasks.errors import InputError
-from tasks.params import Params
-from tasks.params_file import PARAMS, explain, given, lay_over, load, read
+from tasks.params import NONE, Params
+from tasks.params_file import PARAMS, explain, given, lay_over, load, over, read
 
 WRONG_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
 EPILOGUE = (
@@ -70,13 +70,14 @@ def run(
     from flows.summary import show, summarize
 
     checkout = workspace.root()
-    wanted = _wanted(params_file, params, checkout)
+    changes = _given(params_file, params, checkout)
     watched = server.is_configured(checkout)
     if isolated:
+        lay_over(load(checkout / PARAMS), changes, "command line")  # what is wrong is told at once
         if not watched:
             server.start_temporary(checkout)
-        return _run_flow(wanted, update_data=update_data)
-    with workspace.in_place(wanted, update_data, say) as space:
+        return _run_flow(changes, update_data=update_data)
+    with workspace.in_place(changes, update_data, say) as space:
         if watched:
             space.look_ahead()
         else:
@@ -86,7 +87,7 @@ def run(
                 return OK
             server.start_temporary(checkout)
             Processes.start_ahead(checkout)  # something has changed, and Prefect takes as long to start its server as torch to import
-        return _run_flow(space.params)
+        return _run_flow(changes)
 
 
 @app.command
@@ -119,7 +120,7 @@ def plan(
     from flows.plan import foresee, show
 
     checkout = workspace.root()
-    foreseen = foresee(_wanted(params_file, params, checkout), checkout, isolated=isolated)
+    foreseen = foresee(_given(params_file, params, checkout), checkout, say, isolated=isolated)
     show(foreseen, as_json=as_json)
     return FAILED if exit_code and foreseen.to_run else OK
 
@@ -160,38 +161,40 @@ for command in (commands.add, commands.check, commands.up, commands.down):
     app.command(command)
 
 
-def _wanted(params_file: Path | None, params: Params | None, checkout: Path) -> Params:
-    """Return params.yaml with a params file laid over it, and what the command line gives over that."""
-    wanted = load(checkout / PARAMS)
-    changes = [(given(read(params_file), str(params_file)), str(params_file))] if params_file else []
-    changes += [(params.model_dump(exclude_unset=True), "command line")] if params else []
-    for change, where in changes:
-        if "name" in change.get("model", {}):
-            change["model"].setdefault("revision", None)  # another model, another content
-        wanted = lay_over(wanted, change, where)
-    return _from_here(wanted, Path.cwd(), checkout) if params and "data" in params.model_fields_set else wanted
+def _given(params_file: Path | None, params: Params | None, checkout: Path) -> dict[str, Any]:
+    """Return what a params file gives, and over that the command line."""
+    file = given(read(params_file), str(params_file)) if params_file else {}
+    line = params.model_dump(exclude_unset=True) if params else {}
+    if "path" in line.get("data", {}):
+        line["data"]["path"] = _from_here(line["data"]["path"], Path.cwd(), checkout)
+    return over(file, line)
 
 
-def _from_here(params: Params, here: Path, checkout: Path) -> Params:
+def _from_here(path: str, here: Path, checkout: Path) -> str:
     """Read a relative data.path as the shell does, from the current folder, also below the repository's root."""
-    path = params.data.path
     if is_url(path) or here == checkout or Path(path).is_absolute() or path.startswith("~"):
-        return params
+        return path
     if not (here / path).exists() and pattern_in(path, here) is None:
-        return params
-    return params.model_copy(update={"data": params.data.model_copy(update={"path": os.path.relpath(here / path, checkout)})})
+        return path
+    return os.path.relpath(here / path, checkout)
 
 
-def _run_flow(params: Params, *, update_data: bool = False) -> int:
+def _run_flow(given: dict[str, Any], *, update_data: bool = False) -> int:
     with _uncollected():
         from flows.retrain import retrain
         from flows.summary import Summary, show
 
     server.wait_for_temporary()
-    summary, status = _finished(retrain, params, update_data)
+    # to a form, None is what is not given
+    words = {section: _in_words(change) if isinstance(change, dict) else change for section, change in given.items()}
+    summary, status = _finished(retrain, words, update_data)
     if isinstance(summary, Summary):
         show(summary)
     return status
+
+
+def _in_words(section: dict[str, Any]) -> dict[str, Any]:
+    return {name: NONE if value is None else value for name, value in section.items()}
 
 
 @contextmanager

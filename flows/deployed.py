@@ -1,4 +1,4 @@
-"""What a run does first when a worker has started it: tie itself to the worker, take over from runs that waited, say what is out of date."""
+"""What a run does first when a worker has started it: tie itself to the worker, take over from runs that waited."""
 
 import os
 import signal
@@ -18,15 +18,11 @@ from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled
 
-from tasks.params import Params
 from tasks.stage import end_with_parent
 
 
-def settle_in(standing: Params | None = None) -> None:
-    """Do what a run does first when a worker has started it; nothing otherwise.
-
-    standing: what params.yaml says now, to be compared with the form's defaults.
-    """
+def settle_in() -> None:
+    """Do what a run does first when a worker has started it; nothing otherwise."""
     context = FlowRunContext.get()  # prefect.runtime would ask the server
     if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
         return
@@ -35,8 +31,6 @@ def settle_in(standing: Params | None = None) -> None:
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(context.flow_run.id)
         _supersede(client, run)
-        if standing is not None:
-            _say_what_drifted(client, run, standing)
 
 
 def _supersede(client: SyncPrefectClient, run: FlowRun) -> None:
@@ -55,28 +49,3 @@ def _supersede(client: SyncPrefectClient, run: FlowRun) -> None:
         if other.id != run.id and other.parameters == run.parameters:
             client.set_flow_run_state(other.id, Cancelled(message=f"{run.name} does what this run would have done"))
             get_run_logger().info("%s waited for the same: cancelled, this run does its work", other.name)
-
-
-def _say_what_drifted(client: SyncPrefectClient, run: FlowRun, standing: Params) -> None:
-    """Warn when the form offers other defaults than params.yaml holds: they are those of the last `prefect deploy`."""
-    if run.deployment_id is None:
-        return
-    schema = client.read_deployment(run.deployment_id).parameter_openapi_schema or {}
-    offered = schema.get("properties", {}).get("params", {}).get("default", {})
-    differ = [f"{name} ({there} there, {here} in params.yaml)" for name, there, here in drift(offered, standing.model_dump(mode="json"))]
-    if offered and differ:
-        get_run_logger().warning(
-            "the form's defaults are not what params.yaml says: %s; `make up` or `prefect deploy --all` brings them up to date", ", ".join(differ)
-        )
-
-
-def drift(offered: dict[str, object], standing: dict[str, object], prefix: str = "") -> list[tuple[str, object, object]]:
-    """Return (name, offered, standing) for each param in which two nested mappings differ."""
-    found: list[tuple[str, object, object]] = []
-    for name in [*standing, *(name for name in offered if name not in standing)]:
-        there, here = offered.get(name), standing.get(name)
-        if isinstance(there, dict) and isinstance(here, dict):
-            found += drift(there, here, f"{prefix}{name}.")
-        elif there != here:
-            found.append((f"{prefix}{name}", there, here))
-    return found

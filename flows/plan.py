@@ -13,11 +13,10 @@ from rich.text import Text
 from flows.ledger import refuse_changed_data
 from flows.ledger.plan import Fate, Planned, plan
 from flows.sources import is_url, name_in_raw
-from flows.workspace import TOOK, located, with_data
+from flows.workspace import TOOK, Given, Say, located, with_data
 from tasks import base_models
 from tasks.files import read_json
-from tasks.params import Params
-from tasks.params_file import PARAMS, validated, written
+from tasks.params_file import PARAMS, differences, in_words, lay_over, load, written
 
 STYLES = {Fate.unchanged: "green", Fate.restorable: "yellow", Fate.stale: "red"}
 SHOWN = 8  # reasons per stage in the table
@@ -69,13 +68,14 @@ class Plan:
         return [stage.stage for stage in self.stages if stage.fate == fate]
 
 
-def foresee(params: Params, checkout: Path, *, isolated: bool) -> Plan:
-    """Return what `retrain run` would do with these params; nothing is written.
+def foresee(given: Given, checkout: Path, say: Say, *, isolated: bool) -> Plan:
+    """Return what `retrain run` would do when this is given, and say how it would change params.yaml; nothing is written.
 
     Raises InputError where the run would, before its first stage.
     """
     with chdir(checkout):
-        params = validated(params.model_dump(), "params")
+        standing = load(checkout / PARAMS)
+        params = lay_over(standing, given, "command line")
         if isolated:
             refuse_changed_data(checkout, params.data.path)
         params, source = located(params, checkout, checkout, isolated=isolated)
@@ -86,6 +86,9 @@ def foresee(params: Params, checkout: Path, *, isolated: bool) -> Plan:
             arriving[path] = source
             params = with_data(params, path=path)
         params = params.model_copy(update={"model": base_models.resolve(params.model)})
+        changed = differences(standing.model_dump(), params.model_dump())
+        if changed:
+            say(f"{PARAMS} would change: {in_words(changed)}")
         text = written(params, checkout / PARAMS)
         texts = {} if text is None else {checkout / PARAMS: text}
         stages = plan(checkout, texts, arriving, sparse=isolated)

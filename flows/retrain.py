@@ -1,5 +1,7 @@
 """The pipeline: six stages, from raw rows to a model that serves."""
 
+from typing import TYPE_CHECKING
+
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
@@ -7,30 +9,37 @@ from prefect.states import Failed
 
 from flows import report
 from flows.deployed import settle_in
+from flows.form import form
 from flows.outcome import why
 from flows.processes import Processes, StageFailedError
 from flows.stage import Run
 from flows.summary import Summary
 from flows.workspace import of_this_run
 from tasks.errors import InputError
-from tasks.params import Params
 from tasks.params_file import load
 
-DEFAULTS = load()
+if TYPE_CHECKING:
+    from flows.form import Given
+else:
+    Given = form(load())
 
 
 @flow(name="retrain", persist_result=False)
-def retrain(params: Params = DEFAULTS, update_data: bool = False) -> State[Summary] | State[None]:  # noqa: FBT001, FBT002 (a switch in the form)
+def retrain(params: Given = Given(), update_data: bool = False) -> State[Summary] | State[None]:  # noqa: B008, FBT001, FBT002 (a form)
     """Fine-tune, evaluate and package one model, doing only what is not already done.
 
     Args:
-        params: What to train, from what, and how. The defaults are those of params.yaml.
+        params: What to train, from what, and how. A field left empty is what params.yaml says when the run starts (what it said
+            when this form was made stands beside it); the word none empties what may be empty.
         update_data: Take in the newer state of imported data first, as `dvc update` does.
     """
     log = get_run_logger()
     try:
-        settle_in(DEFAULTS)
-        with of_this_run(params, update_data, runtime.flow_run.name, log.info) as space, Processes.of(space.root) as processes:
+        settle_in()
+        with (
+            of_this_run(params.model_dump(mode="json"), update_data, runtime.flow_run.name, log.info) as space,
+            Processes.of(space.root) as processes,
+        ):
             run = Run(space, processes)
             examples = run.stage("ingest")
             splits = run.stage("split", examples)

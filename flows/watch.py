@@ -15,28 +15,28 @@ from flows import recovery
 from flows.ledger import Ledger, content_of_source
 from flows.workspace import root
 from tasks.errors import InputError
-from tasks.params_file import load
+from tasks.params_file import PARAMS, load
 
 CHANGED = "retrain.data.changed"
 SEEN = "retrain_data_seen"  # the Prefect variable that holds, by path, the content of the last look
 GONE = "retrain.worker.gone"
 MISSED = "retrain_workers_gone"  # the Prefect variable that holds, by pool/name, when each worker that was gone at the last look was last heard of
-DATA = load().data.path
 
 
 @flow(name="watch", persist_result=False)
-def watch(path: str = DATA) -> State[None]:
+def watch(path: str = "") -> State[None]:
     """Start runs that crashed again; send an event when the data has changed since the last look, and for each worker that is gone since.
 
     The events are retrain.data.changed and retrain.worker.gone. The first look only remembers: Prefect's variables `retrain_data_seen` and
     `retrain_workers_gone` hold what was seen.
 
     Args:
-        path: What to look at. Of imported data it is the source that is looked at.
+        path: What to look at; empty: data.path of params.yaml. Of imported data it is the source that is looked at.
     """
     recovery.go_on(get_run_logger().info)
     miss_workers()
     try:
+        path = path or load(root() / PARAMS).data.path
         content = content_of_source(Ledger(root()), path)
     except InputError as error:
         return Failed(message=str(error))

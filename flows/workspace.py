@@ -10,7 +10,7 @@ from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from flows import worktree
 from flows.locks import alone
@@ -19,7 +19,8 @@ from flows.sources import Pattern, at_home, is_url, leads_out, name_in_raw, patt
 from tasks import base_models
 from tasks.errors import InputError
 from tasks.params import Params
-from tasks.params_file import PARAMS, load, save, validated
+from tasks.params_file import PARAMS, differences, in_words, lay_over, load, save, word
+from tasks.params_file import given as checked
 
 if TYPE_CHECKING:
     from flows.ledger import Ledger
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
 TOOK = ".retrain/seconds.json"  # how long each stage took when it last ran
 Say = Callable[[str], None]
+Given = Mapping[str, Any]  # some of the params, by section
 
 
 @dataclass
@@ -102,19 +104,19 @@ def root() -> Path:
 
 
 @contextmanager
-def of_this_run(params: Params, update_data: bool, name: str, say: Say) -> Iterator[Workspace]:  # noqa: FBT001
+def of_this_run(given: Given, update_data: bool, name: str, say: Say) -> Iterator[Workspace]:  # noqa: FBT001
     """Yield the workspace that the command line has entered for the flow it calls, else a worktree of the run's own."""
     if Workspace.entered is not None:
         Workspace.entered.say = say
         yield Workspace.entered
     else:
-        with isolated(params, update_data, name, say) as workspace:
+        with isolated(given, update_data, name, say) as workspace:
             yield workspace
 
 
 @contextmanager
-def in_place(params: Params, update_data: bool, say: Say) -> Iterator[Workspace]:  # noqa: FBT001
-    """Work in the checkout itself, one run at a time."""
+def in_place(given: Given, update_data: bool, say: Say) -> Iterator[Workspace]:  # noqa: FBT001
+    """Work in the checkout itself, one run at a time. given: what is laid over its params.yaml, and stays there."""
     checkout = root()
     os.chdir(checkout)
     worktree.refuse_without_git(checkout)
@@ -122,7 +124,11 @@ def in_place(params: Params, update_data: bool, say: Say) -> Iterator[Workspace]
         worktree.remove_dead(checkout, say)
         files = [checkout / "dvc.lock", *(checkout / "metrics").glob("*.json")]
         before = {file.relative_to(checkout).as_posix(): file.read_text("utf-8", errors="replace") for file in files if file.exists()}
-        Workspace.entered = Workspace(checkout, checkout, prepare(params, update_data, checkout, checkout, say), say, before)
+        standing = load(checkout / PARAMS)
+        params = prepare(lay_over(standing, given, "command line"), update_data, checkout, checkout, say)
+        if changed := differences(standing.model_dump(), params.model_dump()):
+            say(f"{PARAMS}: {in_words(changed)}")
+        Workspace.entered = Workspace(checkout, checkout, params, say, before)
         try:
             yield Workspace.entered
         finally:
@@ -130,8 +136,11 @@ def in_place(params: Params, update_data: bool, say: Say) -> Iterator[Workspace]
 
 
 @contextmanager
-def isolated(params: Params, update_data: bool, name: str, say: Say) -> Iterator[Workspace]:  # noqa: FBT001
-    """Work in a worktree of its own at the checkout's commit, uncommitted changes taken along, on the same DVC cache."""
+def isolated(given: Given, update_data: bool, name: str, say: Say) -> Iterator[Workspace]:  # noqa: FBT001
+    """Work in a worktree of its own at the checkout's commit, uncommitted changes taken along, on the same DVC cache.
+
+    given: what is laid over the params.yaml that stands in the checkout now.
+    """
     from flows.ledger import refuse_changed_data, share_cache
 
     home = root()
@@ -140,6 +149,10 @@ def isolated(params: Params, update_data: bool, name: str, say: Say) -> Iterator
     taken = worktree.taken_along(home, say)
     with worktree.worktree(home, name, worktree.commit_of(home, "HEAD"), taken.tree) as folder:
         share_cache(home, folder)
+        standing = load(folder / PARAMS)
+        params = lay_over(standing, checked(given, "params"), "params")
+        for param, old, new in differences(standing.model_dump(), params.model_dump()):
+            say(f"given: {param} {word(new)} ({PARAMS}: {word(old)})")
         refuse_changed_data(home, params.data.path)
         (folder / ".retrain").mkdir()
         (home / ".retrain" / "checkpoints").mkdir(exist_ok=True)
@@ -172,7 +185,6 @@ def prepare(params: Params, update_data: bool, checkout: Path, home: Path, say: 
     update_data: take in the newer state of imported data.
     home: the checkout that relative paths of ignored data and models mean; `checkout` itself unless the run is isolated.
     """
-    params = validated(params.model_dump(), "params")  # a form checks fields, not what they are to each other
     params = _data_inside(params, checkout, home, say)
     if update_data:
         _take_in_newer(params, checkout, say)

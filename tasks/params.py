@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -13,11 +13,12 @@ from tasks.extra import Extra, known, plain
 
 SPLITS = ("train", "validation", "test")
 BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}  # JSON Schema's, in words
+NONE = "none"  # the word that empties what may be empty
 Share = Annotated[float, Field(ge=0, lt=1)]
 Column = Annotated[str, Field(min_length=1)]
 
 
-def _for_people(schema: dict[str, Any]) -> None:
+def for_people(schema: dict[str, Any]) -> None:
     """Say in the description of each field what is allowed, and name menus after their field: a form made of the schema does neither."""
     for name, field in schema.get("properties", {}).items():
         field.setdefault("title", name.replace("_", " ").title())
@@ -30,7 +31,25 @@ def _for_people(schema: dict[str, Any]) -> None:
 class Section(BaseModel):
     """A part of params.yaml: immutable, and strict about names it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=True, validate_default=True, json_schema_extra=_for_people)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=True, validate_default=True, json_schema_extra=for_people)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none_empties(cls, values: Any) -> Any:
+        """Read the word `none` as nothing where a param may be empty: command lines and forms send words."""
+        if not isinstance(values, dict):
+            return values
+        return {name: _emptied(cls, name) if value == NONE else value for name, value in values.items()}
+
+
+def _emptied(section: type[BaseModel], name: str) -> Any:
+    """Return what empties a param: nothing, or no entries; the word itself where it has to say something."""
+    field = section.model_fields.get(name)
+    if field is None:
+        return NONE
+    if field.default_factory is dict:
+        return {}
+    return None if type(None) in get_args(field.annotation) else NONE
 
 
 def _whole(info: ValidationInfo) -> bool:

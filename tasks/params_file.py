@@ -14,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 from tasks.errors import InputError
 from tasks.files import replace
 from tasks.names import names, nearest
-from tasks.params import Params
+from tasks.params import NONE, Params
 
 PARAMS = Path("params.yaml")
 
@@ -64,11 +64,66 @@ def given(values: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def lay_over(base: Params, changes: Mapping[str, Any], where: str) -> Params:
-    """Return `base` with `changes` (as `given` returns them) laid over it, section by section."""
-    merged = base.model_dump()
-    for name, change in changes.items():
-        merged[name] = {**merged[name], **change} if isinstance(change, dict) else change
-    return validated(merged, where)
+    """Return `base` with `changes` (as `given` returns them) laid over it, mappings entry by entry.
+
+    A mapping that is given empty empties it, and an entry that is given as `none` goes. Another model has another content:
+    the old revision goes with the old name.
+    """
+    values = over(base.model_dump(), changes)
+    values["data"]["columns"] = _without_none(values["data"]["columns"])
+    values["train"]["extra"] = _without_none(values["train"]["extra"])
+    return validated(values, where)
+
+
+def over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return params by section with others over them; either may be a part."""
+    laid = {**base}
+    for section, change in changes.items():
+        old = laid.get(section, {})
+        if isinstance(change, dict):
+            laid[section] = {**old, **{name: _laid_over(old.get(name), value) for name, value in change.items()}}
+        else:
+            laid[section] = change
+    name = base.get("model", {}).get("name")
+    model = changes.get("model", {})
+    if name is not None and model.get("name", name) != name and "revision" not in model:
+        laid["model"]["revision"] = None
+    return laid
+
+
+def _laid_over(old: Any, new: Any) -> Any:
+    """Return what a value becomes: another one, or a mapping in which some entries are others."""
+    if not (isinstance(old, dict) and isinstance(new, dict) and new):
+        return new
+    return {**old, **new}
+
+
+def _without_none(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in mapping.items() if value != NONE}
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+    """Return (name, old, new) for each param in which two nested mappings differ; what is not there is None."""
+    found: list[tuple[str, Any, Any]] = []
+    for name in [*new, *(name for name in old if name not in new)]:
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += differences(before, after, f"{prefix}{name}.")
+        elif before != after:
+            found.append((f"{prefix}{name}", before, after))
+    return found
+
+
+def in_words(values: list[tuple[str, Any, Any]]) -> str:
+    """Return differences as people read them: train.max_steps -1 -> 20, split.time_column none -> when."""
+    return ", ".join(f"{name} {word(old)} -> {word(new)}" for name, old, new in values)
+
+
+def word(value: Any) -> str:
+    """Return a value as it is typed."""
+    if value is None or value == {}:
+        return NONE
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def save(params: Params, path: Path = PARAMS) -> bool:

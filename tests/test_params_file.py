@@ -7,7 +7,7 @@ import pytest
 
 from tasks.errors import InputError
 from tasks.params import Params
-from tasks.params_file import given, lay_over, load, read, save
+from tasks.params_file import differences, given, in_words, lay_over, load, read, save
 from tests.conftest import ROOT
 
 TEXT = """\
@@ -165,3 +165,58 @@ def test_saving_what_the_repository_holds_changes_no_byte(tmp_path: Path) -> Non
     changed = over(load(path), {"split": {"seed": 5}})
     assert save(changed, path)
     assert path.read_text("utf-8") == text.replace("  test_share: 0.2\n  seed: 0", "  test_share: 0.2\n  seed: 5")
+
+
+def test_a_mapping_is_laid_over_entry_by_entry() -> None:
+    base = over(Params(), {"data": {"columns": {"text": "message", "label": "intent"}}, "train": {"extra": {"torch_compile": False}}})
+    laid = over(base, {"data": {"columns": {"text": "body"}}, "train": {"extra": {"neftune_noise_alpha": 5}}})
+    assert laid.data.columns == {"text": "body", "label": "intent"}
+    assert laid.train.extra == {"torch_compile": False, "neftune_noise_alpha": 5}
+
+
+def test_none_empties_whatever_may_be_empty_and_nothing_else() -> None:
+    columns = {"text": "message", "label": "intent"}
+    base = over(
+        Params(),
+        {
+            "model": {"revision": "sha256:0"},
+            "data": {"columns": columns, "files": "*.csv"},
+            "split": {"time_column": "when"},
+            "train": {"early_stopping_patience": 3, "nproc_per_node": 2, "extra": {"neftune_noise_alpha": 5}},
+            "package": {"license": "mit"},
+        },
+    )
+    assert over(base, {"data": {"columns": {"label": "none"}}}).data.columns == {"text": "message"}
+    emptied = over(
+        base,
+        {
+            "model": {"revision": "none"},
+            "data": {"columns": "none", "files": "none"},
+            "split": {"time_column": "none"},
+            "train": {"early_stopping_patience": "none", "nproc_per_node": "none", "extra": {"neftune_noise_alpha": "none"}},
+            "package": {"license": "none"},
+        },
+    )
+    assert emptied == over(Params(), {"package": {"license": "none"}})
+    assert over(base, {"data": {"columns": {}}}).data.columns == {}
+    assert over(base, {"data": {}}) == base, "a form sends sections of which nothing was filled in"
+    with pytest.raises(InputError, match=r"cli: train\.learning_rate: 'none' is not allowed"):
+        over(base, {"train": {"learning_rate": "none"}})
+
+
+def test_another_model_drops_the_old_ones_revision_wherever_it_is_named() -> None:
+    base = over(Params(), {"model": {"name": "one", "revision": "a" * 40}})
+    assert over(base, {"model": {"name": "other"}}).model.revision is None
+    assert over(base, {"model": {"name": "other", "revision": "main"}}).model.revision == "main"
+    assert over(base, {"model": {"name": "one"}}).model.revision == "a" * 40, "the same model has the same content"
+    assert over(base, {"train": {"seed": 1}}).model.revision == "a" * 40
+
+
+def test_differences_are_told_in_words() -> None:
+    base = over(Params(), {"split": {"time_column": "when"}, "data": {"columns": {"text": "message"}}})
+    changes = {"train": {"max_steps": 20}, "split": {"time_column": "none"}, "data": {"header": False, "columns": {"label": "intent"}}}
+    differ = differences(base.model_dump(), over(base, changes).model_dump())
+    assert in_words(differ) == (
+        "data.header true -> false, data.columns.label none -> intent, split.time_column when -> none, train.max_steps -1 -> 20"
+    )
+    assert differences(base.model_dump(), base.model_dump()) == []

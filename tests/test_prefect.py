@@ -1,9 +1,7 @@
 """What a person sees in Prefect: stages as named tasks, cached states, live logs, progress, a report; and a run started from a deployment."""
 
-import json
 import re
 import sys
-from typing import Any
 
 from tests.conftest import Project
 from tests.server import STAGES, artifacts, ask, flow_run
@@ -14,7 +12,10 @@ def test_a_deployed_run_shows_its_stages_logs_progress_and_report(project: Proje
     prefect = (sys.executable, "-m", "prefect", "--no-prompt")
     project.run(*prefect, "work-pool", "create", "retrain", "--type", "process")
     project.run(*prefect, "deploy", "--name", "manual")
-    project.run(*prefect, "deployment", "run", "retrain/manual", "--param", "params=" + json.dumps(form(project)))
+    # after the deployment params.yaml changes, and what the run is not given is what it says then
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text("utf-8").replace("num_train_epochs: 2.0", "num_train_epochs: 3.0"), encoding="utf-8")
+    project.run(*prefect, "deployment", "run", "retrain/manual", "--param", 'params={"train": {"learning_rate": 0.003}}')
     project.run(*prefect, "worker", "start", "--pool", "retrain", "--run-once", "--limit", "1")
     (flow, *_) = ask(server, "flow_runs/filter", deployments={"name": {"any_": ["manual"]}}, sort="EXPECTED_START_TIME_DESC")
     assert flow["state_name"] == "Completed", project.run(*prefect, "flow-run", "logs", flow["id"]).stdout
@@ -24,6 +25,9 @@ def test_a_deployed_run_shows_its_stages_logs_progress_and_report(project: Proje
     assert {task["state_name"] for task in tasks} == {"Completed"}
     logs = [log["message"] for log in ask(server, "logs/filter", logs={"flow_run_id": {"any_": [flow["id"]]}}, limit=200)]
     assert any(message.startswith("validation at step") for message in logs), "a stage's output stands in the logs"
+    assert [message for message in logs if message.startswith("given: ")] == ["given: train.learning_rate 0.003 (params.yaml: 0.0002)"]
+    ref = project.run("git", "for-each-ref", "--format=%(refname)", f"refs/exps/**/{flow['name']}").stdout.strip()
+    assert "num_train_epochs: 3.0" in project.run("git", "show", f"{ref}:params.yaml").stdout
     left = artifacts(server, flow)
     assert left["train-progress"]["data"] == 100
     assert "loss" in left["train-progress"]["description"]
@@ -69,17 +73,7 @@ def test_a_wrong_value_in_the_form_is_refused_by_the_api(project: Project, serve
     prefect = (sys.executable, "-m", "prefect", "--no-prompt")
     project.run(*prefect, "work-pool", "create", "retrain", "--type", "process", status=None)
     project.run(*prefect, "deploy", "--name", "manual")
-    wrong = form(project)
-    wrong["train"]["learning_rate"] = -1
-    refused = project.run(*prefect, "deployment", "run", "retrain/manual", "--param", "params=" + json.dumps(wrong), status=None)
+    wrong = 'params={"train": {"learning_rate": -1}}'
+    refused = project.run(*prefect, "deployment", "run", "retrain/manual", "--param", wrong, status=None)
     assert refused.returncode != 0
     assert "learning_rate" in refused.stdout + refused.stderr or "-1" in refused.stdout + refused.stderr
-
-
-def form(project: Project) -> dict[str, Any]:
-    """Return what the form would send: the defaults with another learning rate."""
-    from tasks.params_file import load
-
-    params = load(project.root / "params.yaml").model_dump()
-    params["train"]["learning_rate"] = 0.003
-    return params

@@ -65,8 +65,8 @@ def fill_in(page: Page, site: Site) -> str:
     """Fill in the form, first with a value that cannot be; submit it, open the run's page and return its id."""
     open_form(page, site)
     rate = page.get_by_label("Learning Rate (Optional)")
-    expect(rate).to_have_value("0.0002")
-    expect(page.get_by_text("The peak learning rate. Above 0, at most 1.")).to_be_visible()
+    expect(rate).to_have_value("")
+    expect(page.get_by_text("The peak learning rate. params.yaml: 0.0002. Above 0, at most 1.")).to_be_visible()
     rate.fill("-1")
     page.get_by_role("button", name="Submit").click()
     refusal = page.get_by_text("Validation failed for field 'params.train.learning_rate'")
@@ -80,6 +80,8 @@ def fill_in(page: Page, site: Site) -> str:
     keep(page, "2-form")
     page.get_by_role("button", name="Submit").click()
     (run,) = until(lambda: site.runs("manual"))
+    filled = {section: fields for section, fields in run["parameters"]["params"].items() if fields}
+    assert filled == {"train": {"learning_rate": 0.003, "num_train_epochs": 25}}, "what is left empty is not sent"
     page.get_by_role("link", name=run["name"]).first.click()
     return str(run["id"])
 
