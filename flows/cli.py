@@ -43,11 +43,13 @@ def run(
     params_file: Annotated[Path | None, Parameter(name="--params")] = None,
     isolated: Annotated[bool, Parameter(negative=())] = False,
     update_data: Annotated[bool, Parameter(negative=())] = False,
+    once: Annotated[bool, Parameter(negative=())] = False,
     params: Annotated[Params | None, Parameter(name="*")] = None,
 ) -> int:
     """Bring the model up to date: ingest, split, tokenize, train, evaluate, package.
 
-    What is given here is laid over params.yaml and stays there, so `dvc repro` does the same.
+    What is given here is laid over params.yaml and stays there when the run succeeds, so `dvc repro` does the same. A run that
+    fails or is interrupted leaves params.yaml, metrics and the last model as they were.
 
     Examples: `retrain run --train.epochs 2`, `retrain run --data.path tickets.csv --data.columns.text message`,
     `retrain run --params examples/banking77.yaml --data.path ../banking77`.
@@ -63,6 +65,9 @@ def run(
         Work in a Git worktree, as a deployment does: the checkout stays as it is, and the run is saved as a DVC experiment.
     update_data
         Take in the newer state of imported data first, as `dvc update` does.
+    once
+        Leave params.yaml, dvc.lock, metrics and the model as they were. What was computed stays in the cache: without `--once`
+        the same command restores it.
     """
     from flows import workspace
     from flows.outcome import Outcome
@@ -83,11 +88,16 @@ def run(
         else:
             if space.ledger.unchanged():
                 space.ledger.send()
-                show(summarize(space.root, dict.fromkeys(space.ledger.stages, str(Outcome.unchanged)), {}))
+                show(summarize(space.root, dict.fromkeys(space.ledger.stages, str(Outcome.unchanged)), {}), stays=not once)
+                if not once:
+                    space.keep()
                 return OK
             server.start_temporary(checkout)
             Processes.start_ahead(checkout)  # something has changed, and Prefect takes as long to start its server as torch to import
-        return _run_flow(changes)
+        status = _run_flow(changes, stays=not once)
+        if status == OK and not once:
+            space.keep()
+        return status
 
 
 @app.command
@@ -179,7 +189,7 @@ def _from_here(path: str, here: Path, checkout: Path) -> str:
     return os.path.relpath(here / path, checkout)
 
 
-def _run_flow(given: dict[str, Any], *, update_data: bool = False) -> int:
+def _run_flow(given: dict[str, Any], *, update_data: bool = False, stays: bool = True) -> int:
     with _uncollected():
         from flows.retrain import retrain
         from flows.summary import Summary, show
@@ -189,7 +199,7 @@ def _run_flow(given: dict[str, Any], *, update_data: bool = False) -> int:
     words = {section: _in_words(change) if isinstance(change, dict) else change for section, change in given.items()}
     summary, status = _finished(retrain, words, update_data)
     if isinstance(summary, Summary):
-        show(summary)
+        show(summary, stays=stays)
     return status
 
 

@@ -27,6 +27,7 @@ def check(revision: str | None = None, /, *, repair: Annotated[bool, Parameter(n
     from flows import workspace
     from flows.ledger import check as examine
 
+    workspace.recover(workspace.root(), say)
     return OK if examine(workspace.root(), revision, repair=repair, show=print, say=say) else FAILED
 
 

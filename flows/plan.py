@@ -13,7 +13,7 @@ from rich.text import Text
 from flows.ledger import refuse_changed_data
 from flows.ledger.plan import Fate, Planned, plan
 from flows.sources import is_url, name_in_raw
-from flows.workspace import TOOK, Given, Say, located, with_data
+from flows.workspace import TOOK, Given, Say, located, recover, with_data
 from tasks import base_models
 from tasks.files import read_json
 from tasks.params_file import PARAMS, differences, in_words, lay_over, load, written
@@ -73,6 +73,7 @@ def foresee(given: Given, checkout: Path, say: Say, *, isolated: bool) -> Plan:
 
     Raises InputError where the run would, before its first stage.
     """
+    recover(checkout, say)
     with chdir(checkout):
         standing = load(checkout / PARAMS)
         params = lay_over(standing, given, "command line")

@@ -51,8 +51,8 @@ def summarize(
     return Summary(outcomes, seconds, metrics, saved, since)
 
 
-def show(summary: Summary) -> None:
-    """Print the stages and the scores; rich on a terminal, plain elsewhere."""
+def show(summary: Summary, *, stays: bool = True) -> None:
+    """Print the stages and the scores; rich on a terminal, plain elsewhere. stays: the checkout keeps what the run has made of it."""
     console = Console(highlight=False, width=None if Console().is_terminal else 100)
     stages = Table("stage", "what happened", "seconds", box=None)
     stages.columns[2].justify = "right"
@@ -71,7 +71,9 @@ def show(summary: Summary) -> None:
     console.print(table)
     console.print(f"\n{': '.join(beside_baselines(scores))}.", soft_wrap=True)
     where = "The model is in models/package; `dvc plots show` draws its curves."
-    if summary.saved is not None:
+    if not stays:
+        where = "Nothing of it stays here: without --once the same command restores it from the cache."
+    elif summary.saved is not None:
         how = "It is the experiment" if summary.saved.is_new else "Nothing new: it equals"
         where = f"{how} {summary.saved.name}; `dvc exp apply {summary.saved.name}` brings its model here."
     console.print(f"\n{summary.num_cached} of {len(STAGES)} stages cached. {where}", soft_wrap=True)

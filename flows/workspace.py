@@ -12,14 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flows import worktree
-from flows.locks import alone
+from flows import journal, worktree
+from flows.locks import alone, is_free
 from flows.outcome import Experiment
 from flows.sources import Pattern, at_home, is_url, leads_out, name_in_raw, pattern_in, refuse_around, refuse_odd_names
 from tasks import base_models
 from tasks.errors import InputError
+from tasks.files import replace
 from tasks.params import Params
-from tasks.params_file import PARAMS, differences, in_words, lay_over, load, save, word
+from tasks.params_file import PARAMS, differences, in_words, lay_over, load, word, written
 from tasks.params_file import given as checked
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
 TOOK = ".retrain/seconds.json"  # how long each stage took when it last ran
+RUN_LOCK = ".retrain/run.lock"
+DEAD = "a run that died here"
 Say = Callable[[str], None]
 Given = Mapping[str, Any]  # some of the params, by section
 
@@ -83,6 +86,10 @@ class Workspace:
         send(self.ledger.repo, self.home, saved, self.say)
         return saved
 
+    def keep(self) -> None:
+        """Let what the run has made of the checkout stay."""
+        (self.root / journal.FILE).unlink(missing_ok=True)
+
     def look_ahead(self) -> None:
         """Begin to find out, in a process of its own, whether there is anything to do: it takes as long as Prefect takes to import."""
         self._ahead = subprocess.Popen([sys.executable, "-m", "flows.ledger"], cwd=self.root, stdin=subprocess.DEVNULL)
@@ -116,23 +123,43 @@ def of_this_run(given: Given, update_data: bool, name: str, say: Say) -> Iterato
 
 @contextmanager
 def in_place(given: Given, update_data: bool, say: Say) -> Iterator[Workspace]:  # noqa: FBT001
-    """Work in the checkout itself, one run at a time. given: what is laid over its params.yaml, and stays there."""
+    """Work in the checkout itself, one run at a time; unless the workspace is kept, all is as before in the end.
+
+    given: what is laid over its params.yaml, and stays there.
+    """
     checkout = root()
     os.chdir(checkout)
     worktree.refuse_without_git(checkout)
-    with alone(checkout / ".retrain" / "run.lock", lambda who: say(f"waiting for another run in this checkout ({who})")):
+    with alone(checkout / RUN_LOCK, lambda who: say(f"waiting for another run in this checkout ({who})")):
+        _undo(checkout, say, DEAD)
         worktree.remove_dead(checkout, say)
-        files = [checkout / "dvc.lock", *(checkout / "metrics").glob("*.json")]
-        before = {file.relative_to(checkout).as_posix(): file.read_text("utf-8", errors="replace") for file in files if file.exists()}
-        standing = load(checkout / PARAMS)
-        params = prepare(lay_over(standing, given, "command line"), update_data, checkout, checkout, say)
-        if changed := differences(standing.model_dump(), params.model_dump()):
-            say(f"{PARAMS}: {in_words(changed)}")
-        Workspace.entered = Workspace(checkout, checkout, params, say, before)
+        texts = journal.Journal.begin(checkout).texts
+        before = {name: text for name, text in texts.items() if text is not None}
         try:
+            standing = load(checkout / PARAMS)
+            params = prepare(lay_over(standing, given, "command line"), update_data, checkout, checkout, say)
+            if changed := differences(standing.model_dump(), params.model_dump()):
+                say(f"{PARAMS}: {in_words(changed)}")
+            Workspace.entered = Workspace(checkout, checkout, params, say, before)
             yield Workspace.entered
         finally:
             Workspace.entered = None
+            _undo(checkout, say, "this run")
+
+
+def recover(checkout: Path, say: Say) -> None:
+    """Undo what a run in the checkout that died has left, unless another is under way there: it does so itself."""
+    lock = checkout / RUN_LOCK
+    if (checkout / journal.FILE).exists() and is_free(lock):
+        with alone(lock):
+            _undo(checkout, say, DEAD)
+
+
+def _undo(checkout: Path, say: Say, whose: str) -> None:
+    if (checkout / journal.FILE).exists():
+        from flows.ledger import roll_back
+
+        roll_back(checkout, say, whose)
 
 
 @contextmanager
@@ -145,6 +172,7 @@ def isolated(given: Given, update_data: bool, name: str, say: Say) -> Iterator[W
 
     home = root()
     worktree.ready(home, say)
+    recover(home, say)
     worktree.remove_dead(home, say)
     taken = worktree.taken_along(home, say)
     with worktree.worktree(home, name, worktree.commit_of(home, "HEAD"), taken.tree) as folder:
@@ -169,6 +197,7 @@ def at_revision(revision: str, name: str, say: Say) -> Iterator[tuple[Workspace,
 
     home = root()
     worktree.ready(home, say)
+    recover(home, say)
     worktree.remove_dead(home, say)
     commit = commit_named(home, revision)
     with worktree.worktree(home, name, commit) as folder:
@@ -185,21 +214,24 @@ def prepare(params: Params, update_data: bool, checkout: Path, home: Path, say: 
     update_data: take in the newer state of imported data.
     home: the checkout that relative paths of ignored data and models mean; `checkout` itself unless the run is isolated.
     """
-    params = _data_inside(params, checkout, home, say)
-    if update_data:
-        _take_in_newer(params, checkout, say)
+    params, source = located(params, checkout, home, isolated=home != checkout)
     worktree.link(params.model.name, checkout, home)
     model = base_models.resolve(params.model)
+    params = _data_inside(params, source, checkout, say)
+    if update_data:
+        _take_in_newer(params, checkout, say)
     if model != params.model:
         say(f"model {model.name} is at revision {model.revision}")
     params = params.model_copy(update={"model": model})
-    save(params, checkout / PARAMS)
+    text = written(params, checkout / PARAMS)
+    if text is not None:
+        journal.will_write(checkout, str(PARAMS), text)
+        replace(checkout / PARAMS, text)
     return load(checkout / PARAMS)
 
 
-def _data_inside(params: Params, checkout: Path, home: Path, say: Say) -> Params:
-    """Import data from outside the repository under DVC; warn of data that nothing versions."""
-    params, source = located(params, checkout, home, isolated=home != checkout)
+def _data_inside(params: Params, source: str | None, checkout: Path, say: Say) -> Params:
+    """Import data from its source outside the repository under DVC; warn of data that nothing versions."""
     if source is not None:
         return with_data(params, path=add(source, None, checkout, say))
     if not _versioned(checkout, given := params.data.path):

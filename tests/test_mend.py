@@ -1,18 +1,13 @@
 """What sudden death leaves torn is put right at the start of the next run, and said."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from flows.ledger import mend
-from flows.ledger.mend import JOURNAL, journal
-from tests.conftest import ROOT, Project
+from tests.conftest import Project
 from tests.test_end_to_end import STAGES, happened, outputs
 
 WHOLE = "schema: '2.0'\nstages:\n  ingest:\n    cmd: exec python -m tasks.ingest\n"
@@ -46,35 +41,6 @@ def test_dvcs_torn_lock_file_is_removed(tmp_path: Path, torn: str) -> None:
     (said,) = mended(tmp_path)
     assert "rwlock was torn" in said
     assert not (tmp_path / ".dvc/tmp/rwlock").exists()
-
-
-@pytest.mark.parametrize("before", [WHOLE, None])
-def test_a_write_that_was_cut_short_is_rolled_back(tmp_path: Path, before: str | None) -> None:
-    lock = tmp_path / "dvc.lock"
-    if before is not None:
-        lock.write_text(before)
-    dies = "from pathlib import Path; import os; from flows.ledger.mend import journal\nwith journal(Path()): Path('dvc.lock').write_text('sch'); os.abort()"
-    died = subprocess.run([sys.executable, "-c", dies], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
-    assert died.returncode == -signal.SIGABRT
-    (said,) = mended(tmp_path)
-    assert "back as it stood before" in said
-    assert (lock.read_text() if lock.exists() else None) == before
-    assert not (tmp_path / JOURNAL).exists()
-    assert mended(tmp_path) == []
-
-
-def test_an_error_while_writing_is_rolled_back_at_once(tmp_path: Path) -> None:
-    (tmp_path / "dvc.lock").write_text(WHOLE)
-
-    def write() -> None:
-        with journal(tmp_path):
-            (tmp_path / "dvc.lock").write_text("")
-            raise OSError("full")
-
-    with pytest.raises(OSError, match="full"):
-        write()
-    assert (tmp_path / "dvc.lock").read_text() == WHOLE
-    assert mended(tmp_path) == []
 
 
 def test_half_a_lock_that_still_parses_is_never_believed(trained: Project, server: str) -> None:

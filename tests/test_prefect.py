@@ -13,8 +13,7 @@ def test_a_deployed_run_shows_its_stages_logs_progress_and_report(project: Proje
     project.run(*prefect, "work-pool", "create", "retrain", "--type", "process")
     project.run(*prefect, "deploy", "--name", "manual")
     # after the deployment params.yaml changes, and what the run is not given is what it says then
-    params = project.root / "params.yaml"
-    params.write_text(params.read_text("utf-8").replace("num_train_epochs: 2.0", "num_train_epochs: 3.0"), encoding="utf-8")
+    project.run("sed", "-i", "s/num_train_epochs: 2.0/num_train_epochs: 3.0/", "params.yaml")
     project.run(*prefect, "deployment", "run", "retrain/manual", "--param", 'params={"train": {"learning_rate": 0.003}}')
     project.run(*prefect, "worker", "start", "--pool", "retrain", "--run-once", "--limit", "1")
     (flow, *_) = ask(server, "flow_runs/filter", deployments={"name": {"any_": ["manual"]}}, sort="EXPECTED_START_TIME_DESC")

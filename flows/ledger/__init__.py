@@ -4,7 +4,7 @@ from flows.ledger.check import check
 from flows.ledger.comparison import Compared, bring_data, changed_key, clear, compare
 from flows.ledger.experiments import commit_named, experiments, save, send
 from flows.ledger.imports import bring_in, content_of_source, refuse_changed_data, take_in_newer
-from flows.ledger.mend import mend
+from flows.ledger.mend import mend, roll_back
 from flows.ledger.stages import Ledger, share_cache
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "experiments",
     "mend",
     "refuse_changed_data",
+    "roll_back",
     "save",
     "send",
     "share_cache",

@@ -1,8 +1,7 @@
-"""What sudden death leaves torn in a checkout, and putting it right: dvc.lock half written, DVC's own lock file half written."""
+"""Putting a checkout right: undoing a run that did not succeed; what sudden death leaves torn, dvc.lock and DVC's own lock file."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from dvc.dvcfile import LOCK_FILE
@@ -12,36 +11,40 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from voluptuous import Invalid
 
-from tasks.files import replace
+from flows.journal import Journal
+from flows.ledger.stages import Ledger
 
-JOURNAL = ".retrain/dvc.lock.before"
 EMPTY = "schema: '2.0'\nstages: {}\n"
 
 
-@contextmanager
-def journal(root: Path) -> Iterator[None]:
-    """Keep dvc.lock as it stands until what is done inside has been done whole: DVC truncates it in place.
+def roll_back(root: Path, say: Callable[[str], None], whose: str) -> None:
+    """Put back what stood in a checkout before a run that did not succeed, and say so; nothing when there was none.
 
-    An error puts it back at once; after sudden death, `mend` does.
+    What somebody else has changed in params.yaml or dvc.lock since is left, and all else with it: it may have been made from it.
     """
-    lock, before = root / LOCK_FILE, root / JOURNAL
-    before.parent.mkdir(exist_ok=True)
-    replace(before, lock.read_text("utf-8") if lock.exists() else "")
-    try:
-        yield
-    except BaseException:
-        _roll_back(lock, before)
-        raise
-    before.unlink()
+    journal = Journal.of(root)
+    if journal is None:
+        return
+    changed = [name for name in journal.ours if not journal.is_ours(name)]
+    if changed:
+        journal.discard()
+        others = " and ".join(changed)
+        say(f"{whose} is not undone, because something else has changed {others} since; `git diff` shows what stands there now")
+        return
+    undone = journal.put_back()
+    mend(root, say)
+    brought, lost = Ledger(root).put_back(journal.outputs) if journal.outputs else ([], [])
+    journal.discard()
+    if undone or brought:
+        say(f"{whose} is undone: params.yaml, dvc.lock, metrics and outputs are as they were before it")
+    if lost:
+        say(f"warning: {', '.join(lost)} could not be brought back, because the DVC cache no longer holds all of it")
 
 
 def mend(root: Path, say: Callable[[str], None]) -> None:
     """Put right what an earlier death left torn in the checkout, and say what it was."""
-    lock, before, held = root / LOCK_FILE, root / JOURNAL, root / ".dvc/tmp" / RWLOCK_FILE
-    if before.exists():
-        _roll_back(lock, before)
-        say("dvc.lock was being written when an earlier run died; it is back as it stood before")
-    elif lock.exists() and _is_torn(lock):
+    lock, held = root / LOCK_FILE, root / ".dvc/tmp" / RWLOCK_FILE
+    if lock.exists() and _is_torn(lock):
         torn = lock.with_name(f"{LOCK_FILE}.torn")
         lock.replace(torn)
         say(f"dvc.lock was torn (half written, or empty) and is set aside as {torn.name}; what it recorded is restored from the run-cache")
@@ -55,18 +58,8 @@ def mend(root: Path, say: Callable[[str], None]) -> None:
 
 def mended(root: Path) -> dict[Path, str]:
     """Return the text that `mend` would give dvc.lock, by its path: nothing when it would leave it as it is."""
-    lock, before = root / LOCK_FILE, root / JOURNAL
-    if before.exists():
-        return {lock: before.read_text("utf-8") or EMPTY}
+    lock = root / LOCK_FILE
     return {lock: EMPTY} if lock.exists() and _is_torn(lock) else {}
-
-
-def _roll_back(lock: Path, before: Path) -> None:
-    if before.stat().st_size:
-        before.replace(lock)
-    else:
-        lock.unlink(missing_ok=True)
-        before.unlink()
 
 
 def _is_torn(lock: Path) -> bool:

@@ -3,7 +3,7 @@
 import errno
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from dvc.stage.decorators import rwlocked, unlocked_repo
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc_data.hashfile._progress import QueryingProgress
 
-from flows.ledger.mend import journal
+from flows.journal import writing
 from flows.ledger.objects import refuse_climbing, refuse_elsewhere
 from flows.ledger.remote import Remote
 from flows.locks import alone
@@ -140,6 +140,22 @@ class Ledger:
             raise InputError(f"{output}: not all of it is in the DVC cache; `retrain check --repair` says what is missing and mends it")
         output.checkout(relink=False)
 
+    def put_back(self, names: Collection[str]) -> tuple[list[str], list[str]]:
+        """Check out again those outputs that are not as dvc.lock has them; return those, and those that the cache cannot give."""
+        brought, lost = [], []
+        with self.repo.lock:
+            for output in self._outputs():
+                if str(output) not in names or (output.exists and not output.changed_checksum()):
+                    continue
+                if output.changed_cache():
+                    lost.append(str(output))
+                    continue
+                if output.exists:
+                    output.remove()
+                self.check_out(output)
+                brought.append(str(output))
+        return brought, lost
+
     def _outputs(self) -> list[Output]:
         """Return all outputs of stages and all data under DVC whose content is known."""
         return [output for stage in self.repo.index.stages for output in stage.outs if output.use_cache and output.hash_info]
@@ -240,7 +256,7 @@ class Ledger:
                 f"{stage.name}: its outputs could not all be written to the DVC cache {self.cache} ({free:.1f} MB free), "
                 "so the disk is full or not writable, or an object there is damaged (`retrain check`); mend that and run the same command again"
             )
-        with journal(Path(self.repo.root_dir)):
+        with writing(Path(self.repo.root_dir)):
             stage.dump(update_pipeline=False)
 
 
