@@ -95,6 +95,13 @@ def refuse_odd_names(paths: Iterable[Path]) -> None:
             raise InputError(message) from None
 
 
+def refuse_broken_links(folder: Path) -> None:
+    """Raise InputError for a link to nothing, on which DVC stops."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() and not path.exists():
+            raise InputError(f"'{path}' is a link to {path.readlink()}, which is not there; mend or remove it")
+
+
 def refuse_around(path: Path, checkout: Path) -> None:
     """Raise InputError for a folder in which the checkout writes: data that holds its own results would grow in every run."""
     if (checkout / WRITTEN).resolve().is_relative_to(path.resolve()):

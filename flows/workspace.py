@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from flows import journal, worktree
 from flows.locks import alone, is_free
 from flows.outcome import Experiment
-from flows.sources import Pattern, at_home, is_url, leads_out, name_in_raw, pattern_in, refuse_around, refuse_odd_names
+from flows.sources import Pattern, at_home, is_url, leads_out, name_in_raw, pattern_in, refuse_around, refuse_broken_links, refuse_odd_names
 from tasks import base_models
 from tasks.errors import InputError
 from tasks.files import replace
 from tasks.params import Params
 from tasks.params_file import PARAMS, differences, in_words, lay_over, load, word, written
 from tasks.params_file import given as checked
+from tasks.raw_files import refuse_linked_folders
 
 if TYPE_CHECKING:
     from flows.ledger import Ledger
@@ -263,6 +264,10 @@ def located(params: Params, checkout: Path, home: Path, *, isolated: bool) -> tu
     outside = leads_out(path, home)
     if not is_url(path) and not (outside and pattern):
         refuse_around(home / path, home)
+        refuse_broken_links(home / path)
+        if not (params.data.files or params.data.train_file):
+            # DVC passes over them, in a folder that it hashes and in one that it imports
+            refuse_linked_folders(home / path)
     new = ("--cached", "--others", "--exclude-standard")  # an isolated run takes along what is not ignored
     if outside or (isolated and (home / path).exists() and not _versioned(checkout, path, *new)):
         return params, given if is_url(given) else str(home / given)

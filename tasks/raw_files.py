@@ -1,7 +1,6 @@
 """Which raw files `data` names: those in the folder that can be read, and no other without a word."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def raw_files(params: Data) -> tuple[list[File], dict[str, str]]:
         if not found:
             raise InputError(f"data.path: no file in '{root}' matches '{glob}'; known endings: {', '.join(ENDINGS)}")
         if "**" in glob:
-            _refuse_linked_folders(root)
+            refuse_linked_folders(root)
         for path in found:
             _refuse_outside(path, root)
             name = f"{path.relative_to(root).as_posix()}{'#' + field if field else ''}"
@@ -65,7 +64,7 @@ def raw_files(params: Data) -> tuple[list[File], dict[str, str]]:
 
 def _whole_folder(root: Path, params: Data) -> tuple[list[File], dict[str, str]]:
     """Return every file of a known format, each once, and why the others are passed over."""
-    _refuse_linked_folders(root)
+    refuse_linked_folders(root)
     passed_over: dict[str, str] = {}
     readable: list[Path] = []
     saved = _saved_rows(root)
@@ -127,15 +126,11 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _refuse_linked_folders(root: Path) -> None:
-    for path in _linked_folders(root):
-        _refuse_outside(path, root)
-
-
-def _linked_folders(root: Path) -> Iterator[Path]:
+def refuse_linked_folders(root: Path) -> None:
+    """Raise InputError for a linked folder that leads out of the folder."""
     for path in sorted(root.glob("**/*")):
         if path.is_symlink() and path.is_dir() and not _hidden(path.relative_to(root)):
-            yield path
+            _refuse_outside(path, root)
 
 
 def _refuse_outside(path: Path, root: Path) -> None:

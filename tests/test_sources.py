@@ -105,6 +105,22 @@ def test_a_data_folder_that_is_a_link_to_another_disk_is_inside(checkout: Path) 
         add("data/raw/tickets.csv", None, checkout, print)
 
 
+@pytest.mark.parametrize("place", ["data/exports", "../exports"])
+def test_links_that_dvc_would_stop_on_or_pass_over_are_refused_before_anything_runs(checkout: Path, place: str) -> None:
+    folder = checkout / place
+    folder.mkdir()
+    (folder / "a.csv").write_text(ROWS)
+    (folder / "latest.csv").symlink_to("a.csv")
+    located(wanted(place), checkout, checkout, isolated=False)
+    (folder / "elsewhere").symlink_to(checkout.parent / "me")
+    with pytest.raises(InputError, match=r"elsewhere: leads to '.*me'"):
+        located(wanted(place), checkout, checkout, isolated=False)
+    (folder / "elsewhere").unlink()
+    (folder / "b.csv").symlink_to("gone.csv")
+    with pytest.raises(InputError, match=r"b.csv' is a link to gone.csv, which is not there; mend or remove it"):
+        located(wanted(place), checkout, checkout, isolated=False)
+
+
 def test_a_name_with_signs_is_itself_where_something_is_called_so(checkout: Path) -> None:
     odd = checkout.parent / "me/old [1]"
     odd.mkdir()
