@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 
 from flows.ledger import Ledger, bring_in, content_of_source, take_in_newer
-from flows.plan import foresee
+from flows.plan import Plan, foresee
 from flows.sources import at_home, name_in_raw, pattern_in
 from flows.workspace import add, located, root, with_data
 from flows.worktree import git
@@ -40,6 +40,10 @@ def wanted(path: str) -> Params:
     return with_data(load(Path(PARAMS)), path=path)
 
 
+def foreseen(path: str, checkout: Path, *, isolated: bool) -> Plan:
+    return foresee({"data": {"path": path}}, checkout, lambda _: None, isolated=isolated)
+
+
 def files_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -53,7 +57,7 @@ def test_a_pattern_that_matches_nothing_is_refused_and_no_folder_is_touched(chec
     path = str(checkout.parent / "me" / given)
     for isolated in (False, True):
         with pytest.raises(InputError, match=r"no file matches|no file or folder"):
-            foresee(wanted(path), checkout, isolated=isolated)
+            foreseen(path, checkout, isolated=isolated)
     with pytest.raises(InputError, match=r"no file matches|no file or folder"):
         add(path, None, checkout, print)
     assert cached(checkout) == 0
@@ -66,7 +70,7 @@ def test_only_what_matches_a_pattern_is_brought_in_and_the_same_command_takes_in
     params, source = located(wanted(path), checkout, checkout, isolated=False)
     assert source == path
     assert params.data.files == "2026-*.csv"
-    assert foresee(wanted(path), checkout, isolated=False).notes == [f"{path} would be brought in as data/raw/exports first"]
+    assert foreseen(path, checkout, isolated=False).notes == [f"{path} would be brought in as data/raw/exports first"]
     said: list[str] = []
     assert add(path, None, checkout, said.append) == "data/raw/exports"
     raw = checkout / "data/raw/exports"
@@ -216,10 +220,10 @@ def test_data_whose_name_is_not_utf8_is_refused_in_one_sentence_and_other_files_
     refused = [str(outside), str(outside / "*.csv"), "data/raw"]
     for path in refused:
         with pytest.raises(InputError, match=r"caf\ufffd.csv', whose name is not UTF-8"):
-            foresee(wanted(path), checkout, isolated=False)
+            foreseen(path, checkout, isolated=False)
     with pytest.raises(InputError, match="whose name is not UTF-8"):
         add(str(outside / odd), None, checkout, print)
-    assert len(foresee(wanted("data/raw/tickets.csv"), checkout, isolated=True).stages) == 6
+    assert len(foreseen("data/raw/tickets.csv", checkout, isolated=True).stages) == 6
 
 
 def test_data_in_a_repository_inside_the_checkout_is_brought_in_by_an_isolated_run(checkout: Path) -> None:
@@ -246,7 +250,7 @@ def test_a_checkout_in_a_folder_whose_name_is_not_utf8_is_refused_in_one_sentenc
 def test_a_folder_in_which_runs_write_is_no_data(checkout: Path, path: str) -> None:
     (checkout / "mine.csv").write_text(ROWS)
     with pytest.raises(InputError, match="holds what runs write"):
-        foresee(wanted(path), checkout, isolated=False)
+        foreseen(path, checkout, isolated=False)
     if "*" not in path:
         with pytest.raises(InputError, match="holds what runs write"):
             add(path, "all", checkout, print)
