@@ -26,8 +26,10 @@ def settle_in() -> None:
     context = FlowRunContext.get()  # prefect.runtime would ask the server
     if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
         return
-    if "PREFECT__WORKER_ID" in os.environ:
-        end_with_parent(signal.SIGTERM)  # nobody could cancel it once its worker is gone; it reports itself as crashed and keeps its checkpoint
+    # not PREFECT__WORKER_ID: a worker that has just started does not know its id yet
+    if "PREFECT__WORKER_NAME" in os.environ:
+        # nobody could cancel it once its worker is gone; it reports itself as crashed and keeps its checkpoint
+        end_with_parent(signal.SIGTERM)
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(context.flow_run.id)
         _supersede(client, run)
