@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from tasks.files import folder_digest
 from tests.server import prefect_server
+from tests.wait import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -86,7 +87,7 @@ class Project:
     root: Path
     env: dict[str, str]
 
-    def run(self, *words: str, status: int | None = 0, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, status: int | None = 0, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         """Run a command in the clone and check its exit status (None: any)."""
         done = subprocess.run(words, cwd=self.root, env=self.env, text=True, capture_output=True, timeout=timeout, check=False)
         if status is not None:

@@ -4,7 +4,6 @@ import getpass
 import os
 import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import psutil
 from moto.server import ThreadedMotoServer
+
+from tests.wait import PATIENCE, until
 
 SSHD = "/usr/sbin/sshd"
 
@@ -45,15 +46,16 @@ class SshServer:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd insists on it when root starts it
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(self.home / "sshd_config")], stdout=log, stderr=log)
-        for _ in range(100):
-            assert self.process.poll() is None, (self.home / "log").read_text()
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-            except OSError:
-                time.sleep(0.1)
-            else:
-                return
-        raise TimeoutError(self.home / "log")
+        until(self._answers)
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.home / "log").read_text()
+        try:
+            socket.create_connection(("127.0.0.1", self.port), PATIENCE).close()
+        except OSError:
+            return False
+        return True
 
     def end(self) -> None:
         """End the server and the sessions it has open."""

@@ -5,7 +5,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
@@ -16,9 +15,12 @@ from typing import Any
 
 import urllib3
 
+from tests.wait import PATIENCE, until
+
 STAGES = {"ingest", "split", "tokenize", "train", "evaluate", "package"}
 BUSY = urllib3.Retry(total=None, connect=0, read=0, redirect=0, other=0, status=10, backoff_factor=0.2, status_forcelist=[503], allowed_methods=None)
-PATIENT = urllib3.PoolManager(retries=BUSY, timeout=60)  # SQLite that is busy is a 503 with Retry-After: clients of Prefect ask again
+# SQLite that is busy is a 503 with Retry-After: clients of Prefect ask again
+PATIENT = urllib3.PoolManager(retries=BUSY, timeout=PATIENCE)
 
 
 @contextmanager
@@ -46,14 +48,15 @@ def prefect_server(home: Path) -> Iterator[str]:
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
+    def answers() -> bool:
         assert server.poll() is None, "the Prefect server ended while starting"
         try:
-            with urllib.request.urlopen(url, timeout=1):
-                return
+            with urllib.request.urlopen(url, timeout=PATIENCE):
+                return True
         except (urllib.error.URLError, TimeoutError, ConnectionError):
-            time.sleep(0.1)
-    raise TimeoutError(url)
+            return False
+
+    until(answers)
 
 
 def request(api: str, path: str, data: Any = None, method: str | None = None, password: str | None = None) -> Any:
@@ -76,6 +79,18 @@ def flow_run(server: str, output: str) -> dict[str, Any]:
     assert named is not None, output
     (run,) = ask(server, "flow_runs/filter", flow_runs={"name": {"any_": [named[1]]}}, sort="START_TIME_DESC", limit=1)
     return dict(run)
+
+
+def task_states(server: str, run: str, password: str | None = None) -> dict[str, str]:
+    """Return the states of a run's six tasks by their names; the server learns of them later than of the run."""
+
+    def found() -> list[dict[str, Any]] | None:
+        asked = {"flow_runs": {"id": {"any_": [run]}}}
+        tasks: list[dict[str, Any]] = request(server, "task_runs/filter", asked, password=password)
+        ended = [task for task in tasks if task["state_type"] not in ("PENDING", "RUNNING")]
+        return tasks if len(ended) == len(tasks) >= len(STAGES) else None
+
+    return {task["name"]: task["state_name"] for task in until(found)}
 
 
 def artifacts(server: str, run: dict[str, Any]) -> dict[str, dict[str, Any]]:

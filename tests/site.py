@@ -1,10 +1,10 @@
 """A clone with `retrain up` running in it, as a user has it, for the tests of schedules, the UI and production."""
 
 import json
+import re
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import psutil
 
 from tests.conftest import Project
-from tests.server import STAGES, kind, request
+from tests.server import kind, request, task_states
+from tests.wait import until
 
 
 @dataclass
@@ -48,16 +49,22 @@ class Site:
         state: dict[str, Any] = self.request(f"flow_runs/{run}")["state"]
         return state
 
-    def wait(self, run: str, *names: str, seconds: float = 240) -> dict[str, Any]:
+    def wait(self, run: str, *names: str) -> dict[str, Any]:
         """Wait until a run is in one of the states named (any that is final, if none is) and return that state."""
-        final = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
-        return until(lambda: (state := self.state(run)) and (state["name"] in names if names else state["type"] in final) and state, seconds)
+
+        def arrived() -> dict[str, Any] | None:
+            state = self.state(run)
+            if names:
+                return state if state["name"] in names else None
+            return state if state["type"] in ("COMPLETED", "FAILED", "CANCELLED", "CRASHED") else None
+
+        state: dict[str, Any] = until(arrived)
+        return state
 
     def complete(self, deployment: str, **parameters: Any) -> str:
-        """Run a deployment to its end and return the run's id; a run that its own clock started at this moment is let through first."""
-        while (state := self.wait(run := self.run(deployment, **parameters)))["type"] == "CANCELLED":
-            assert "concurrency limit" in state["message"], state
-            time.sleep(1)
+        """Run a deployment to its end and return the run's id."""
+        run = self.run(deployment, **parameters)
+        state = self.wait(run)
         assert state["name"] == "Completed", (state, self.logs(run))
         return run
 
@@ -67,14 +74,8 @@ class Site:
         return [log["message"] for log in found]
 
     def tasks(self, run: str) -> dict[str, str]:
-        """Return the states of a run's six tasks by their names; the server learns of them a little later than of the run."""
-
-        def found() -> list[dict[str, Any]] | None:
-            tasks: list[dict[str, Any]] = self.request("task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
-            whole = len(tasks) >= len(STAGES) and not any(task["state_type"] in ("PENDING", "RUNNING") for task in tasks)
-            return tasks if whole else None
-
-        return {task["name"]: task["state_name"] for task in until(found, 60)}
+        """Return the states of a run's six tasks by their names."""
+        return task_states(f"{self.url}/api", run, self.password)
 
     def artifacts(self, run: str) -> dict[str, dict[str, Any]]:
         """Return the artifacts of a run by their kinds."""
@@ -86,18 +87,13 @@ class Site:
         record = json.loads((self.project.root / f".retrain/services/{service}.json").read_text("utf-8"))
         return psutil.Process(record["pid"])
 
+    def flow(self, run: str) -> psutil.Process:
+        """Return the process that works on a run."""
+        return psutil.Process(int(until(lambda: self.request(f"flow_runs/{run}")["infrastructure_pid"])))
+
     def up_again(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `retrain up` once more."""
         return self.project.retrain("--port", self.url.rpartition(":")[2], *words, command="up")
-
-
-def until(look: Callable[[], Any], seconds: float = 120) -> Any:
-    """Return what `look` sees as soon as it is true; fail after a while."""
-    end = time.monotonic() + seconds
-    while not (seen := look()):
-        assert time.monotonic() < end, f"did not come true within {seconds} s"
-        time.sleep(0.3)
-    return seen
 
 
 def free_port() -> int:
@@ -107,13 +103,23 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def pause_schedules(project: Project) -> None:
+    """Have the clone's schedules be registered as paused, so that no run starts which the test has not asked for."""
+    file = project.root / "prefect.yaml"
+    schedule = re.compile(r"^( +)- slug: .*$", re.MULTILINE)
+    file.write_text(schedule.sub(r"\g<0>\n\1  active: false", file.read_text("utf-8")), encoding="utf-8")
+    project.run("git", "commit", "-qm", "a test pauses the schedules", "prefect.yaml")
+
+
 @contextmanager
-def up(project: Project, *words: str, password: str | None = None, **env: str) -> Iterator[Site]:
-    """Run `retrain up` in a clone, and `retrain down` in the end."""
+def up(project: Project, *words: str, password: str | None = None, schedules: bool = False, **env: str) -> Iterator[Site]:
+    """Run `retrain up` in a clone, its schedules paused unless they are asked for, and `retrain down` in the end."""
     port = free_port()
     project.env |= env
     if password:
         project.env["PREFECT_SERVER_API_AUTH_STRING"] = password
+    if not schedules:
+        pause_schedules(project)
     try:
         project.retrain("--port", str(port), *words, command="up")
         yield Site(project, f"http://127.0.0.1:{port}", password)

@@ -5,14 +5,13 @@ import os
 import re
 import shutil
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tasks.files import digests
 from tests.conftest import Once, Project, copy_of, tiny
+from tests.hold import STEPS, held
 from tests.server import artifacts, flow_run
 
 STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
@@ -118,9 +117,10 @@ def test_only_what_changed_runs(trained: Project, server: str) -> None:
 
 
 def longer(project: Project) -> Project:
-    """Have the next training take long enough to be interrupted; remove what the last one made, as DVC does."""
+    """Have the next training keep several checkpoints; remove what the last one made, as DVC does."""
     params = project.root / "params.yaml"
-    params.write_text(params.read_text("utf-8").replace("num_train_epochs: 2.0", "num_train_epochs: 6.0"), encoding="utf-8")
+    text = params.read_text("utf-8").replace("num_train_epochs: 2.0", "num_train_epochs: 4.0")
+    params.write_text(text, encoding="utf-8")
     for folder in ("models", "plots"):
         shutil.rmtree(project.root / folder)
     return project
@@ -137,36 +137,36 @@ def undisturbed(once: Once, computed: Project) -> dict[str, str]:
     return learned(tiny(folder / "project"))
 
 
-@pytest.mark.parametrize("moment", ["first steps", "between checkpoints", "while saving", "asked to end"])
+MOMENTS = {
+    "first steps": (3, "step"),
+    "between checkpoints": (2 * STEPS + 5, "step"),
+    "while saving": (2 * STEPS, "save"),
+    "asked to end": (2 * STEPS + 5, "step"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_training_goes_on_to_the_same_bytes(trained: Project, undisturbed: dict[str, str], moment: str) -> None:
     resume = trained.root / ".retrain/checkpoints"
-    training = longer(trained).popen("tasks.train")
-    wait_until(lambda: any(resume.glob("*/")))
-    if moment == "first steps":
-        time.sleep(0.5)
-    elif moment in ("between checkpoints", "asked to end"):
-        wait_until(lambda: len(list(resume.glob("*/*/complete"))) == 2)
-    else:
-        wait_until(lambda: any(not (path / "complete").exists() for path in resume.glob("*/checkpoint-*") if "27" not in path.name))
-    assert training.poll() is None, "it was still training"
-    if moment == "asked to end":
-        training.terminate()
-        said, _ = training.communicate()
-        assert "asked to end: checkpoint kept at step" in said
-    else:
-        os.killpg(training.pid, signal.SIGKILL)
-        training.wait()
+    with held(trained, *MOMENTS[moment]) as hold:
+        training = longer(trained).popen("tasks.train")
+        hold.reached()
+        if moment == "asked to end":
+            training.terminate()
+            said, _ = training.communicate()
+            assert "asked to end: checkpoint kept at step" in said
+        else:
+            os.killpg(training.pid, signal.SIGKILL)
+            training.wait()
+    if moment == "while saving":
+        # as if the kill had come while this file was written
+        (part,) = resume.glob(f"*/checkpoint-{2 * STEPS}/optimizer.pt")
+        os.truncate(part, part.stat().st_size // 2)
     resumed = trained.run("python", "-m", "tasks.train")
-    if moment != "first steps":
-        assert "going on from checkpoint-" in resumed.stdout
+    if moment == "first steps":
+        assert "going on from" not in resumed.stdout
+    else:
+        at = {"between checkpoints": 2 * STEPS, "while saving": STEPS, "asked to end": 2 * STEPS + 6}[moment]
+        assert f"going on from checkpoint-{at} " in resumed.stdout
     assert not any(resume.glob("*/")), "what was kept for resuming is gone"
     assert learned(trained) == undisturbed
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return
-        time.sleep(0.002)
-    raise TimeoutError

@@ -11,9 +11,11 @@ import pytest
 
 from tasks.files import digests, sha256
 from tests.conftest import Project
+from tests.hold import held
 from tests.server import artifacts, flow_run
 from tests.test_end_to_end import STAGES, happened
-from tests.test_processes import LONG, alive, edit, wait_until
+from tests.test_processes import alive
+from tests.wait import PATIENCE, until
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def start(project: Project, *words: str) -> subprocess.Popen[str]:
 
 
 def said(running: subprocess.Popen[str]) -> str:
-    output, _ = running.communicate(timeout=300)
+    output, _ = running.communicate(timeout=PATIENCE)
     assert running.returncode == 0, output
     return output
 
@@ -47,7 +49,6 @@ def test_four_runs_at_once_are_four_experiments_that_computed_what_they_share_on
     outputs = [said(running) for running in [start(watched, "--train.learning-rate", rate) for rate in rates]]
     ran = [stage for output in outputs for stage, what in happened(output).items() if what == "ran"]
     assert {stage: ran.count(stage) for stage in STAGES} == {"ingest": 1, "split": 1, "tokenize": 1, "train": 4, "evaluate": 4, "package": 4}
-    assert any("is computing the same; waiting for it" in output for output in outputs)
     names = experiments(watched)
     assert len(names) == 4
     assert worktrees(watched) == 1
@@ -78,16 +79,15 @@ def test_four_runs_at_once_are_four_experiments_that_computed_what_they_share_on
 
 def test_equal_runs_train_once_and_the_one_that_waits_takes_over_when_the_other_dies(trained: Project, server: str) -> None:
     trained.env["PREFECT_API_URL"] = server
-    edit(trained, LONG[0], "num_train_epochs: 20.0")
-    trained.run("git", "commit", "-qam", "long")
-    first = start(trained)
-    wait_until(lambda: any((trained.root / ".retrain/checkpoints").glob("*/*/complete")), 120)
-    second = start(trained)
-    assert second.stdout is not None
-    waiting = next(line for line in second.stdout if "is computing the same; waiting for it" in line)
-    assert f"train: process {first.pid} is computing" in waiting
-    os.kill(first.pid, signal.SIGKILL)
-    first.communicate()
+    with held(trained) as hold:
+        first = start(trained)
+        hold.reached()
+        second = start(trained)
+        assert second.stdout is not None
+        waiting = next(line for line in second.stdout if "is computing the same; waiting for it" in line)
+        assert f"train: process {first.pid} is computing" in waiting
+        os.kill(first.pid, signal.SIGKILL)
+        first.communicate()
     output = said(second)
     assert "going on from checkpoint-" in output
     assert happened(output)["train"] == "ran"
@@ -95,7 +95,7 @@ def test_equal_runs_train_once_and_the_one_that_waits_takes_over_when_the_other_
     assert "nothing new" in third
     assert len(experiments(trained)) == 1
     assert worktrees(trained) == 1, "a later run has removed what the dead one left"
-    wait_until(lambda: not alive(trained), 10)
+    until(lambda: not alive(trained))
     assert trained.run("git", "status", "--porcelain").stdout == ""
 
 

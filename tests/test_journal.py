@@ -11,7 +11,8 @@ import pytest
 from flows.journal import FILE, Journal, will_write, writing
 from flows.ledger import roll_back
 from tests.conftest import ROOT, Project
-from tests.test_end_to_end import happened, outputs, wait_until
+from tests.test_end_to_end import happened, outputs
+from tests.wait import until
 
 PARAMS = "train:\r\n  max_steps: -1\r\n"
 LOCK = "schema: '2.0'\nstages:\n  ingest:\n    cmd: exec python -m tasks.ingest\n"
@@ -156,7 +157,7 @@ def test_a_run_that_is_killed_is_undone_by_the_next_command_which_says_so(traine
     trained.env["PREFECT_API_URL"] = server
     good = outputs(trained)
     running = trained.popen("flows", "run", "--train.learning-rate", "0.003", "--train.epochs", "200")
-    wait_until(lambda: not (trained.root / "models/checkpoint").exists(), 120)
+    until(lambda: not (trained.root / "models/checkpoint").exists())
     assert "learning_rate: 0.003" in (trained.root / "params.yaml").read_text("utf-8")
     os.killpg(running.pid, signal.SIGKILL)
     running.communicate()

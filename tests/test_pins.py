@@ -12,6 +12,7 @@ import pytest
 from tasks import stage
 from tasks.errors import InputError
 from tests.conftest import ROOT
+from tests.wait import PATIENCE
 
 PYPROJECT, PINS = ROOT / "pyproject.toml", ROOT / "pins.yaml"
 
@@ -82,7 +83,7 @@ def test_a_stage_with_another_version_ends_with_status_1_and_one_sentence(tmp_pa
     pinned_in(tmp_path, "numpy", "0.0.1")
     code = "from tasks.stage import stage\nwith stage('split'): print('it ran')"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: split: numpy ")

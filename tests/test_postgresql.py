@@ -7,10 +7,11 @@ import psutil
 import pytest
 
 from tests.conftest import Project
+from tests.hold import held
 from tests.postgresql import PASSWORD, PROGRAMS, postgresql
 from tests.server import STAGES
-from tests.site import Site, until, up
-from tests.test_processes import edit
+from tests.site import Site, up
+from tests.wait import PATIENCE, until
 from tests.webhook import make_channel, webhook
 
 RUNS = int(os.environ.get("RETRAIN_TEST_RUNS", "8"))  # 100 shows more, in several minutes
@@ -24,21 +25,24 @@ def database() -> Iterator[str]:
         yield address
 
 
-def taken_by(site: Site, run: str) -> str:
-    """Return the service of the worker that took a run last: worker-1 or worker-2."""
-    (*_, line) = (line for line in site.logs(run) if "submitting flow run" in line)
-    return "worker-" + line.partition("' submitting")[0].rpartition("-")[2]
+def takers(site: Site, *runs: str) -> set[str]:
+    """Return the services of the workers that have started a process for one of these runs: worker-1, worker-2."""
+    names = [site.request(f"flow_runs/{run}")["name"] for run in runs]
+    started = [f"Flow run '{name}' submitted to infrastructure" for name in names]
+    logs = (site.project.root / ".retrain/logs").glob("worker-*.log")
+    return {log.stem for log in logs if any(line in log.read_text("utf-8") for line in started)}
 
 
 def test_two_workers_drain_many_runs_without_an_error(trained: Project, database: str) -> None:
     (trained.root / ".retrain/prefect/prefect.db").unlink()
-    with up(trained, "--workers", "2", PREFECT_SERVER_DATABASE_CONNECTION_URL=database) as site:
+    words = ("--workers", "2", "--limit", "2")
+    with up(trained, *words, PREFECT_SERVER_DATABASE_CONNECTION_URL=database) as site:
         runs = [site.run("retrain/manual") for _ in range(RUNS)]
-        until(lambda: not site.runs("manual", type={"any_": ["SCHEDULED", "PENDING", "RUNNING"]}), 20 * RUNS + 120)
+        until(lambda: not site.runs("manual", type={"any_": ["SCHEDULED", "PENDING", "RUNNING"]}))
         for run in runs:
             assert site.state(run)["name"] == "Completed", site.logs(run)
         assert site.tasks(runs[0]) == dict.fromkeys(STAGES, "Cached")
-        assert {taken_by(site, run) for run in runs} == {"worker-1", "worker-2"}
+        assert takers(site, *runs) == {"worker-1", "worker-2"}
     for log in (trained.root / ".retrain/logs").iterdir():
         wrong = [line for line in log.read_text("utf-8").splitlines() if "ERROR" in line or "Traceback" in line]
         assert not wrong, f"{log.name}: {wrong[:5]}"
@@ -47,29 +51,29 @@ def test_two_workers_drain_many_runs_without_an_error(trained: Project, database
 
 
 def test_the_other_worker_goes_on_with_a_dead_workers_run_and_a_dead_server_loses_nothing(trained: Project, database: str) -> None:
-    edit(trained, "num_train_epochs: 2.0", "num_train_epochs: 60.0")
-    with webhook() as (url, told), up(trained, "--workers", "2", PREFECT_SERVER_DATABASE_CONNECTION_URL=database) as site:
+    workers = up(trained, "--workers", "2", PREFECT_SERVER_DATABASE_CONNECTION_URL=database)
+    with held(trained) as hold, webhook() as (url, told), workers as site:
         make_channel(site, url)
         site.up_again()
         run = site.run("retrain/nightly")  # which needs the one slot of its deployment again in order to go on
-        until(lambda: any("validation at step" in line for line in site.logs(run)))
-        dead = taken_by(site, run)
-        flow = site.process(dead).children()
-        assert flow
+        processes = [hold.reached(), site.flow(run)]
+        (dead,) = takers(site, run)
         site.process(dead).kill()
-        site.wait(run, "Crashed", seconds=30)
-        assert not psutil.wait_procs(flow, 10)[1], "its flow has ended with it"
+        site.wait(run, "Crashed")
+        assert not psutil.wait_procs(processes, PATIENCE)[1], "its flow and the training have ended with it"
 
         site.run("watch/every-five-minutes")
         until(lambda: any("going on from checkpoint" in line for line in site.logs(run)))
-        assert taken_by(site, run) != dead
+        assert len(takers(site, run)) == 2, "the other worker has taken it"
 
         site.run("watch/every-five-minutes")
         message = until(lambda: [message["body"] for message in told if message["subject"] == "retrain: a worker is gone"])
         assert f"-{dead[-1]} of work pool retrain was last heard of at" in message[0]
 
+        hold.reached()
         site.process("server").kill()
         site.up_again()
+        hold.release()
         site.wait(run, "Completed")
     (name,) = trained.dvc("exp", "list", "--name-only").stdout.split()
     assert "bit-identical" in trained.retrain(name, command="reproduce").stdout

@@ -6,8 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import closing
 
 import psutil
@@ -15,8 +13,8 @@ import pytest
 
 from tasks.files import digests, read_json
 from tests.conftest import ROOT, Project
-
-LONG = ("num_train_epochs: 2.0", "num_train_epochs: 200.0")
+from tests.hold import held
+from tests.wait import PATIENCE, until
 
 
 def edit(project: Project, old: str, new: str) -> None:
@@ -31,55 +29,47 @@ def alive(project: Project) -> list[str]:
     return [" ".join(info["cmdline"]) for info in ours if info["status"] != psutil.STATUS_ZOMBIE]
 
 
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("driver", ["flow", "dvc"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_driver_leaves_nothing_behind(trained: Project, driver: str, how: signal.Signals) -> None:
-    edit(trained, *LONG)
-    running = trained.popen("flows", "run") if driver == "flow" else trained.popen("dvc", "repro")
-    wait_until(lambda: any((trained.root / ".retrain/checkpoints").glob("*/*/complete")), 120)
-    running.send_signal(how)
-    running.wait(60)
-    wait_until(lambda: not alive(trained), 10)
+    with held(trained) as hold:
+        running = trained.popen("flows", "run") if driver == "flow" else trained.popen("dvc", "repro")
+        hold.reached()
+        running.send_signal(how)
+        running.wait(PATIENCE)
+        until(lambda: not alive(trained))
 
 
 def test_a_temporary_server_whose_run_is_gone_already_does_not_start() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    done = subprocess.run(
-        [sys.executable, "-m", "flows.temporary", "0", str(gone.pid)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
+    command = [sys.executable, "-m", "flows.temporary", "0", str(gone.pid)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_all_of_a_runs_processes_is_recorded_by_the_temporary_server(trained: Project, how: signal.Signals) -> None:
-    edit(trained, *LONG)
-    running = trained.popen("flows", "run")
-    wait_until(lambda: any((trained.root / ".retrain/checkpoints").glob("*/*/complete")), 120)
-    os.killpg(running.pid, how)  # as Ctrl-C and `timeout` do
-    output, _ = running.communicate(timeout=60)
+    with held(trained) as hold:
+        running = trained.popen("flows", "run")
+        hold.reached()
+        os.killpg(running.pid, how)  # as Ctrl-C and `timeout` do
+        output, _ = running.communicate(timeout=PATIENCE)
+        until(lambda: not alive(trained))
     assert "Traceback" not in output
     with closing(sqlite3.connect(trained.root / ".retrain/prefect/prefect.db")) as database:
         assert database.execute("select state_name from flow_run").fetchall() == [("Crashed",)]
-    wait_until(lambda: not alive(trained), 10)
 
 
 def test_an_interrupted_flow_ends_its_stage_and_says_how_to_go_on(trained: Project, server: str) -> None:
-    edit(trained, *LONG)
     trained.env["PREFECT_API_URL"] = server
-    running = trained.popen("flows", "run")
-    wait_until(lambda: any((trained.root / ".retrain/checkpoints").glob("*/*/complete")), 120)
-    os.kill(running.pid, signal.SIGINT)
-    output, _ = running.communicate(timeout=60)
-    assert running.returncode in (1, 130), output
-    wait_until(lambda: not alive(trained), 10)
+    with held(trained) as hold:
+        running = trained.popen("flows", "run")
+        hold.reached()
+        os.kill(running.pid, signal.SIGINT)
+        output, _ = running.communicate(timeout=PATIENCE)
+        assert running.returncode in (1, 130), output
+        until(lambda: not alive(trained))
 
 
 def test_two_processes_train_one_model_the_same_way_twice(trained: Project) -> None:

@@ -5,12 +5,11 @@ import re
 import sys
 import uuid
 from pathlib import Path
-from typing import Any
 
 from tasks.params_file import load
 from tests.conftest import Project, copy_of
 from tests.remote_servers import s3_server
-from tests.server import ask
+from tests.server import ask, task_states
 
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 POOL = "retrain-remote"
@@ -69,8 +68,7 @@ def ordered(project: Project) -> str:
 def ended(server: str, run: str) -> tuple[str, dict[str, str]]:
     """Return the state that a run ended in, and those of its stages."""
     (flow,) = ask(server, "flow_runs/filter", flow_runs={"id": {"any_": [run]}})
-    tasks: list[dict[str, Any]] = ask(server, "task_runs/filter", flow_runs={"id": {"any_": [run]}})
-    return flow["state_name"], {task["name"]: task["state_name"] for task in tasks}
+    return flow["state_name"], task_states(server, run) if flow["state_name"] == "Completed" else {}
 
 
 def test_a_worker_with_an_empty_folder_gets_code_and_data_from_the_remotes_and_sends_its_results_back(

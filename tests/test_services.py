@@ -18,13 +18,15 @@ def pids(project: Project) -> dict[str, int]:
 def test_up_twice_starts_once_and_down_ends_exactly_that(trained: Project) -> None:
     project = trained
     shutil.rmtree(project.root / ".retrain/prefect")  # as on a fresh machine
-    with up(project) as site:
+    with up(project, schedules=True) as site:
         first = pids(project)
         assert set(first) == {"server", "worker-1"}
         found = {deployment["name"]: deployment for deployment in site.request("deployments/filter", {})}
         assert set(found) == DEPLOYMENTS
         assert all(deployment["description"] and deployment["version"] and "retrain" in deployment["tags"] for deployment in found.values())
-        assert found["nightly"]["schedules"][0]["schedule"] == {"cron": "0 2 * * *", "timezone": "Etc/UTC", "day_or": True}
+        schedule = found["nightly"]["schedules"][0]
+        assert schedule["schedule"] == {"cron": "0 2 * * *", "timezone": "Etc/UTC", "day_or": True}
+        assert schedule["active"]
 
         assert "6 of 6 stages cached" in project.retrain().stdout
         assert [run["state_name"] for run in site.runs() if run["deployment_id"] is None] == ["Completed"], "`retrain run` stands in the UI"

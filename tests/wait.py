@@ -1,0 +1,16 @@
+"""Waiting for what must come, however slow the machine is: only what hangs is given up on."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+PATIENCE = 600.0  # seconds
+
+
+def until(look: Callable[[], Any], every: float = 0.2) -> Any:
+    """Return what `look` sees as soon as it is true; fail when that never comes."""
+    end = time.monotonic() + PATIENCE
+    while not (seen := look()):
+        assert time.monotonic() < end, f"did not come true within {PATIENCE:.0f} s"
+        time.sleep(every)
+    return seen
