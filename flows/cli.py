@@ -78,7 +78,10 @@ def run(
     changes = _given(params_file, params, checkout)
     watched = server.is_configured(checkout)
     if isolated:
-        lay_over(load(checkout / PARAMS), changes, "command line")  # what is wrong is told at once
+        # what is wrong is told at once
+        wanted = lay_over(load(checkout / PARAMS), changes, "command line")
+        workspace.located(wanted, checkout, checkout, isolated=True)
+        workspace.refuse_unknown_score(wanted)
         if not watched:
             server.start_temporary(checkout)
         return _run_flow(changes, update_data=update_data)

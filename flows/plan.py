@@ -13,7 +13,7 @@ from rich.text import Text
 from flows.ledger import refuse_changed_data
 from flows.ledger.plan import Fate, Planned, plan
 from flows.sources import is_url, name_in_raw
-from flows.workspace import TOOK, Given, Say, located, recover, with_data
+from flows.workspace import TOOK, Given, Say, located, recover, refuse_unknown_score, with_data
 from tasks import base_models
 from tasks.files import read_json
 from tasks.params_file import PARAMS, differences, in_words, lay_over, load, written
@@ -91,6 +91,8 @@ def foresee(given: Given, checkout: Path, say: Say, *, isolated: bool) -> Plan:
         if changed:
             say(f"{PARAMS} would change: {in_words(changed)}")
         text = written(params, checkout / PARAMS)
+        if text is not None:
+            refuse_unknown_score(params)
         texts = {} if text is None else {checkout / PARAMS: text}
         stages = plan(checkout, texts, arriving, sparse=isolated)
     took: dict[str, float] = read_json(checkout / TOOK) if (checkout / TOOK).exists() else {}

@@ -16,8 +16,8 @@ from flows import journal, worktree
 from flows.locks import alone, is_free
 from flows.outcome import Experiment
 from flows.sources import Pattern, at_home, is_url, leads_out, name_in_raw, pattern_in, refuse_around, refuse_broken_links, refuse_odd_names
-from tasks import base_models
-from tasks.errors import InputError
+from tasks import base_models, problems
+from tasks.errors import InputError, did_you_mean
 from tasks.files import replace
 from tasks.params import Params
 from tasks.params_file import PARAMS, differences, in_words, lay_over, load, word, written
@@ -226,9 +226,19 @@ def prepare(params: Params, update_data: bool, checkout: Path, home: Path, say: 
     params = params.model_copy(update={"model": model})
     text = written(params, checkout / PARAMS)
     if text is not None:
+        refuse_unknown_score(params)
         journal.will_write(checkout, str(PARAMS), text)
         replace(checkout / PARAMS, text)
     return load(checkout / PARAMS)
+
+
+def refuse_unknown_score(params: Params) -> None:
+    """Raise InputError when no validation score is called as the one that is to select the checkpoint."""
+    known = ("loss", *problems.load(params.problem).scores)
+    name = params.train.metric_for_best_model
+    if name.removeprefix("eval_") not in known:
+        hint = did_you_mean(name, known)
+        raise InputError(f"train.metric_for_best_model: there is no validation metric '{name}'{hint} Known: {', '.join(known)}")
 
 
 def _data_inside(params: Params, source: str | None, checkout: Path, say: Say) -> Params:

@@ -25,13 +25,27 @@ MANAGED = frozenset(
 
 @cache
 def training_arguments() -> frozenset[str]:
-    """Return the field names of the installed `TrainingArguments`, read from its source: importing it takes seconds."""
+    """Return the field names of the installed `TrainingArguments`."""
+    body = _body("TrainingArguments")
+    return frozenset(s.target.id for s in body if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name))
+
+
+@cache
+def optimizers() -> frozenset[str]:
+    """Return the names that the installed `OptimizerNames` has."""
+    values = (s.value for s in _body("OptimizerNames") if isinstance(s, ast.Assign))
+    return frozenset(str(value.value) for value in values if isinstance(value, ast.Constant))
+
+
+@cache
+def _body(name: str) -> list[ast.stmt]:
+    """Return what stands in a class of transformers.training_args, read from its source: importing it takes seconds."""
     spec = importlib.util.find_spec("transformers")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("transformers is not installed")
     tree = ast.parse((Path(spec.origin).parent / "training_args.py").read_text("utf-8"))
-    bodies = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "TrainingArguments"]
-    return frozenset(s.target.id for s in bodies[0] if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name))
+    (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    return body
 
 
 def plain(value: Any) -> Any:

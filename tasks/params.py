@@ -9,7 +9,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from tasks.choices import EPOCHS, Format, Interval, Precision, Quoting, Sampling, Scheduler, SplitMethod
 from tasks.errors import did_you_mean
-from tasks.extra import Extra, known, plain
+from tasks.extra import Extra, known, optimizers, plain
 
 SPLITS = ("train", "validation", "test")
 BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}  # JSON Schema's, in words
@@ -222,6 +222,14 @@ class Train(Section):
     extra: Annotated[Extra, BeforeValidator(plain)] = Field(
         default_factory=dict, description="More `TrainingArguments` by their own names, such as {neftune_noise_alpha: 5}."
     )
+
+    @field_validator("optim")
+    @classmethod
+    def _optimizer_is_known(cls, optim: str) -> str:
+        # reading what there is takes a while, and the default is there
+        if optim != cls.model_fields["optim"].default and optim not in optimizers():
+            raise ValueError(f"there is no optimizer '{optim}'{did_you_mean(optim, optimizers())} Known: {', '.join(sorted(optimizers()))}")
+        return optim
 
     @field_validator("extra")
     @classmethod

@@ -162,7 +162,7 @@ def test_a_revision_is_reproduced_bit_for_bit_and_otherwise_the_cause_is_named(w
     raw.unlink()
     missing = watched.retrain(name, command="reproduce", status=5)
     assert "data missing" in missing.stdout
-    assert "there is no commit, branch, tag or experiment 'nowhere'" in watched.retrain("nowhere", command="reproduce", status=1).stderr
+    assert "there is no commit, branch, tag or experiment 'nowhere'" in watched.retrain("nowhere", command="reproduce", status=2).stderr
 
 
 def flip(file: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.errors import InputError
-from tasks.extra import MANAGED, training_arguments
+from tasks.extra import MANAGED, optimizers, training_arguments
 from tasks.params import Params, Train
 from tasks.params_file import validated
 from tests.conftest import ROOT
@@ -150,3 +150,11 @@ def test_what_train_passes_itself_cannot_be_set_as_extra() -> None:
     assert len(calls) == 1
     assert passed <= MANAGED
     assert training_arguments() >= MANAGED
+
+
+def test_an_unknown_optimizer_is_refused_and_every_known_one_is_read_from_source() -> None:
+    from transformers.training_args import OptimizerNames
+
+    assert optimizers() == {str(name.value) for name in OptimizerNames}
+    assert "did you mean 'adamw_torch'?" in refused("train", optim="adamw_troch")
+    assert Train(optim="adafactor").optim == "adafactor"

@@ -142,18 +142,22 @@ class Ledger:
 
     def put_back(self, names: Collection[str]) -> tuple[list[str], list[str]]:
         """Check out again those outputs that are not as dvc.lock has them; return those, and those that the cache cannot give."""
-        brought, lost = [], []
+        brought: list[str] = []
+        lost: list[str] = []
         with self.repo.lock:
             for output in self._outputs():
                 if str(output) not in names or (output.exists and not output.changed_checksum()):
                     continue
-                if output.changed_cache():
-                    lost.append(str(output))
-                    continue
-                if output.exists:
-                    output.remove()
-                self.check_out(output)
-                brought.append(str(output))
+                try:
+                    refuse_climbing(output)
+                    is_whole = not output.changed_cache()
+                    if is_whole:
+                        if output.exists:
+                            output.remove()
+                        self.check_out(output)
+                except (InputError, DvcException):
+                    is_whole = False
+                (brought if is_whole else lost).append(str(output))
         return brought, lost
 
     def _outputs(self) -> list[Output]:
