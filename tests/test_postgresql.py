@@ -57,16 +57,18 @@ def test_the_other_worker_goes_on_with_a_dead_workers_run_and_a_dead_server_lose
         site.up_again()
         run = site.run("retrain/nightly")  # which needs the one slot of its deployment again in order to go on
         processes = [hold.reached(), site.flow(run)]
+        site.complete("watch/every-five-minutes")  # its first look only remembers
         (dead,) = takers(site, run)
         site.process(dead).kill()
         site.wait(run, "Crashed")
         assert not psutil.wait_procs(processes, PATIENCE)[1], "its flow and the training have ended with it"
 
-        site.run("watch/every-five-minutes")
+        site.complete("watch/every-five-minutes")
         until(lambda: any("going on from checkpoint" in line for line in site.logs(run)))
         assert len(takers(site, run)) == 2, "the other worker has taken it"
 
-        site.run("watch/every-five-minutes")
+        until(lambda: any(worker["status"] == "OFFLINE" for worker in site.request("work_pools/retrain/workers/filter", {})))
+        site.complete("watch/every-five-minutes")
         message = until(lambda: [message["body"] for message in told if message["subject"] == "retrain: a worker is gone"])
         assert f"-{dead[-1]} of work pool retrain was last heard of at" in message[0]
 
