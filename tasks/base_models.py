@@ -71,28 +71,29 @@ def _local(name: str) -> Path | None:
 
 
 def _sound(folder: Path, name: str) -> Path:
-    """Return the folder of a model; raise InputError when its weights are not there, or not in a form that is read."""
+    """Return the folder of a model; raise InputError when its weights are not there, or in no form that is read."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     for file in files:
         with file.open("rb") as opened:
             if opened.read(len(LFS_POINTER)) == LFS_POINTER:
-                raise InputError(
-                    f"model.name: {file.name} in '{name}' is a Git LFS pointer, not the file itself; run `git lfs pull` where it was cloned"
-                )
+                pointer = f"{file.name} in '{name}' is a Git LFS pointer, not the file itself"
+                raise InputError(f"model.name: {pointer}; run `git lfs pull` where it was cloned")
     index = folder / "model.safetensors.index.json"
     wanted = sorted(set(read_json(index)["weight_map"].values())) if index.exists() else []
     missing = [shard for shard in wanted if not (folder / shard).exists()]
     if missing:
-        raise InputError(f"model.name: '{name}' lacks {missing[0]}, which its {index.name} names; copy or download it again")
+        lacks = f"'{name}' lacks {missing[0]}, which its {index.name} names"
+        raise InputError(f"model.name: {lacks}; copy or download it again")
     if any(file.suffix == ".safetensors" for file in files):
         return folder
     others = [file.name for file in files if file.suffix in OTHER_WEIGHTS]
     if "pytorch_model.bin" not in others:
-        raise InputError(f"model.name: '{name}' has no weights in safetensors{f', only {others[0]}' if others else ''}; name another model")
-    convert = f"from transformers import AutoModel; AutoModel.from_pretrained('{name}').save_pretrained('{name}')"
+        only = f", only {others[0]}" if others else ""
+        raise InputError(f"model.name: '{name}' has no weights in safetensors{only}; name another model")
+    load = f"from transformers import AutoModel; AutoModel.from_pretrained('{name}')"
     raise InputError(
-        f"model.name: the weights of '{name}' are a pickle, pytorch_model.bin, which is not read; if you trust it, "
-        f'convert it once: python -c "{convert}"'
+        f"model.name: the weights of '{name}' are a pickle, pytorch_model.bin, which is not read; "
+        f"if you trust it, convert it once: python -c \"{load}.save_pretrained('{name}')\""
     )
 
 

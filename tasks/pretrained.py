@@ -1,4 +1,4 @@
-"""A base model's tokenizer and weights as `transformers` loads them, and one sentence where they cannot be fine-tuned."""
+"""A base model's tokenizer and weights as `transformers` loads them, or one sentence why it cannot be used."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,41 +9,54 @@ from tasks.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-# their first token stands at position pad_token_id + 1, so that they read fewer tokens than they have positions
-OFFSET = frozenset({"camembert", "longformer", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"})
-WHOLE = ("tokenizer.json", "tekken.json", "tokenizer.model", "tiktoken.model")  # each holds all that a tokenizer needs
-SAME_ANSWER = 0.01  # of how far two rows' answers lie apart: rounding is far below it, a padding that is read far above
+# their first token stands at position pad_token_id + 1: they read fewer tokens than they have positions
+OFFSET = frozenset(
+    {
+        "camembert",
+        "longformer",
+        "mpnet",
+        "roberta",
+        "roberta-prelayernorm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "xmod",
+    }
+)
+# each holds all that a tokenizer needs
+WHOLE = ("tokenizer.json", "tekken.json", "tokenizer.model", "tiktoken.model")
+# how much of the distance between two rows' answers padding may change: rounding changes far less
+SAME_ANSWER = 0.01
+ROUNDING = 1e-4
 
 
 def tokenizer(folder: Path, max_length: int) -> "PreTrainedTokenizerBase":
-    """Load a base model's tokenizer; it pads, and cuts at what is smallest: `max_length`, its own limit, the model's positions.
+    """Load a base model's tokenizer; it cuts at the least of `max_length`, its own limit and the model's positions.
 
-    Raises InputError when its files are missing, or when it has nothing to pad with.
+    One that has no padding token pads by its end token. Raises InputError when there is none, or no vocabulary,
+    or one that is not the model's.
     """
     from transformers import AutoTokenizer
 
     settings = config(folder)
+    # a decoder's head reads the end token, so a text that spells it must not make another
+    names = {"split_special_tokens": True} if settings.is_encoder_decoder else {}
     try:
-        # a decoder's head reads the end token, so a text that spells it must not make another
-        names = {"split_special_tokens": True} if settings.is_encoder_decoder else {}
         made = AutoTokenizer.from_pretrained(folder, local_files_only=True, **names)
     except Exception as error:  # noqa: BLE001 - whatever files raise that are not sound
-        raise InputError(f"model.name: the tokenizer in {folder} cannot be loaded: {_first_line(error)}") from None
+        raise InputError(f"model.name: the tokenizer in {folder} cannot be loaded: {_brief(error)}") from None
     missing = _missing_vocabulary(made, folder)
     if missing:
-        raise InputError(
-            f"model.name: {folder} has no vocabulary for its {type(made).__name__}: neither tokenizer.json nor {missing}; "
-            "save the tokenizer beside the model"
-        )
-    vocabulary = getattr(settings.get_text_config(), "vocab_size", None) or len(made)
-    if made.vocab_size > vocabulary:
-        raise InputError(
-            f"model.name: the tokenizer in {folder} has {made.vocab_size} tokens and the model {vocabulary}; they do not belong together"
-        )
-    # one that was added to the tokenizer alone has no row in the model's embedding
-    if made.pad_token is None or made.pad_token_id >= vocabulary:
+        wanted = f"no vocabulary for its {type(made).__name__}: neither tokenizer.json nor {missing}"
+        raise InputError(f"model.name: {folder} has {wanted}; save the tokenizer beside the model")
+    known = getattr(settings.get_text_config(), "vocab_size", None) or len(made)
+    if made.vocab_size > known:
+        sizes = f"the tokenizer in {folder} has {made.vocab_size} tokens and the model {known}"
+        raise InputError(f"model.name: {sizes}; they do not belong together")
+    # a padding token that was added to the tokenizer alone has no row in the model's embedding
+    if made.pad_token is None or made.pad_token_id >= known:
         if made.eos_token is None:
-            raise InputError(f"model.name: the tokenizer in {folder} has neither a padding token nor an end token to pad by")
+            neither = f"the tokenizer in {folder} has neither a padding token nor an end token to pad by"
+            raise InputError(f"model.name: {neither}; name another model")
         made.pad_token = made.eos_token
         made.padding_side = "right"
     made.model_max_length = min(max_length, made.model_max_length, _positions(settings) or max_length)
@@ -51,12 +64,12 @@ def tokenizer(folder: Path, max_length: int) -> "PreTrainedTokenizerBase":
 
 
 def _missing_vocabulary(made: "PreTrainedTokenizerBase", folder: Path) -> str:
-    """Return the files of which a tokenizer needs some and has none; empty when it has, or needs none (bytes, code points)."""
+    """Return the files that a tokenizer lacks; empty when it lacks none, or needs none because it reads bytes."""
     names = type(made).vocab_files_names
     if not names or any((folder / name).exists() for name in WHOLE):
         return ""
-    needed = {name for kind, name in names.items() if kind in ("vocab_file", "merges_file")} or set(names.values())
-    return " and ".join(sorted(name for name in needed if not (folder / name).exists()))
+    kinds = {"vocab_file", "merges_file"} & names.keys() or names.keys()
+    return " and ".join(sorted(names[kind] for kind in kinds if not (folder / names[kind]).exists()))
 
 
 def config(folder: Path) -> "PreTrainedConfig":
@@ -66,7 +79,7 @@ def config(folder: Path) -> "PreTrainedConfig":
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # noqa: BLE001 - whatever files raise that are not sound
-        raise InputError(f"model.name: config.json in {folder} cannot be loaded: {_first_line(error)}") from None
+        raise InputError(f"model.name: config.json in {folder} cannot be loaded: {_brief(error)}") from None
 
 
 def _positions(settings: "PreTrainedConfig") -> int | None:
@@ -79,10 +92,10 @@ def _positions(settings: "PreTrainedConfig") -> int | None:
 
 
 def classifier(folder: Path, labels: Sequence[str]) -> "tuple[PreTrainedModel, list[str]]":
-    """Load `AutoModelForSequenceClassification` in fp32; weights that the folder lacks are drawn from the current torch seed.
+    """Load a sequence classifier in fp32; weights that the folder lacks are drawn from the current torch seed.
 
-    Returns the model, and a sentence where that is more than a head for a model that had none. Raises InputError when transformers has no
-    such head for this model, or the folder holds the weights of another.
+    Returns the model, and a sentence where more than a head is drawn for a model that had none. Raises InputError
+    when transformers has no such head for this model, or the folder does not hold its weights.
     """
     from transformers import AutoModelForSequenceClassification
 
@@ -100,22 +113,33 @@ def classifier(folder: Path, labels: Sequence[str]) -> "tuple[PreTrainedModel, l
             output_loading_info=True,
         )
     except Exception as error:  # noqa: BLE001 - whatever files raise that are not sound
-        raise InputError(f"model.name: the model in {folder} cannot be loaded for classification: {_first_line(error)}") from None
+        where = f"the model in {folder} cannot be loaded for classification"
+        raise InputError(f"model.name: {where}: {_brief(error)}") from None
+    return made, _drawn(made, how, folder, len(labels))
+
+
+def _drawn(made: "PreTrainedModel", how: Mapping[str, Any], folder: Path, num_labels: int) -> list[str]:
+    """Say what was drawn beside a missing head; raise InputError when it is more than a head and a few weights."""
     body = f"{made.base_model_prefix}."
-    odd = sorted(name for name, *_ in how["mismatched_keys"] if name.startswith(body))
-    if odd:
-        raise InputError(f"model.name: in {folder} the size of {odd[0]} is not what config.json says; save the model anew")
-    lacking = {name for name in how["missing_keys"] if name.startswith(body)}
+    odd = sorted(how["mismatched_keys"])
+    of_body = [name for name, *_ in odd if name.startswith(body)]
+    if of_body:
+        size = f"in {folder} the size of {of_body[0]} is not what config.json says"
+        raise InputError(f"model.name: {size}; save the model anew")
+    lacking = sorted(name for name in how["missing_keys"] if name.startswith(body))
     if 2 * len(lacking) > sum(name.startswith(body) for name in made.state_dict()):
-        raise InputError(f"model.name: {folder} lacks most weights of a {made.config.model_type} model; save the model anew")
-    said = [
-        f"a new head: {name} in the base model has the shape {'x'.join(map(str, its))}, and {'x'.join(map(str, ours))} is needed "
-        f"for {len(labels)} labels"
-        for name, its, ours in sorted(how["mismatched_keys"])[-1:]
-    ]
+        kind = f"a {made.config.model_type} model"
+        raise InputError(f"model.name: {folder} lacks most weights of {kind}; save the model anew")
+    said = []
+    if odd:
+        name, its, ours = odd[-1]
+        shapes = [" x ".join(map(str, shape)) for shape in (its, ours)]
+        sizes = f"{name} of the base model is {shapes[0]}, and {num_labels} labels need {shapes[1]}"
+        said.append(f"a new head: {sizes}")
     if lacking:
-        said.append(f"the base model lacks {len(lacking)} weights, which start at random: {', '.join(sorted(lacking))}")
-    return made, said
+        number = f"{len(lacking)} weights, which start at random"
+        said.append(f"the base model lacks {number}: {', '.join(lacking)}")
+    return said
 
 
 def fit(model: "PreTrainedModel", processor: "PreTrainedTokenizerBase") -> None:
@@ -123,7 +147,7 @@ def fit(model: "PreTrainedModel", processor: "PreTrainedTokenizerBase") -> None:
 
     XLNet's is told not to answer with its memory, which the pipeline cannot take apart into rows.
     """
-    for settings in {id(each): each for each in (model.config, model.config.get_text_config())}.values():
+    for settings in (model.config, model.config.get_text_config()):
         known = getattr(settings, "pad_token_id", None)
         if known is None or known < 0:
             settings.pad_token_id = processor.pad_token_id
@@ -133,34 +157,42 @@ def fit(model: "PreTrainedModel", processor: "PreTrainedTokenizerBase") -> None:
         model.config.use_mems_eval = False
 
 
-def try_out(model: "PreTrainedModel", collate: Callable[[list[dict[str, Any]]], Mapping[str, Any]], rows: list[dict[str, Any]]) -> None:
-    """Raise InputError unless a model answers two rows of unlike length together as it answers each alone, dropout off."""
+def try_out(
+    model: "PreTrainedModel",
+    collate: Callable[[list[dict[str, Any]]], Mapping[str, Any]],
+    rows: list[dict[str, Any]],
+) -> None:
+    """Raise InputError unless a model, dropout off, answers two rows of unlike length together as each alone."""
     import torch
 
-    training = model.training
+    kind, training = f"a {model.config.model_type} model", model.training
+
+    def answer(some: list[dict[str, Any]]) -> torch.Tensor:
+        given = {name: values.to(model.device) for name, values in collate(some).items()}
+        logits: torch.Tensor = model(**given).logits
+        return logits.float()
+
+    model.eval()
     try:
         with torch.no_grad():
-            answers = [
-                model.eval()(**{name: values.to(model.device) for name, values in collate(some).items()}).logits.float()
-                for some in (rows, rows[:1], rows[1:])
-            ]
+            together, alone = answer(rows), torch.cat([answer([row]) for row in rows])
     except Exception as error:  # noqa: BLE001 - whatever a model raises that wants other inputs
-        raise InputError(f"model.name: a {model.config.model_type} model cannot be fine-tuned on these rows: {_first_line(error)}") from None
+        raise InputError(f"model.name: {kind} cannot be fine-tuned on these rows: {_brief(error)}") from None
     finally:
         model.train(training)
-    together, alone = answers[0], torch.cat(answers[1:])
-    if not torch.isfinite(together).all():
-        raise InputError("model.name: the model answers with NaN or infinity before any training; its weights are not sound")
     if together.shape != (len(rows), model.config.num_labels):
-        raise InputError(f"model.name: a {model.config.model_type} model answers with {tuple(together.shape)} numbers instead of one per label")
+        shape = tuple(together.shape)
+        raise InputError(f"model.name: {kind} answers with {shape} numbers, not with one per row and label; name another")
+    if not together.isfinite().all():
+        raise InputError("model.name: before any training the model answers with NaN or infinity; name a sound one")
     apart = (alone - alone.flip(0)).abs().max()
-    if (together - alone).abs().max() > SAME_ANSWER * apart + 1e-4 * alone.abs().max():
+    if (together - alone).abs().max() > SAME_ANSWER * apart + ROUNDING * alone.abs().max():
         raise InputError(
-            f"model.name: a {model.config.model_type} model with this tokenizer answers a padded row otherwise than the row alone, "
-            "so nobody could tell what a package says; name another model"
+            f"model.name: {kind} with this tokenizer answers a padded row otherwise than the row alone, "
+            "so what a package says would depend on what it is asked beside; name another model"
         )
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0][:300]}" if text else type(error).__name__
+def _brief(error: Exception) -> str:
+    """Return an error's kind and first line."""
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no more is known'])[0][:300]}"

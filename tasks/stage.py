@@ -39,7 +39,7 @@ def stage(name: str) -> Iterator[Params]:
 
 
 def warn(sentences: list[str]) -> dict[str, list[str]]:
-    """Print warnings, and return them as a stage's metrics file holds them, where the report finds them; nothing without any."""
+    """Print warnings, and return them as a stage's metrics file holds them for the report; nothing without any."""
     for sentence in sentences:
         print(f"warning: {sentence}", flush=True)
     return {"warnings": sentences} if sentences else {}

@@ -46,10 +46,11 @@ def _warnings(params: Tokenize, max_length: int, numbers: dict[str, Any]) -> lis
     """Return what a user would want to know before he trains for hours."""
     said = []
     if max_length < params.max_length:
-        said.append(f"rows are cut at {max_length} tokens, not at tokenize.max_length {params.max_length}: the model and its tokenizer read no more")
+        instead = f"rows are cut at {max_length} tokens, not at tokenize.max_length {params.max_length}"
+        said.append(f"{instead}: the model and its tokenizer read no more")
     unknown = max(numbers[name]["unknown_share"] for name in SPLITS)
     if unknown > FEW:
-        said.append(f"{unknown:.1%} of the tokens are unknown to the tokenizer of model.name, so the model cannot see them")
+        said.append(f"{unknown:.1%} of the tokens are unknown to the base model's tokenizer, so it cannot see them")
     return said
 
 

@@ -69,7 +69,7 @@ def test_a_package_is_the_base_of_one_with_another_label_and_says_that_the_head_
     made.write_splits([f"order {row}" for row in range(24)], list("abcd") * 6)
     made.tokenize()
     (said,) = made.train()["warnings"]
-    assert said == "a new head: classifier.weight in the base model has the shape 3x32, and 4x32 is needed for 4 labels"
+    assert said == "a new head: classifier.weight of the base model is 3 x 32, and 4 labels need 4 x 32"
     assert set(made.evaluate()["per_class"]) == set("abcd")
     again = Way(tmp_path / "third", first, {"train": {"max_steps": 2}})
     again.write_splits()

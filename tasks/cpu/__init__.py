@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from tasks.cpu import dropout, embeddings, first_token, projections
 
-# what reaches into a model was tried on these alone; every other kind has its dropout made quick and nothing else
+# what reaches into a model was tested on these alone; of any other kind only the dropout is made quick
 TESTED = frozenset({"bert", "distilbert", "electra", "roberta", "xlm-roberta"})
 
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 def narrow(model: PreTrainedModel, used: set[int]) -> None:
     """Have a model train only the `used` rows of its token embedding; its state dict stays as it is.
 
-    A model whose token embedding is frozen or no plain nn.Embedding, or serves its output layer too, is left as it is.
+    A model whose token embedding is frozen, no plain nn.Embedding, or its output layer too, is left as it is.
     """
     table = model.get_input_embeddings()
     output = model.get_output_embeddings()

@@ -18,8 +18,8 @@ UNFIT = (RuntimeError, ValueError, IndexError, TypeError, AttributeError)  # wha
 def narrow(model: PreTrainedModel) -> None:
     """Cut the last layer's attention output down to the first token, if the model's answer stays what it was.
 
-    That is tried out on a few rows. A model whose head reads other tokens, or answers all rows alike so that nothing can be told from it,
-    or that is not built like BERT, is left as it is.
+    That is tried out on a few rows. A model whose head reads other tokens, or answers all rows alike so that nothing
+    can be told from it, or that is not built like BERT, is left as it is.
     """
     attention = _last_attention(model)
     if attention is None:

@@ -70,7 +70,7 @@ class Problem(Protocol):
         """Return one worked example: a row and what the model will see of it."""
 
     def model(self, folder: Path, labels: "Sequence[str]", processor: "Processor") -> "tuple[PreTrainedModel, list[str]]":
-        """Load a model with a head for `labels`, and say what of its own was not used; the caller has set the seed."""
+        """Load a model with a head for `labels`, and say what was drawn anew; the caller has set the seed."""
 
     def collator(self, processor: "Processor") -> "Callable[[list[dict[str, Any]]], Mapping[str, Any]]":
         """Return what pads and stacks rows into a batch."""

@@ -76,7 +76,7 @@ class TextClassification:
         return table["text"].to_list()
 
     def processor(self, folder: Path, params: Tokenize) -> "PreTrainedTokenizerBase":
-        """Load the base model's tokenizer; it will cut at its `model_max_length` wherever the model is served, as it does here."""
+        """Load the base model's tokenizer; it cuts at its `model_max_length` wherever the model is served, as here."""
         from tasks import pretrained
 
         return pretrained.tokenizer(folder, params.max_length)
@@ -88,9 +88,9 @@ class TextClassification:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
     def encode(self, processor: "PreTrainedTokenizerBase", table: pl.DataFrame, params: Tokenize) -> Iterator[Encoded]:
-        """Yield `input_ids` list<int32> and `length` int32, special tokens included, cut to `max_length` or what the model reads.
+        """Yield `input_ids` list<int32> and `length` int32, special tokens included, cut to what the model reads.
 
-        Where a tokenizer gives a token another type than 0, as XLNet's does, there is `token_type_ids` list<int32> too.
+        Where a tokenizer has token types other than 0, as XLNet's does, there is `token_type_ids` list<int32> too.
         Straight from the Rust tokenizer's encodings to Arrow: building the Python lists that `datasets.map` wants costs more than tokenizing.
         """
         import pyarrow as pa
@@ -110,11 +110,13 @@ class TextClassification:
             inputs = {"input_ids": _lists(ids, lengths), "length": pa.array(lengths)}
             if typed:
                 inputs["token_type_ids"] = _lists(types, lengths)
-            found = 0 if unknown_id is None else pc.sum(pc.equal(inputs["input_ids"].flatten(), unknown_id)).as_py()
-            yield Encoded(pa.RecordBatch.from_pydict(inputs), truncated, found or 0)
+            unknown = 0
+            if unknown_id is not None:
+                unknown = pc.sum(pc.equal(inputs["input_ids"].flatten(), unknown_id)).as_py() or 0
+            yield Encoded(pa.RecordBatch.from_pydict(inputs), truncated, unknown)
 
     def _ids(self, processor: "PreTrainedTokenizerBase", texts: list[str], max_length: int) -> tuple[list[list[int]], Iterable[list[int]], int]:
-        """Return the token ids of each text, their types (made when they are asked for), and how many texts were cut."""
+        """Return the token ids of each text, their types (when they are asked for), and how many texts were cut."""
         if not processor.is_fast:
             full = processor(texts, truncation=False)["input_ids"]
             cut = processor(texts, truncation=True, max_length=max_length)
@@ -136,7 +138,7 @@ class TextClassification:
         return {"text": text, "tokens": processor.convert_ids_to_tokens(ids), "input_ids": ids}
 
     def model(self, folder: Path, labels: Sequence[str], processor: "PreTrainedTokenizerBase") -> "tuple[PreTrainedModel, list[str]]":
-        """Load `AutoModelForSequenceClassification` in fp32; what its folder lacks is drawn from the current torch seed."""
+        """Load a sequence classifier in fp32; what its folder lacks is drawn from the current torch seed."""
         from tasks import pretrained
 
         model, said = pretrained.classifier(folder, labels)
@@ -158,7 +160,7 @@ class TextClassification:
         return set(processor.all_special_ids).union(*found)
 
     def reduce_logits(self, logits: Any, labels: Any) -> Any:  # noqa: ARG002
-        """Keep the winning label (n,) instead of the logits (n, number of labels), which BART and T5 give first of several."""
+        """Keep the winning label (n,) instead of the logits (n, number of labels), the first of what BART answers."""
         logits = logits[0] if isinstance(logits, tuple) else logits
         return logits.argmax(dim=-1)
 
@@ -210,9 +212,8 @@ def _check_ends(ids: list[list[int]], texts: list[str], processor: "PreTrainedTo
     """Raise InputError when a row holds the end token twice: the heads of BART and T5 read at each of them."""
     for row, text in zip(ids, texts, strict=True):
         if row.count(processor.eos_token_id) > 1:
-            raise InputError(
-                f"the text {text[:80]!r} spells {processor.eos_token}, by which this model ends a row; take it out of the text, or name another model"
-            )
+            spells = f"the text {text[:80]!r} spells {processor.eos_token}, by which this model ends a row"
+            raise InputError(f"{spells}; take it out of the text, or name another model")
 
 
 def _lists(rows: Iterable[list[int]], lengths: np.ndarray) -> "pa.ListArray":
