@@ -24,10 +24,10 @@ def check(revision: str | None = None, /, *, repair: Annotated[bool, Parameter(n
     repair
         Mend it: from the checkout's own files, from a DVC remote, from where data was imported, or by computing it again.
     """
-    from flows import workspace
+    from flows import journal, workspace
     from flows.ledger import check as examine
 
-    workspace.recover(workspace.root(), say)
+    journal.recover(workspace.root(), say)
     return OK if examine(workspace.root(), revision, repair=repair, show=print, say=say) else FAILED
 
 

@@ -6,7 +6,7 @@ run has written itself: what somebody else has changed meanwhile is left alone.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,11 +14,14 @@ from typing import Any, Self
 
 import yaml
 
+from flows.locks import alone, is_free
 from tasks.files import read_json, replace
 from tasks.params_file import PARAMS
 
 FILE = ".retrain/before.json"
 LOCK = "dvc.lock"
+RUN_LOCK = ".retrain/run.lock"
+DEAD = "a run that died here"
 
 
 @dataclass
@@ -85,6 +88,22 @@ class Journal:
                 part.write_bytes(text.encode("utf-8", "surrogateescape"))
                 part.replace(file)
         return undone
+
+
+def recover(root: Path, say: Callable[[str], None]) -> None:
+    """Undo what a run in a checkout that died has left, unless another is under way there: it does so itself."""
+    lock = root / RUN_LOCK
+    if (root / FILE).exists() and is_free(lock):
+        with alone(lock):
+            undo(root, say, DEAD)
+
+
+def undo(root: Path, say: Callable[[str], None], whose: str) -> None:
+    """Undo a run in a checkout that has not been kept, if there is one; DVC is imported only then."""
+    if (root / FILE).exists():
+        from flows.ledger import roll_back
+
+        roll_back(root, say, whose)
 
 
 def will_write(root: Path, name: str, text: str) -> None:

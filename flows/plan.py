@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.journal import recover
 from flows.ledger import refuse_changed_data
 from flows.ledger.plan import Fate, Planned, plan
 from flows.sources import is_url, name_in_raw
-from flows.workspace import TOOK, Given, Say, located, recover, refuse_unknown_score, with_data
+from flows.workspace import TOOK, Given, Say, located, refuse_unknown_score, with_data
 from tasks import base_models
 from tasks.files import read_json
 from tasks.params_file import PARAMS, differences, in_words, lay_over, load, written
@@ -87,12 +88,12 @@ def foresee(given: Given, checkout: Path, say: Say, *, isolated: bool) -> Plan:
             arriving[path] = source
             params = with_data(params, path=path)
         params = params.model_copy(update={"model": base_models.resolve(params.model)})
-        changed = differences(standing.model_dump(), params.model_dump())
-        if changed:
-            say(f"{PARAMS} would change: {in_words(changed)}")
         text = written(params, checkout / PARAMS)
         if text is not None:
             refuse_unknown_score(params)
+        changed = differences(standing.model_dump(), params.model_dump())
+        if changed:
+            say(f"{'given' if isolated else f'{PARAMS} would change'}: {in_words(changed)}")
         texts = {} if text is None else {checkout / PARAMS: text}
         stages = plan(checkout, texts, arriving, sparse=isolated)
     took: dict[str, float] = read_json(checkout / TOOK) if (checkout / TOOK).exists() else {}

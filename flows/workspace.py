@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from flows import journal, worktree
-from flows.locks import alone, is_free
+from flows.locks import alone
 from flows.outcome import Experiment
 from flows.sources import Pattern, at_home, is_url, leads_out, name_in_raw, pattern_in, refuse_around, refuse_broken_links, refuse_odd_names
 from tasks import base_models, problems
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
 TOOK = ".retrain/seconds.json"  # how long each stage took when it last ran
-RUN_LOCK = ".retrain/run.lock"
-DEAD = "a run that died here"
 Say = Callable[[str], None]
 Given = Mapping[str, Any]  # some of the params, by section
 
@@ -131,8 +130,8 @@ def in_place(given: Given, update_data: bool, say: Say) -> Iterator[Workspace]: 
     checkout = root()
     os.chdir(checkout)
     worktree.refuse_without_git(checkout)
-    with alone(checkout / RUN_LOCK, lambda who: say(f"waiting for another run in this checkout ({who})")):
-        _undo(checkout, say, DEAD)
+    with alone(checkout / journal.RUN_LOCK, lambda who: say(f"waiting for another run in this checkout ({who})")):
+        journal.undo(checkout, say, journal.DEAD)
         worktree.remove_dead(checkout, say)
         texts = journal.Journal.begin(checkout).texts
         before = {name: text for name, text in texts.items() if text is not None}
@@ -145,22 +144,7 @@ def in_place(given: Given, update_data: bool, say: Say) -> Iterator[Workspace]: 
             yield Workspace.entered
         finally:
             Workspace.entered = None
-            _undo(checkout, say, "this run")
-
-
-def recover(checkout: Path, say: Say) -> None:
-    """Undo what a run in the checkout that died has left, unless another is under way there: it does so itself."""
-    lock = checkout / RUN_LOCK
-    if (checkout / journal.FILE).exists() and is_free(lock):
-        with alone(lock):
-            _undo(checkout, say, DEAD)
-
-
-def _undo(checkout: Path, say: Say, whose: str) -> None:
-    if (checkout / journal.FILE).exists():
-        from flows.ledger import roll_back
-
-        roll_back(checkout, say, whose)
+            journal.undo(checkout, say, "this run")
 
 
 @contextmanager
@@ -173,11 +157,15 @@ def isolated(given: Given, update_data: bool, name: str, say: Say) -> Iterator[W
 
     home = root()
     worktree.ready(home, say)
-    recover(home, say)
+    journal.recover(home, say)
     worktree.remove_dead(home, say)
+    under_way = journal.Journal.of(home)
     taken = worktree.taken_along(home, say)
     with worktree.worktree(home, name, worktree.commit_of(home, "HEAD"), taken.tree) as folder:
         share_cache(home, folder)
+        if under_way is not None:
+            say("another run is under way in the checkout: this one starts from what stood there before it")
+            replace_fields(under_way, root=folder).put_back()
         standing = load(folder / PARAMS)
         params = lay_over(standing, checked(given, "params"), "params")
         for param, old, new in differences(standing.model_dump(), params.model_dump()):
@@ -198,7 +186,7 @@ def at_revision(revision: str, name: str, say: Say) -> Iterator[tuple[Workspace,
 
     home = root()
     worktree.ready(home, say)
-    recover(home, say)
+    journal.recover(home, say)
     worktree.remove_dead(home, say)
     commit = commit_named(home, revision)
     with worktree.worktree(home, name, commit) as folder:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.journal import FILE, Journal, will_write, writing
+from flows.journal import FILE, RUN_LOCK, Journal, will_write, writing
 from flows.ledger import roll_back
+from flows.locks import alone
 from tests.conftest import ROOT, Project
 from tests.test_end_to_end import happened, outputs
 from tests.wait import until
@@ -154,6 +155,17 @@ def test_a_run_that_fails_and_one_for_once_leave_all_as_it_was(trained: Project,
     assert happened(kept.stdout)["package"] == "cached (restored)"
     assert "name: other" in (trained.root / "params.yaml").read_text("utf-8")
     assert outputs(trained) != good
+
+
+def test_an_isolated_run_starts_from_what_stood_before_a_run_that_is_under_way(trained: Project, server: str) -> None:
+    trained.env["PREFECT_API_URL"] = server
+    with alone(trained.root / RUN_LOCK):
+        Journal.begin(trained.root)
+        text = (trained.root / "params.yaml").read_text("utf-8")
+        (trained.root / "params.yaml").write_text(text.replace("num_train_epochs: 2.0", "num_train_epochs: 300.0"), encoding="utf-8")
+        done = trained.retrain("--isolated")
+    assert "another run is under way in the checkout: this one starts from what stood there before it" in done.stderr
+    assert set(happened(done.stdout).values()) == {"cached (unchanged)"}
 
 
 def test_a_run_that_is_killed_is_undone_by_the_next_command_which_says_so(trained: Project, server: str) -> None:
