@@ -48,14 +48,14 @@ def run(
 ) -> int:
     """Bring the model up to date: ingest, split, tokenize, train, evaluate, package.
 
-    What is given here is laid over params.yaml and stays there when the run succeeds, so `dvc repro` does the same. A run that
-    fails or is interrupted leaves params.yaml, metrics and the last model as they were.
+    What is given here is laid over params.yaml and stays there when the run succeeds, so `dvc repro` does the same.
+    A run that fails or is interrupted leaves params.yaml, metrics and the last model as they were.
 
     Examples: `retrain run --train.epochs 2`, `retrain run --data.path tickets.csv --data.columns.text message`,
     `retrain run --params examples/banking77.yaml --data.path ../banking77`.
 
-    Short forms: `--epochs`, `--lr`, `--batch-size`, `--model NAME`, `--data PATH`; any param whose name only one section has
-    needs no section: `--max-steps 20`. `none` empties what may be empty: `--model.revision none`.
+    Short forms: `--epochs`, `--lr`, `--batch-size`, `--model NAME`, `--data PATH`; a param whose name only one section
+    has needs no section: `--max-steps 20`. `none` empties what may be empty: `--model.revision none`.
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ def run(
     update_data
         Take in the newer state of imported data first, as `dvc update` does.
     once
-        Leave params.yaml, dvc.lock, metrics and the model as they were. What was computed stays in the cache: without `--once`
-        the same command restores it.
+        Leave params.yaml, dvc.lock, metrics and the model as they were. What was computed stays in the cache:
+        without `--once` the same command restores it.
     """
     from flows import workspace
     from flows.outcome import Outcome

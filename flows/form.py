@@ -1,7 +1,7 @@
-"""What a run may be given by a form, the API or a command: any of the params, each left empty unless it is given.
+"""What a run may be given by a form, the API or a command: any of the params, each empty unless it is given.
 
-Prefect keeps a form as it was when it was deployed, so this one holds no values: what is left empty is what params.yaml says
-when the run starts. What it said when the form was made stands beside each field.
+Prefect keeps a form as it was when it was deployed, so this one holds no values: what is left empty is what
+params.yaml says when the run starts. What it said when the form was made stands beside each field.
 """
 
 import re
@@ -44,7 +44,9 @@ def form(standing: Params) -> type[Given]:
 
 def _form(standing: Section) -> type[Given]:
     section = type(standing)
-    fields: dict[str, Any] = {name: _field(field, getattr(standing, name)) for name, field in section.model_fields.items()}
+    fields: dict[str, Any] = {}
+    for name, field in section.model_fields.items():
+        fields[name] = _field(field, getattr(standing, name))
     return create_model(section.__name__, __base__=Given, __doc__=section.__doc__, **fields)
 
 
@@ -65,4 +67,5 @@ def _field(field: FieldInfo, standing: Any) -> tuple[Any, Any]:
         if may_be_empty and not is_text:
             kind = kind | Nothing
     left_empty = Annotated[None, SkipJsonSchema()]
-    return Annotated[kind | left_empty, Field(description=description, validation_alias=field.validation_alias)], None
+    told = Field(description=description, validation_alias=field.validation_alias)
+    return Annotated[kind | left_empty, told], None

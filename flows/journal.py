@@ -1,7 +1,7 @@
-"""What stood in the checkout before a run: kept beside it until the run has succeeded, and put back when it has not.
+"""What stood in the checkout before a run: kept until the run has succeeded, and put back when it has not.
 
-The journal is one file, replaced atomically, so that sudden death at any moment leaves enough to put all back. It says also what the
-run has written itself: what somebody else has changed meanwhile is left alone.
+The journal is one file, replaced atomically, so that sudden death at any moment leaves enough to put all back. It says
+also what the run has written itself: what somebody else has changed meanwhile is left alone.
 """
 
 import hashlib
@@ -28,8 +28,9 @@ DEAD = "a run that died here"
 class Journal:
     """What stood in a checkout, and what the run under way has written since.
 
-    texts: params.yaml, dvc.lock and the stages' uncached outputs (metrics), by path; None where there was no such file.
-    outputs: the cached outputs that were there. ours: digests of what the run may have left in params.yaml and dvc.lock.
+    texts: params.yaml, dvc.lock and the stages' uncached outputs (metrics), by path; None where there was no file.
+    outputs: the cached outputs that were there.
+    ours: digests of what the run may have left in params.yaml and dvc.lock.
     is_writing: dvc.lock is being written just now. is_mixed: another program wrote dvc.lock in between.
     """
 
@@ -52,7 +53,7 @@ class Journal:
 
     @classmethod
     def of(cls, root: Path) -> Self | None:
-        """Return the journal of the run that is under way in a checkout, or that died there; None when there is none."""
+        """Return the journal of the run that is under way in a checkout, or that died there; else None."""
         file = root / FILE
         return cls(root, **read_json(file)) if file.exists() else None
 
@@ -91,7 +92,7 @@ class Journal:
 
 
 def recover(root: Path, say: Callable[[str], None]) -> None:
-    """Undo what a run in a checkout that died has left, unless another is under way there: it does so itself."""
+    """Undo what a run in a checkout that died has left, unless another is under way, which does so itself."""
     lock = root / RUN_LOCK
     if (root / FILE).exists() and is_free(lock):
         with alone(lock):

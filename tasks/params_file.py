@@ -66,8 +66,8 @@ def given(values: Mapping[str, Any], where: str) -> dict[str, Any]:
 def lay_over(base: Params, changes: Mapping[str, Any], where: str) -> Params:
     """Return `base` with `changes` (as `given` returns them) laid over it, mappings entry by entry.
 
-    A mapping that is given empty empties it, and an entry that is given as `none` goes. Another model has another content:
-    the old revision goes with the old name.
+    A mapping that is given empty empties it, and an entry that is given as `none` goes. Another model has another
+    content: the old revision goes with the old name.
     """
     values = over(base.model_dump(), changes)
     values["data"]["columns"] = _without_none(values["data"]["columns"])
@@ -81,11 +81,12 @@ def over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     for section, change in changes.items():
         old = laid.get(section, {})
         if isinstance(change, dict):
-            laid[section] = {**old, **{name: _laid_over(old.get(name), value) for name, value in change.items()}}
+            laid[section] = {**old}
+            for name, value in change.items():
+                laid[section][name] = _laid_over(old.get(name), value)
         else:
             laid[section] = change
-    name = base.get("model", {}).get("name")
-    model = changes.get("model", {})
+    model, name = changes.get("model", {}), base.get("model", {}).get("name")
     if name is not None and model.get("name", name) != name and "revision" not in model:
         laid["model"]["revision"] = None
     return laid

@@ -1,4 +1,4 @@
-"""Putting a checkout right: undoing a run that did not succeed; what sudden death leaves torn, dvc.lock and DVC's own lock file."""
+"""Putting a checkout right: undoing a run that did not succeed, and what sudden death has left torn."""
 
 import json
 from collections.abc import Callable
@@ -18,9 +18,9 @@ EMPTY = "schema: '2.0'\nstages: {}\n"
 
 
 def roll_back(root: Path, say: Callable[[str], None], whose: str) -> None:
-    """Put back what stood in a checkout before a run that did not succeed, and say so; nothing when there was none.
+    """Put back what stood in a checkout before a run that did not succeed, and say so; nothing if there was none.
 
-    What somebody else has changed in params.yaml or dvc.lock since is left, and all else with it: it may have been made from it.
+    What somebody else has changed in params.yaml or dvc.lock since is left, and all that may be made from it.
     """
     journal = Journal.of(root)
     if journal is None:
@@ -29,7 +29,8 @@ def roll_back(root: Path, say: Callable[[str], None], whose: str) -> None:
     if changed:
         journal.discard()
         others = " and ".join(changed)
-        say(f"{whose} is not undone, because something else has changed {others} since; `git diff` shows what stands there now")
+        hint = "`git diff` shows what stands there now"
+        say(f"{whose} is not undone, because something else has changed {others} since; {hint}")
         return
     undone = journal.put_back()
     mend(root, say)
@@ -38,7 +39,7 @@ def roll_back(root: Path, say: Callable[[str], None], whose: str) -> None:
     if undone or brought:
         say(f"{whose} is undone: params.yaml, dvc.lock, metrics and outputs are as they were before it")
     if lost:
-        say(f"warning: {', '.join(lost)} could not be brought back, because the DVC cache no longer holds all of it")
+        say(f"warning: {', '.join(lost)} could not be brought back: the DVC cache no longer holds all of it")
 
 
 def mend(root: Path, say: Callable[[str], None]) -> None:
