@@ -30,13 +30,15 @@ def resolve(model: Model) -> Model:
     Raises InputError when there is no such model or the hub is out of reach.
     """
     folder = _local(model.name)
+    # what another kind of model left there when only the name was changed names nothing of this one
+    names_files = (model.revision or "").startswith("sha256:")
     if folder is not None:
-        if model.revision and model.name.startswith(PYPI):
+        if names_files and model.name.startswith(PYPI):
             return model  # an installed package does not change under a pinned version; its digest is checked before use
         return model.model_copy(update={"revision": f"sha256:{folder_digest(folder)}"})
     if model.revision and re.fullmatch(r"[0-9a-f]{40}", model.revision):
         return model
-    return model.model_copy(update={"revision": _commit(model.name, model.revision)})
+    return model.model_copy(update={"revision": _commit(model.name, None if names_files else model.revision)})
 
 
 def fetch(model: Model) -> Path:

