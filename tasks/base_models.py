@@ -75,7 +75,9 @@ def _local(name: str) -> Path | None:
 def _sound(folder: Path, name: str) -> Path:
     """Return the folder of a model; raise InputError when its weights are not there, or in no form that is read."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    for file in files:
+    is_safe = any(file.suffix == ".safetensors" for file in files)
+    read = [file for file in files if not is_safe or any(file.match(pattern) for pattern in WANTED)]
+    for file in read:
         with file.open("rb") as opened:
             if opened.read(len(LFS_POINTER)) == LFS_POINTER:
                 pointer = f"{file.name} in '{name}' is a Git LFS pointer, not the file itself"
@@ -86,7 +88,7 @@ def _sound(folder: Path, name: str) -> Path:
     if missing:
         lacks = f"'{name}' lacks {missing[0]}, which its {index.name} names"
         raise InputError(f"model.name: {lacks}; copy or download it again")
-    if any(file.suffix == ".safetensors" for file in files):
+    if is_safe:
         return folder
     others = [file.name for file in files if file.suffix in OTHER_WEIGHTS]
     if "pytorch_model.bin" not in others:

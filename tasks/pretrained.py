@@ -32,7 +32,7 @@ ROUNDING = 1e-4
 def tokenizer(folder: Path, max_length: int) -> "PreTrainedTokenizerBase":
     """Load a base model's tokenizer; it cuts at the least of `max_length`, its own limit and the model's positions.
 
-    One that has no padding token pads by its end token. Raises InputError when there is none, or no vocabulary,
+    One that has no padding token pads by the one that config.json names, or by its end token. Raises InputError when there is none, or no vocabulary,
     or one that is not the model's.
     """
     from transformers import AutoTokenizer
@@ -54,11 +54,13 @@ def tokenizer(folder: Path, max_length: int) -> "PreTrainedTokenizerBase":
         raise InputError(f"model.name: {sizes}; they do not belong together")
     # a padding token that was added to the tokenizer alone has no row in the model's embedding
     if made.pad_token is None or made.pad_token_id >= known:
-        if made.eos_token is None:
+        padding = getattr(settings.get_text_config(), "pad_token_id", None)
+        in_config = padding is not None and 0 <= padding < made.vocab_size
+        made.pad_token = made.convert_ids_to_tokens(padding) if in_config else made.eos_token
+        made.padding_side = "right"
+        if made.pad_token is None:
             neither = f"the tokenizer in {folder} has neither a padding token nor an end token to pad by"
             raise InputError(f"model.name: {neither}; name another model")
-        made.pad_token = made.eos_token
-        made.padding_side = "right"
     made.model_max_length = min(max_length, made.model_max_length, _positions(settings) or max_length)
     return made
 

@@ -81,6 +81,14 @@ def test_weights_that_git_lfs_has_not_fetched_are_said_to_be_that(tmp_path: Path
             assert "git lfs pull" in sentence
 
 
+def test_a_pointer_to_what_is_not_read_does_not_matter(tmp_path: Path, tiny_model: Path) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    (folder / "pytorch_model.bin").write_text("version https://git-lfs.github.com/spec/v1\n", encoding="utf-8")
+    assert fetch(resolve(Model(name=str(folder)))) == folder
+    (folder / "model.safetensors").unlink()
+    assert "pytorch_model.bin in" in refused(Model(name=str(folder)))
+
+
 def test_a_pickle_is_refused_and_the_command_that_converts_it_works(tmp_path: Path, tiny_model: Path) -> None:
     folder = shutil.copytree(tiny_model, tmp_path / "model")
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")

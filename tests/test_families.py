@@ -146,6 +146,16 @@ def test_a_padding_token_that_the_model_never_had_is_not_padded_by(tmp_path: Pat
     made.train()
 
 
+def test_the_padding_token_that_only_the_config_names_is_padded_by(tmp_path: Path, tiny_model: Path) -> None:
+    base = families.make(families.llama, tmp_path / "base", tiny_model)
+    config = json.loads((base / "config.json").read_text("utf-8"))
+    (base / "config.json").write_text(json.dumps({**config, "pad_token_id": 0}), encoding="utf-8")
+    made = way(tmp_path / "way", base, train={"max_steps": 1})
+    made.tokenize()
+    assert hf.AutoTokenizer.from_pretrained(made.folder / "tokens/tokenizer").pad_token_id == 0
+    made.train()
+
+
 def test_a_tokenizer_with_nothing_to_pad_by_is_refused(tmp_path: Path, tiny_model: Path) -> None:
     base = families.make(families.gpt2, tmp_path / "base", tiny_model)
     learned = hf.AutoTokenizer.from_pretrained(base).backend_tokenizer
