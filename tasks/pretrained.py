@@ -22,6 +22,8 @@ OFFSET = frozenset(
         "xmod",
     }
 )
+# left out, the second has transformers ask on the terminal whether to run a model's own code
+HERE = {"local_files_only": True, "trust_remote_code": False}
 # each holds all that a tokenizer needs
 WHOLE = ("tokenizer.json", "tekken.json", "tokenizer.model", "tiktoken.model")
 # how much of the distance between two rows' answers padding may change: rounding changes far less
@@ -41,7 +43,7 @@ def tokenizer(folder: Path, max_length: int) -> "PreTrainedTokenizerBase":
     # a decoder's head reads the end token, so a text that spells it must not make another
     names = {"split_special_tokens": True} if settings.is_encoder_decoder else {}
     try:
-        made = AutoTokenizer.from_pretrained(folder, local_files_only=True, **names)
+        made = AutoTokenizer.from_pretrained(folder, **HERE, **names)
     except Exception as error:  # noqa: BLE001 - whatever files raise that are not sound
         raise InputError(f"model.name: the tokenizer in {folder} cannot be loaded: {_brief(error)}") from None
     missing = _missing_vocabulary(made, folder)
@@ -79,8 +81,10 @@ def config(folder: Path) -> "PreTrainedConfig":
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True)
+        return AutoConfig.from_pretrained(folder, **HERE)
     except Exception as error:  # noqa: BLE001 - whatever files raise that are not sound
+        if "auto_map" in (folder / "config.json").read_text("utf-8", errors="replace"):
+            raise InputError(f"model.name: {folder} needs code of its own, which is never run; name another model") from None
         raise InputError(f"model.name: config.json in {folder} cannot be loaded: {_brief(error)}") from None
 
 
@@ -109,7 +113,7 @@ def classifier(folder: Path, labels: Sequence[str]) -> "tuple[PreTrainedModel, l
             label2id={label: index for index, label in enumerate(labels)},
             problem_type="single_label_classification",
             dtype="float32",
-            local_files_only=True,
+            **HERE,
             use_safetensors=True,
             ignore_mismatched_sizes=True,
             output_loading_info=True,

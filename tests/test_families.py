@@ -197,6 +197,18 @@ def test_a_model_that_is_none_for_texts_is_refused(tmp_path: Path, tiny_model: P
     assert "cannot be loaded" in refused(made, *stages)
 
 
+def test_a_model_with_code_of_its_own_is_refused_without_a_question(tmp_path: Path, tiny_model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    base = copy(tiny_model, tmp_path)
+    config = json.loads((base / "config.json").read_text("utf-8"))
+    own = {"model_type": "mine", "auto_map": {"AutoConfig": "own.Config"}}
+    (base / "config.json").write_text(json.dumps({**config, **own}), encoding="utf-8")
+    ran = tmp_path / "ran"
+    (base / "own.py").write_text(f"from pathlib import Path\nPath({str(ran)!r}).touch()\n", encoding="utf-8")
+    assert "needs code of its own, which is never run" in refused(way(tmp_path / "way", base), "tokenize")
+    assert not ran.exists()
+    assert capfd.readouterr().out == ""
+
+
 def test_a_model_that_reads_padding_is_refused() -> None:
     class Mean(torch.nn.Module):
         def forward(self, hidden: torch.Tensor) -> torch.Tensor:

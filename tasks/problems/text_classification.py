@@ -85,7 +85,7 @@ class TextClassification:
         """Load a tokenizer as it was saved."""
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
     def encode(self, processor: "PreTrainedTokenizerBase", table: pl.DataFrame, params: Tokenize) -> Iterator[Encoded]:
         """Yield `input_ids` list<int32> and `length` int32, special tokens included, cut to what the model reads.
