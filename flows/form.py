@@ -23,7 +23,8 @@ def _without_values(schema: dict[str, Any]) -> None:
     for field in schema.get("properties", {}).values():
         field.pop("default", None)
         if field.get("type") == "boolean":
-            # a menu with nothing chosen, where a switch would look as if it were off
+            # a menu with nothing chosen: a switch would look as if it were off, and Prefect's older UI would send that
+            del field["type"]
             field["enum"] = [True, False]
 
 

@@ -12,6 +12,7 @@ from flows.journal import FILE, RUN_LOCK, Journal, will_write, writing
 from flows.ledger import roll_back
 from flows.locks import alone
 from tests.conftest import ROOT, Project
+from tests.server import flow_run
 from tests.test_end_to_end import happened, outputs
 from tests.wait import until
 
@@ -147,6 +148,8 @@ def test_a_run_that_fails_and_one_for_once_leave_all_as_it_was(trained: Project,
     once = trained.retrain("--once", "--package.name", "other")
     assert happened(once.stdout)["package"] == "ran"
     assert "params.yaml: package.name ticket-intents -> other" in once.stderr
+    assert "without --once the same command restores it" in once.stdout
+    assert flow_run(server, once.stderr)["parameters"]["params"] == {"package": {"name": "other"}}, "what was given"
     assert clean(trained)
     assert outputs(trained) == good
     assert "up to date" in trained.dvc("status").stdout
