@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.exceptions import UnknownOptionError
@@ -18,10 +18,14 @@ from flows import commands, server
 from flows.commands import FAILED, OK, say
 from flows.options import OF_PARAMS, unknown, written_out
 from flows.pipes import ends_when_unread
+from flows.reach import past_proxies
 from flows.sources import is_url, pattern_in
 from tasks.errors import InputError
 from tasks.params import NONE, Params
 from tasks.params_file import PARAMS, explain, given, lay_over, load, over, read
+
+if TYPE_CHECKING:
+    from flows.workspace import Workspace
 
 WRONG_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
 EPILOGUE = (
@@ -70,31 +74,30 @@ def run(
         without `--once` the same command restores it.
     """
     from flows import workspace
-    from flows.outcome import Outcome
     from flows.processes import Processes
-    from flows.summary import show, summarize
 
     checkout = workspace.root()
     changes = _given(params_file, params, checkout)
-    watched = server.is_configured(checkout)
+    watched = server.configured(checkout)
+    fault = watched.fault() if watched else None
     if isolated:
         # what is wrong is told at once
         wanted = lay_over(load(checkout / PARAMS), changes, "command line")
         workspace.located(wanted, checkout, checkout, isolated=True)
         workspace.refuse_unknown_score(wanted)
+        if fault:
+            raise fault
         if not watched:
             server.start_temporary(checkout)
         return _run_flow(changes, update_data=update_data)
     with workspace.in_place(changes, update_data, say) as space:
-        if watched:
+        if watched and not fault:
             space.look_ahead()
         else:
             if space.ledger.unchanged():
-                space.ledger.send()
-                show(summarize(space.root, dict.fromkeys(space.ledger.stages, str(Outcome.unchanged)), {}), stays=not once)
-                if not once:
-                    space.keep()
-                return OK
+                return _nothing_to_do(space, fault, stays=not once)
+            if fault:
+                raise fault
             server.start_temporary(checkout)
             Processes.start_ahead(checkout)  # something has changed, and Prefect takes as long to start its server as torch to import
         status = _run_flow(changes, stays=not once)
@@ -156,8 +159,11 @@ def reproduce(revision: str, /) -> int:
     from flows.ledger import commit_named
 
     commit_named(checkout, revision)  # a wrong name is told at once
-    if not server.is_configured(checkout):
+    watched = server.configured(checkout)
+    if watched is None:
         server.start_temporary(checkout)
+    elif fault := watched.fault():
+        raise fault
     from flows.certificate import EXIT_STATUS, Certificate
     from flows.reproduce import reproduce as flow
     from flows.summary import show_certificate
@@ -172,6 +178,20 @@ def reproduce(revision: str, /) -> int:
 
 for command in (commands.add, commands.check, commands.up, commands.down):
     app.command(command)
+
+
+def _nothing_to_do(space: "Workspace", fault: InputError | None, *, stays: bool) -> int:
+    """Say that every stage is unchanged; neither Prefect nor its server is needed for that."""
+    from flows.outcome import Outcome
+    from flows.summary import show, summarize
+
+    if fault:
+        say(f"warning: there is nothing to do, and no server to tell so: {fault}")
+    space.ledger.send()
+    show(summarize(space.root, dict.fromkeys(space.ledger.stages, str(Outcome.unchanged)), {}), stays=stays)
+    if stays:
+        space.keep()
+    return OK
 
 
 def _given(params_file: Path | None, params: Params | None, checkout: Path) -> dict[str, Any]:
@@ -244,6 +264,7 @@ def _why_not(error: CycloptsError, words: Sequence[str]) -> str:
 @ends_when_unread()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; wrong input is one sentence and exit status 2."""
+    past_proxies()
     words = [*(arguments or []), *sys.argv[1:]]
     debug = "--debug" in words
     words = written_out(word for word in words if word != "--debug")

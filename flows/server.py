@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,20 +24,47 @@ GRACE = 5.0  # seconds for it to end
 _temporary: subprocess.Popen[bytes] | None = None
 
 
-def is_configured(checkout: Path) -> bool:
-    """Return whether Prefect will talk to a server that runs already: PREFECT_API_URL's, that of `make up`, or the active profile's."""
-    if os.environ.get("PREFECT_API_URL"):
-        return True
+@dataclass(frozen=True)
+class Configured:
+    """The server that is configured: its address, Prefect's settings, and what to do to have none configured."""
+
+    api: str
+    settings: Mapping[str, str]
+    otherwise: str
+
+    def fault(self) -> InputError | None:
+        """Return why nothing can be recorded there, found out at once: Prefect would try for minutes, and end with a traceback."""
+        from flows import reach
+
+        try:
+            reach.check(self.api, self.settings, self.otherwise)
+        except InputError as error:
+            return error
+        return None
+
+
+def configured(checkout: Path) -> Configured | None:
+    """Return the server that Prefect will talk to: PREFECT_API_URL's, that of `make up`, or the active profile's; None: none is."""
+    profile = _profile()
+    if api := os.environ.get("PREFECT_API_URL"):
+        return Configured(api, {**profile, **os.environ}, ", or `unset PREFECT_API_URL` to run without one")
     if api := running(checkout):
         _use(api)
-        return True
+        return Configured(api, {**profile, **os.environ}, ": `retrain down`, then `retrain up`")
+    if api := profile.get("PREFECT_API_URL"):
+        return Configured(api, {**profile, **os.environ}, ", or `prefect config unset -y PREFECT_API_URL` to run without one")
+    return None
+
+
+def _profile() -> dict[str, str]:
+    """Return the settings of Prefect's active profile."""
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     profiles = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
     if not profiles.exists():
-        return False
+        return {}
     known: dict[str, Any] = tomllib.loads(profiles.read_text("utf-8"))
     active = os.environ.get("PREFECT_PROFILE", known.get("active", ""))
-    return "PREFECT_API_URL" in known.get("profiles", {}).get(active, {})
+    return {name: str(value) for name, value in known.get("profiles", {}).get(active, {}).items()}
 
 
 def records(checkout: Path) -> Path:
@@ -68,6 +97,9 @@ def start_temporary(checkout: Path) -> None:
     how it ended: they signal the whole process group. This one is in a session of its own, and ends when this process does, however it does.
     """
     global _temporary  # noqa: PLW0603 (one per process, as its environment is)
+    from flows import reach
+
+    reach.refuse_unusable_proxy()
     home = checkout / ".retrain" / "prefect"
     home.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("PREFECT_HOME", str(home))

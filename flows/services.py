@@ -13,21 +13,18 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psutil
 
-from flows import server
+from flows import reach, server
 from flows.locks import alone
 from tasks.errors import InputError
 from tasks.files import replace
 
 POOL = "retrain"
 ANYWHERE = "0.0.0.0"  # noqa: S104 (never without a password)
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 PATIENCE = 120.0  # seconds for a service to answer
 GRACE = 40.0  # seconds for a service to end by itself: a worker lets training keep a checkpoint first
@@ -57,16 +54,20 @@ def up(checkout: Path, say: Say, *, host: str, port: int, workers: int, limit: i
     With PREFECT_API_URL set to a server elsewhere, that one is used, and only workers are started here.
     Raises InputError when a service does not come up, with the end of its log.
     """
-    if host not in LOOPBACK and not os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
+    if host not in reach.LOOPBACK and not os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
         raise InputError(f"--host {host} can be reached from elsewhere: set a password first, PREFECT_SERVER_API_AUTH_STRING=user:password")
     with alone(server.records(checkout) / "lock", lambda who: say(f"waiting for another `make up` or `make down` ({who})")):
         mine = f"http://{'127.0.0.1' if host == ANYWHERE else host}:{port}/api"
         api = server.running(checkout) or os.environ.get("PREFECT_API_URL", mine)
+        if api == mine:
+            reach.past_proxies(host)
         env = environment(checkout, api)
         if api == mine and not server.running(checkout):
             _refuse_taken_port(api, host, port)
             say("starting the Prefect server ...")
             _start(checkout, "server", [*PREFECT, "server", "start", "--host", host, "--port", str(port)], env, api=api)
+        elif api != mine and not server.running(checkout):
+            reach.check(api, env)
         os.environ.update(env)  # before Prefect is imported, which reads it once, and takes as long as the server takes to start
         from flows import automations, recovery
 
@@ -155,25 +156,24 @@ def _refuse_taken_port(api: str, host: str, port: int) -> None:
 
 
 def _wait_for(checkout: Path, api: str, env: dict[str, str]) -> None:
-    """Wait until the server answers us; raise InputError when it has ended, refuses the password, or takes too long."""
-    request = urllib.request.Request(f"{api}/admin/version")  # noqa: S310
-    if secret := env.get("PREFECT_API_AUTH_STRING"):
-        request.add_header("Authorization", f"Basic {b64encode(secret.encode()).decode()}")
+    """Wait until the server that is starting here answers; raise InputError when it ends, refuses us, or takes too long.
+
+    One that was to be there already is not waited for.
+    """
     end = time.monotonic() + PATIENCE
+    log = logs(checkout) / "server.log"
     ours = (server.records(checkout) / "server.json").exists()
-    while time.monotonic() < end:
+    while True:
         try:
-            with urllib.request.urlopen(request, timeout=5):  # noqa: S310
-                return
-        except urllib.error.HTTPError as error:
-            if error.code in (401, 403):
-                raise InputError(f"{urlsplit(api).netloc} refuses the password; set PREFECT_API_AUTH_STRING=user:password") from None
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            pass
-        if ours and not _alive(checkout, "server"):
-            raise InputError(f"the Prefect server ended while starting: {_end_of(logs(checkout) / 'server.log')}")
+            return reach.check(api, env)
+        except reach.NoAnswerError:
+            if not ours:
+                raise
+        if not _alive(checkout, "server"):
+            raise InputError(f"the Prefect server ended while starting: {_end_of(log)}")
+        if time.monotonic() > end:
+            raise InputError(f"no Prefect server answers at {api} after {PATIENCE:.0f} s; see {log}")
         time.sleep(0.3)
-    raise InputError(f"no Prefect server answers at {api} after {PATIENCE:.0f} s" + (f"; see {logs(checkout) / 'server.log'}" if ours else ""))
 
 
 def _deploy(checkout: Path, env: dict[str, str]) -> None:
