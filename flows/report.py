@@ -60,7 +60,8 @@ IN_PLACE = """- `git add . && git commit` keeps this run; `dvc exp save -n NAME`
 - `dvc metrics diff`, `dvc params diff` and `dvc plots diff` compare it with the last commit."""
 EXPERIMENT = """- This run {is_what} **`{name}`**, at commit `{commit}` on `{baseline}`; the tag `{tag}` finds its flow runs.
 - `dvc exp apply {name}` brings it into the checkout: params, code, data and model.
-- `dvc exp diff {name}` compares it; `dvc exp show` lists it beside the others.
+- `dvc exp diff {name}` compares it.
+- `dvc exp show -A --only-changed --drop '.*[./]'` lists it beside all others.
 - `retrain reproduce {name}` computes it again and says whether every bit is the same."""
 NO_LAST = (
     "No earlier run of this problem on this data is on record, neither among the experiments nor among this "
@@ -119,7 +120,7 @@ def _verdict(summary: Summary) -> str:
 def _warnings(summary: Summary) -> str:
     """Return what the stages warned of, a paragraph each."""
     said = [sentence for metrics in summary.metrics.values() for sentence in metrics.get("warnings", ())]
-    return "".join(f"**Warning**: {_plain(sentence)}.\n\n" for sentence in said)
+    return "".join(f"**Warning**: {_plain(sentence.removeprefix('warning: '))}.\n\n" for sentence in said)
 
 
 def _against(summary: Summary) -> str:
@@ -160,7 +161,6 @@ def _data(run: Run, summary: Summary) -> str:
         f"Equal rows under different labels: {ingested['conflicting_labels']}.",
         f"{ingested['rejected']} rejected, {ingested['duplicates']} of them duplicates; reasons in `data/ingested/rejected.jsonl`.",
         f"{split['train']} train, {split['validation']} validation, {split['test']} test rows by `{run.space.params.split.method}`.",
-        *(_plain(warning) for warning in split["warnings"]),
         f"Labels: {_labels(ingested['labels'], summary.since.ingest.get('labels') if summary.since else None)}.",
     ]
     return "\n\n".join(lines)

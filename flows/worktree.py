@@ -102,7 +102,9 @@ def commit_of(checkout: Path, revision: str) -> str:
     try:
         return git(checkout, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
     except InputError:
-        raise InputError(f"there is no commit, branch, tag or experiment '{revision}'; `dvc exp show` and `git log` list what there is") from None
+        raise InputError(
+            f"there is no commit, branch, tag or experiment '{revision}'; `dvc exp list -A` and `git log --all` list what there is"
+        ) from None
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from tasks.stage import stage
 def evaluate(params: Evaluate, problem: Problem, checkpoint: Path, splits: Path, tokens: Path, curves: Path, metrics: Path, plots: Path) -> None:
     """Write the test scores with their intervals and baselines, and the tables and pictures that explain them.
 
+    metrics: all that was measured; beside it scores.json, the scores of the whole test split, which DVC's tables show.
     plots: predictions.csv (id, actual, predicted, confidence; a row per test row, in the split's order), mistakes.csv (the most
     confident mistakes), reliability.csv, confusion_matrix.png, and learning_curve.png from the `curves` that train wrote.
     """
@@ -27,6 +28,8 @@ def evaluate(params: Evaluate, problem: Problem, checkpoint: Path, splits: Path,
     scored = problem.score(logits, test, labels, params)
     baselines = problem.baselines(pl.read_parquet(splits / "train.parquet"), test, labels)
     write_json(metrics, {**scored.metrics, "baselines": baselines})
+    headline = {name: value for name, value in scored.metrics.items() if isinstance(value, int | float)}
+    write_json(metrics.with_name("scores.json"), headline)
 
     plots.mkdir(parents=True, exist_ok=True)
     scored.predictions.write_csv(plots / "predictions.csv", float_precision=6)

@@ -66,7 +66,7 @@ def ingest(data: Data, params: Ingest, problem: Problem, out: Path, metrics: Pat
             "rejected": len(rejects),
             "duplicates": duplicates,
             "conflicting_labels": int(conflicting),
-            "notes": notes,
+            **({"notes": notes} if notes else {}),
             **problem.describe(rows),
         },
     )

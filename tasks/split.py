@@ -40,7 +40,7 @@ def split(params: Split, ingested: Path, out: Path, metrics: Path) -> None:
             **{name: part.height for name, part in parts.items()},
             "labels": {name: dict(part["label"].value_counts().sort("label").iter_rows()) for name, part in parts.items()},
             "in_train_and_test": parts["test"].filter(pl.col("id").is_in(parts["train"]["id"].to_list())).height,
-            "warnings": warnings,
+            **({"warnings": warnings} if warnings else {}),
         },
     )
     print(", ".join(f"{part.height} {name}" for name, part in parts.items()), *warnings, sep="\n")

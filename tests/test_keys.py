@@ -186,7 +186,7 @@ def test_every_pin_is_part_of_some_key_and_every_listed_pin_exists() -> None:
 def test_a_stage_depends_on_outputs_of_earlier_stages_only(name: str) -> None:
     before = STAGES[: STAGES.index(name)]
     made = {out for earlier in before for out in dvc_yaml()[earlier]["outs"]}
-    made |= {metric for earlier in before for entry in dvc_yaml()[earlier]["metrics"] for metric in entry}
+    made |= {metric for earlier in before for entry in dvc_yaml()[earlier]["plots"] for metric in entry}
     inputs = {dep for dep in dvc_yaml()[name]["deps"] if not dep.endswith(".py")}
     assert inputs <= made | {"${data.path}"}
 
