@@ -55,7 +55,7 @@ def run(
     What is given here is laid over params.yaml and stays there when the run succeeds, so `dvc repro` does the same.
     A run that fails or is interrupted leaves params.yaml, metrics and the last model as they were.
 
-    Examples: `retrain run --train.epochs 2`, `retrain run --data.path tickets.csv --data.columns.text message`,
+    Examples: `retrain run --train.epochs 2`, `retrain run --data.path ../support.csv --data.columns.text message`,
     `retrain run --params examples/banking77.yaml --data.path ../banking77`.
 
     Short forms: `--epochs`, `--lr`, `--batch-size`, `--model NAME`, `--data PATH`; a param whose name only one section

@@ -34,7 +34,7 @@ def check(revision: str | None = None, /, *, repair: Annotated[bool, Parameter(n
 def add(source: str, name: str | None = None, /) -> int:
     """Bring a file, folder or URL into data/raw under DVC, or take in its newer state.
 
-    Examples: `retrain add ../exports/tickets.csv`, `retrain add s3://bucket/tickets tickets`.
+    Examples: `retrain add ../exports/support.csv`, `retrain add s3://bucket/support support`.
 
     Parameters
     ----------
