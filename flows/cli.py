@@ -84,7 +84,7 @@ def run(
         # what is wrong is told at once
         wanted = lay_over(load(checkout / PARAMS), changes, "command line")
         workspace.located(wanted, checkout, checkout, isolated=True)
-        workspace.refuse_unknown_score(wanted)
+        workspace.refuse_unknown_names(wanted)
         if fault:
             raise fault
         if not watched:

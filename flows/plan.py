@@ -14,7 +14,7 @@ from flows.journal import recover
 from flows.ledger import refuse_changed_data
 from flows.ledger.plan import Fate, Planned, plan
 from flows.sources import is_url, name_in_raw
-from flows.workspace import TOOK, Given, Say, located, refuse_unknown_score, with_data
+from flows.workspace import TOOK, Given, Say, located, refuse_unknown_names, with_data
 from tasks import base_models
 from tasks.files import read_json
 from tasks.params_file import PARAMS, differences, in_words, lay_over, load, written
@@ -90,7 +90,7 @@ def foresee(given: Given, checkout: Path, say: Say, *, isolated: bool) -> Plan:
         params = params.model_copy(update={"model": base_models.resolve(params.model)})
         text = written(params, checkout / PARAMS)
         if text is not None:
-            refuse_unknown_score(params)
+            refuse_unknown_names(params)
         changed = differences(standing.model_dump(), params.model_dump())
         if changed:
             say(f"{'given' if isolated else f'{PARAMS} would change'}: {in_words(changed)}")

@@ -214,15 +214,17 @@ def prepare(params: Params, update_data: bool, checkout: Path, home: Path, say: 
     params = params.model_copy(update={"model": model})
     text = written(params, checkout / PARAMS)
     if text is not None:
-        refuse_unknown_score(params)
+        refuse_unknown_names(params)
         journal.will_write(checkout, str(PARAMS), text)
         replace(checkout / PARAMS, text)
     return load(checkout / PARAMS)
 
 
-def refuse_unknown_score(params: Params) -> None:
-    """Raise InputError when no validation score is called as the one that is to select the checkpoint."""
-    known = ("loss", *problems.load(params.problem).scores)
+def refuse_unknown_names(params: Params) -> None:
+    """Raise InputError when the problem has no such column, or no such score that could select the checkpoint."""
+    problem = problems.load(params.problem)
+    problems.refuse_unknown_columns(params.data.columns, problem)
+    known = ("loss", *problem.scores)
     name = params.train.metric_for_best_model
     if name.removeprefix("eval_") not in known:
         hint = did_you_mean(name, known)

@@ -105,10 +105,7 @@ def content_id(content: bytes) -> str:
 
 def _chosen(raw: pl.DataFrame, data: Data, problem: Problem) -> dict[str, str]:
     """Return the problem's column for each of the file's columns that `data.columns`, or its own name, makes one."""
-    for column in set(data.columns) - set(problem.columns):
-        raise InputError(
-            f"data.columns: {problem.task} has no column '{column}'{did_you_mean(column, problem.columns) or '.'} It has {', '.join(problem.columns)}"
-        )
+    problems.refuse_unknown_columns(data.columns, problem)
     files = _names_in_files(raw)
     chosen: dict[str, str] = {}
     for column in problem.columns:

@@ -141,7 +141,12 @@ def test_a_run_that_fails_and_one_for_once_leave_all_as_it_was(trained: Project,
     assert clean(trained)
     assert outputs(trained) == good
     assert "up to date" in trained.dvc("status").stdout
-    for words in (["--train.optim", "adamm"], ["--train.metric-for-best-model", "acuracy"], ["--model", "./nowhere"]):
+    for words in (
+        ["--train.optim", "adamm"],
+        ["--train.metric-for-best-model", "acuracy"],
+        ["--model", "./nowhere"],
+        ["--data.columns.body", "text"],
+    ):
         assert "running:" not in trained.retrain(*words, status=2).stderr
         assert clean(trained)
 

@@ -1,10 +1,12 @@
 """One file per problem: columns, preprocessing, model head, collator, metrics. The stages know only this protocol."""
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+
+from tasks.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,3 +97,12 @@ def load(name: str) -> Problem:
     """Return the problem that tasks/problems/NAME.py defines."""
     module = importlib.import_module(f"tasks.problems.{name}")
     return cast(Problem, module.PROBLEM)
+
+
+def refuse_unknown_columns(named: Iterable[str], problem: Problem) -> None:
+    """Raise InputError when data.columns names a column that the problem does not have."""
+    for column in named:
+        if column not in problem.columns:
+            hint = did_you_mean(column, problem.columns) or "."
+            known = ", ".join(problem.columns)
+            raise InputError(f"data.columns: {problem.task} has no column '{column}'{hint} It has {known}")
