@@ -21,6 +21,7 @@ import psutil
 from tasks.files import digests
 from tests.conftest import Project, make_tiny_model, tiny_project
 from tests.server import prefect_server
+from tests.wait import PATIENCE
 
 VICTIMS = ("flow", "stage", "warm", "everything", "worker")
 WHERE = ("in place", "isolated")
@@ -117,7 +118,7 @@ def again(made: Project, where: str, good: dict[str, str]) -> list[str]:
         wrong.append("dvc status is not clean")
     if len(made.run("git", "worktree", "list").stdout.splitlines()) != 1:
         wrong.append("a worktree is left")
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE
     while (left := ours(made)) and time.monotonic() < end:
         time.sleep(0.2)
     if left:
