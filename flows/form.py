@@ -23,9 +23,10 @@ def _without_values(schema: dict[str, Any]) -> None:
     for field in schema.get("properties", {}).values():
         field.pop("default", None)
         if field.get("type") == "boolean":
-            # a menu with nothing chosen: a switch would look as if it were off, and Prefect's older UI would send that
+            # a menu with nothing chosen: a switch looks as if it were off, and the older UI sends that; a menu of
+            # truth values shows false as if nothing were chosen, so it holds words
             del field["type"]
-            field["enum"] = [True, False]
+            field["anyOf"] = [{"type": "string", "enum": ["true", "false"], "title": "menu"}, {"type": "boolean"}]
 
 
 class Given(BaseModel):

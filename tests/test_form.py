@@ -33,9 +33,8 @@ def test_every_param_is_in_the_form_with_its_bounds_and_what_params_yaml_says() 
     rate = properties("Train")["learning_rate"]
     assert (rate["type"], rate["exclusiveMinimum"], rate["maximum"]) == ("number", 0, 1)
     assert rate["description"] == "The peak learning rate. params.yaml: 0.0002. Above 0, at most 1."
-    header = properties("Data")["header"]
-    assert header["enum"] == [True, False]
-    assert "type" not in header, "the older UI sends false for whatever is called boolean and was left alone"
+    menu, switch = properties("Data")["header"]["anyOf"]
+    assert (menu["enum"], switch["type"]) == (["true", "false"], "boolean"), "a switch alone is sent although untouched"
     assert properties("Split")["method"]["$ref"] == "#/definitions/SplitMethod"
 
 
@@ -45,6 +44,7 @@ def test_every_param_is_in_the_form_with_its_bounds_and_what_params_yaml_says() 
         {},
         {"train": {"max_steps": 2}},
         {"train": {"early_stopping_patience": "none", "nproc_per_node": 2}, "data": {}},
+        {"data": {"header": True}},
         {"model": {"name": "other", "revision": "none"}, "data": {"columns": {"text": "message"}, "header": False}},
     ],
 )
@@ -63,3 +63,10 @@ def test_the_api_takes_a_part_of_the_params_and_the_run_is_given_just_that(param
 def test_the_api_refuses_a_wrong_part(params: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         validate({"params": params}, SCHEMA, raise_on_error=True)
+
+
+def test_a_menus_word_is_a_truth_value() -> None:
+    for word, value in (("true", True), ("false", False)):
+        params = {"data": {"header": word}}
+        validate({"params": params}, SCHEMA, raise_on_error=True)
+        assert form(Params()).model_validate(params).model_dump(mode="json") == {"data": {"header": value}}
