@@ -81,7 +81,7 @@ def name_in_raw(source: str, name: str | None = None) -> str:
         refuse_odd_names([Path(source), *Path(source).rglob("*")])
     name = name or _last_part(source if pattern is None else str(pattern.folder.resolve()))
     if name in ("", ".", "..") or "/" in name:
-        raise InputError(f"'{name}' cannot name a folder entry in data/raw; give a plain name: {to_add(source)}")
+        raise InputError(f"'{name}' cannot name a folder entry in data/raw; give a plain name: `{to_add(source)}`")
     return name
 
 

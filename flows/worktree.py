@@ -61,7 +61,7 @@ def refuse_without_git(checkout: Path) -> None:
         if any((folder / ".git").exists() for folder in (checkout, *checkout.parents)):
             raise
         raise InputError(
-            f"{checkout} is in no Git repository, where runs keep their records; make one with: git init && git add . && git commit -m start"
+            f"{checkout} is in no Git repository, where runs keep their records; make one with `git init && git add . && git commit -m start`"
         ) from None
     if is_bare:
         raise InputError(f"the Git repository of {checkout} is bare; if this is a checkout: git config core.bare false")
@@ -77,7 +77,8 @@ def ready(checkout: Path, say: Callable[[str], None]) -> None:
         git(checkout, "rev-parse", "--verify", "HEAD^{commit}")
     except InputError:
         raise InputError(
-            f"the Git repository of {checkout} has no commit yet, and an isolated run starts from one; make it with: git add . && git commit -m start"
+            f"the Git repository of {checkout} has no commit yet, and an isolated run starts from one; "
+            "make it with `git add . && git commit -m start`"
         ) from None
     if identity(checkout):
         say(f"Git knows no user.name and user.email here, so what this run keeps in Git is by {OURS}")

@@ -80,9 +80,9 @@ def check_pins() -> None:
         try:
             installed = metadata.version(package)
         except metadata.PackageNotFoundError:
-            raise InputError(f"{package} {pinned} is pinned in {PINS} but not installed; run make install") from None
+            raise InputError(f"{package} {pinned} is pinned in {PINS} but not installed; run `make install`") from None
         if installed.split("+")[0] != pinned:  # 2.13.0+cpu is 2.13.0, built for the CPU
             raise InputError(
                 f"{package} {installed} is installed but {pinned} is pinned in {PINS}; "
-                "run make install, or change the pin there and in constraints.txt"
+                "run `make install`, or change the pin there and in constraints.txt"
             )

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from flows import cli
+from flows.sources import to_add
 from tests.conftest import ROOT, Once, Project, copy_of, tiny
 
 PROGRAMS = "retrain|dvc|git|prefect|make|docker|pip|pytest|python|python3|sqlite3|sha256sum|export"
@@ -122,7 +123,7 @@ def in_errors(file: Path) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("InputError", "StageFailedError"):
-            found += in_sentences(text_of(node))
+            found += in_sentences(re.sub(r"{to_add\(\w+\)}", to_add("SOURCE"), text_of(node)))
     return found
 
 

@@ -75,7 +75,7 @@ def test_a_build_for_another_device_is_the_same_version(tmp_path: Path, monkeypa
 
 def test_a_library_that_is_not_installed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(pinned_in(tmp_path, "no-such-distribution", "1.0"))
-    with pytest.raises(InputError, match=r"no-such-distribution 1.0 is pinned in pins.yaml but not installed; run make install"):
+    with pytest.raises(InputError, match=r"no-such-distribution 1.0 is pinned in pins.yaml but not installed; run `make install`"):
         stage.check_pins()
 
 

@@ -83,10 +83,10 @@ def imported(ledger: Ledger, source: str, name: str) -> Path | None:
         (stage,) = ledger.repo.stage.load_all(str(record))
         known = stage.deps[0].def_path if stage.is_import else (stage.meta or {}).get(SOURCE, "dvc add")
         if known != url and (target.parent / known).resolve() != Path(url):
-            raise InputError(f"data/raw/{name} comes from {known} already; choose another name: {to_add(source)}")
+            raise InputError(f"data/raw/{name} comes from {known} already; choose another name: `{to_add(source)}`")
         return record
     if target.exists():
-        raise InputError(f"data/raw/{name} exists already; choose another name: {to_add(source)}")
+        raise InputError(f"data/raw/{name} exists already; choose another name: `{to_add(source)}`")
     return None
 
 

@@ -56,7 +56,7 @@ def refuse_climbing(output: Output) -> None:
         listing = output.get_obj()
     except Exception as error:  # noqa: BLE001 (a listing that is damaged raises whatever its bytes provoke)
         raise InputError(
-            f"{output}: its listing {output.hash_info.value} in the DVC cache cannot be read ({error}); run retrain check --repair"
+            f"{output}: its listing {output.hash_info.value} in the DVC cache cannot be read ({error}); run `retrain check --repair`"
         ) from None
     if listing is None:
         return

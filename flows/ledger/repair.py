@@ -166,7 +166,9 @@ class Repair:
             with ledger.repo.lock:
                 changed = stage.changed_stage() or stage.changed_deps(allow_missing=True, upstream=list(ledger.repo.index.stages))
             if changed:
-                self.reasons[name] = f"{name} no longer depends on what it was made from; check the revision that made it: retrain check REV --repair"
+                self.reasons[name] = (
+                    f"{name} no longer depends on what it was made from; check the revision that made it: `retrain check REV --repair`"
+                )
                 return
             try:
                 ledger.settle(name, partial(self._run, name, ledger.command(name), processes))
