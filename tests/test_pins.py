@@ -56,7 +56,7 @@ def test_the_installed_versions_are_the_pinned_ones(monkeypatch: pytest.MonkeyPa
 
 def test_another_version_is_refused_with_both_and_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(pinned_in(tmp_path, "numpy", "0.0.1"))
-    with pytest.raises(InputError, match=rf"numpy {re.escape(metadata.version('numpy'))} is installed but 0\.0\.1 is pinned .* make install"):
+    with pytest.raises(InputError, match=rf"numpy {re.escape(metadata.version('numpy'))} is installed but 0\.0\.1 is pinned .*`make install`"):
         stage.check_pins()
 
 
