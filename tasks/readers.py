@@ -1,10 +1,11 @@
 """The raw files that `data` names, in one table."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import polars as pl
 
+from tasks.columns import SOURCE, kept_name
 from tasks.errors import InputError
 from tasks.formats import read_file
 from tasks.params import Data
@@ -12,8 +13,6 @@ from tasks.raw_files import File, raw_files
 from tasks.rows import Read, Reject
 from tasks.values import as_text
 
-SOURCE = ("source_file", "source_row", "source_split")
-RAW = "raw_"
 SHOWN = 5  # names of files that a note lists
 
 
@@ -53,17 +52,6 @@ def read(params: Data, wanted: Mapping[str, str] | None = None) -> Raw:
                 notes.setdefault("no rows", []).append(file.name)
     _refuse_nothing(files, without)
     return Raw(pl.concat(_of_one_type(tables), how="diagonal_relaxed"), rejects, [*map(_sentence, notes.items())])
-
-
-def kept_name(column: str, ours: Iterable[str]) -> str:
-    """Return the name under which a file's column stands beside `ours`: its own, or raw_... where that would be one of ours.
-
-    A name that begins with raw_ already gets one more, so that no two columns end under one name.
-    """
-    bare = column
-    while bare.startswith(RAW):
-        bare = bare.removeprefix(RAW)
-    return RAW + column if bare in ours else column
 
 
 def _table(found: Read, file: File) -> pl.DataFrame:
