@@ -100,7 +100,7 @@ def _positions(settings: "PreTrainedConfig") -> int | None:
 def classifier(folder: Path, labels: Sequence[str]) -> "tuple[PreTrainedModel, list[str]]":
     """Load a sequence classifier in fp32; weights that the folder lacks are drawn from the current torch seed.
 
-    Returns the model, and a sentence where more than a head is drawn for a model that had none. Raises InputError
+    Returns the model, and a sentence where it starts from anything but the base and a fresh head. Raises InputError
     when transformers has no such head for this model, or the folder does not hold its weights.
     """
     from transformers import AutoModelForSequenceClassification
@@ -121,7 +121,12 @@ def classifier(folder: Path, labels: Sequence[str]) -> "tuple[PreTrainedModel, l
     except Exception as error:  # noqa: BLE001 - whatever files raise that are not sound
         where = f"the model in {folder} cannot be loaded for classification"
         raise InputError(f"model.name: {where}: {_brief(error)}") from None
-    return made, _drawn(made, how, folder, len(labels))
+    said = _drawn(made, how, folder, len(labels))
+    its = list(config(folder).id2label.values())
+    is_whole = not how["mismatched_keys"] and not how["missing_keys"]
+    if is_whole and its != list(labels):
+        said.append(f"the head starts from the base model's, which was trained for other labels: {', '.join(its[:5])}")
+    return made, said
 
 
 def _drawn(made: "PreTrainedModel", how: Mapping[str, Any], folder: Path, num_labels: int) -> list[str]:

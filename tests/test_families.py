@@ -75,6 +75,11 @@ def test_a_package_is_the_base_of_one_with_another_label_and_says_that_the_head_
     again.write_splits()
     again.tokenize()
     assert "warnings" not in again.train()
+    other = Way(tmp_path / "fourth", first, {"train": {"max_steps": 2}})
+    other.write_splits([f"order {row}" for row in range(24)], list("abc") * 8)
+    other.tokenize()
+    (said,) = other.train()["warnings"]
+    assert said.startswith("the head starts from the base model's, which was trained for other labels: feedback, order_")
 
 
 def test_a_folder_with_the_weights_of_another_model_is_refused(tmp_path: Path, tiny_model: Path) -> None:
