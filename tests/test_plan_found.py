@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from flows.journal import Journal
 from tests.conftest import Project
 from tests.test_plan import STAGES, fates, plan, remove, rewrite, settled, texts, tree
 
@@ -80,15 +81,19 @@ def test_what_dvc_lock_does_not_name_was_never_computed_here_unless_the_cache_ha
     assert {text for name in STAGES for text in texts(planned, name)} == {"never computed here"}
 
 
-def test_a_torn_dvc_lock_is_planned_as_a_run_would_mend_it_and_left_torn(trained: Project) -> None:
+def test_a_torn_dvc_lock_is_planned_as_a_run_would_mend_it_and_what_a_dead_run_left_is_undone_first(trained: Project) -> None:
     lock = trained.root / "dvc.lock"
     whole = lock.read_text("utf-8")
     lock.write_text("", encoding="utf-8")
     assert fates(plan(trained)) == ["restorable"] * 6
-    (trained.root / ".retrain").mkdir(exist_ok=True)
-    (trained.root / ".retrain/dvc.lock.before").write_text(whole, encoding="utf-8")
-    assert fates(plan(trained)) == ["unchanged"] * 6
     assert lock.read_text("utf-8") == ""
+    lock.write_text(whole, encoding="utf-8")
+    journal = Journal.begin(trained.root)
+    journal.is_writing = True
+    journal.keep()
+    lock.write_text("", encoding="utf-8")
+    assert fates(plan(trained)) == ["unchanged"] * 6
+    assert lock.read_text("utf-8") == whole
 
 
 def test_data_under_dvc_that_is_not_checked_out_is_known_by_its_record(trained: Project, tmp_path: Path) -> None:
