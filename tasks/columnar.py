@@ -1,4 +1,4 @@
-"""Parquet and Arrow: the columns that somebody asked for and those of plain types; no other stops or alters anything."""
+"""Parquet and Arrow: the named columns and those of plain types; no other stops or alters anything."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,8 @@ UNLABELLED = -1  # what `datasets` writes where a row has no label
 def read_columnar(file: Path, name: str, kind: str, wanted: Mapping[str, str]) -> Read:
     """Return the columns of a Parquet or Arrow file that hold one plain value per row.
 
-    wanted: the problem's column for each of the file's columns that must be there; a row whose text there is not UTF-8 is a reject.
+    wanted: the problem's column for each of the file's columns that must be there; a row whose text there is not UTF-8 is
+    a reject.
     Raises InputError when the file is damaged, or a wanted column holds something else.
     """
     table, left_out = _opened(file, name, kind, wanted)
@@ -93,7 +94,7 @@ def _readable(schema: Any, name: str, wanted: Mapping[str, str]) -> tuple[list[s
 
 
 def _is_plain(kind: Any) -> bool:
-    """Return whether a type is one of text, numbers, truth values, dates and times, all of which can be written again."""
+    """Return whether a type is text, numbers, truth values, dates or times: all can be written again."""
     import pyarrow.types as is_
 
     kind = getattr(kind, "storage_type", kind)
@@ -105,7 +106,7 @@ def _is_plain(kind: Any) -> bool:
 
 
 def _series(column: Any, where: str) -> pl.Series | None:
-    """Return a column of a plain type, or None when it holds bytes that are no text; raise InputError when it is damaged."""
+    """Return a column of a plain type, or None when its bytes are no text; raise InputError when it is damaged."""
     import pyarrow as pa
 
     is_ = pa.types
@@ -152,7 +153,7 @@ def _decoded(column: Any) -> tuple[list[str | None], dict[int, bytes]]:
 
 
 def _class_names(schema: Any) -> dict[str, list[str]]:
-    """Return the names of the classes of each column that `datasets` wrote as numbers with names (ClassLabel)."""
+    """Return the class names of each column that `datasets` wrote as numbers with names (ClassLabel)."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         labels = {column: feature for column, feature in features.items() if feature.get("_type") == "ClassLabel"}

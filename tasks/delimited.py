@@ -48,7 +48,7 @@ class Attempt:
 
 
 def read_delimited(text: str, name: str, kind: str, params: Data) -> Read:
-    """Return the columns of delimited text; raise InputError with the lines where no reading of it is the plain one."""
+    """Return the columns of delimited text; raise InputError with the line where no reading is the plain one."""
     body, skipped, said = without_separator_line(text)
     usual = "," if kind == Format.csv else "\t"
     delimiter = params.delimiter or said or _delimiter(body, name, usual, header=params.header)
@@ -66,7 +66,7 @@ def read_delimited(text: str, name: str, kind: str, params: Data) -> Read:
 
 
 def _delimiter(text: str, name: str, usual: str, *, header: bool) -> str:
-    """Return the delimiter that fits; without a header two may, as in `hello;0,95`, and neither is more likely."""
+    """Return the delimiter that fits; without a header two may, as in `hello;0,95`, and neither is likelier."""
     fitting = fitting_delimiters(text, usual)
     if not header and len(fitting) > 1:
         both = " and ".join(f"'{NAMES.get(delimiter, delimiter)}'" for delimiter in fitting)
@@ -81,7 +81,7 @@ class _Reader:
         self.text, self.name, self.delimiter, self.header, self.skipped = text, name, delimiter, header, skipped
 
     def choose(self, *, quoted: bool) -> Attempt:
-        """Return the file as its lines say; `quoted` is the format's convention, which goes where they say nothing."""
+        """Return the file as its lines say; where they say nothing, by the format's convention (`quoted`)."""
         if '"' not in self.text:
             return self.read(quoted=quoted)
         attempt = self.read(quoted=True)
@@ -163,7 +163,7 @@ class _Reader:
             yield Row(span.row, None, reason=f"unreadable: line {line}: {why}{swallowed}")
 
     def _without_swallowed(self, attempt: Attempt) -> Attempt:
-        """Turn away the rows of several lines of which one reads like a row of its own, with a label that others have."""
+        """Turn away rows of several lines of which one reads like a row of its own, with a label that others have."""
         if not attempt.spans:
             return attempt
         spans = {span.row: span for span in attempt.spans}
@@ -181,7 +181,7 @@ class _Reader:
     def _cells(self, attempt: Attempt) -> list[tuple[int, int, str]]:
         """Return row, place and value of what the lines inside rows would hold if each were a row of its own.
 
-        Left out is the column whose quotes have swallowed the lines: it holds texts, and a line of one may well be another.
+        Left out is the column whose quotes have swallowed the lines: a line of a text may well be another text.
         """
         inside = {line: span.row for span in attempt.spans for line in range(span.first, span.last)}
         rows = set(inside.values())

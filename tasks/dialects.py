@@ -1,4 +1,4 @@
-"""How CSV and TSV are written, found out from the text itself: the delimiter, the quotes, the blanks before them."""
+"""How CSV and TSV are written, found out from the text: the delimiter, the quotes, the blanks before them."""
 
 import csv
 import io
@@ -56,7 +56,10 @@ def without_separator_line(text: str) -> tuple[str, int, str | None]:
 
 
 def fitting_delimiters(text: str, usual: str) -> list[str]:
-    """Return the delimiters by which nearly all rows have as many fields as the first, the usual one first; or that one alone."""
+    """Return the delimiters by which nearly all rows have as many fields as the first, the usual one first.
+
+    Where none fits, that is the usual one alone.
+    """
     sample = text[:SAMPLE]
     if len(text) > SAMPLE:
         sample = sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1]

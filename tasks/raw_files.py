@@ -16,7 +16,7 @@ SAVED_SPLITS = "dataset_dict.json"
 
 @dataclass(frozen=True)
 class File:
-    """A raw file: its split (None: not predefined), the name it is told by, where it is, and the JSON field that holds the rows."""
+    """A raw file: its split (None: not predefined), its name, where it is, and the JSON field that holds the rows."""
 
     split: str | None
     name: str
@@ -27,7 +27,8 @@ class File:
 def raw_files(params: Data) -> tuple[list[File], dict[str, str]]:
     """Return the files in a fixed order, and for each one in the folder that is passed over the reason.
 
-    Raises InputError where there is none, and for a link that leads out of the folder: what it leads to is not in the stage's key.
+    Raises InputError where there is none, and for a link that leads out of the folder: what it leads to is not in the
+    stage's key.
     """
     root = Path(params.path)
     if not root.exists():

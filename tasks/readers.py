@@ -17,7 +17,7 @@ SHOWN = 5  # names of files that a note lists
 
 
 class Raw(NamedTuple):
-    """The raw rows: in a table, those that could not be read, and what was found out or passed over, a sentence each."""
+    """The raw rows in a table, those that could not be read, and what was found out or passed over, in sentences."""
 
     table: pl.DataFrame
     rejects: list[Reject]
@@ -29,8 +29,8 @@ def read(params: Data, wanted: Mapping[str, str] | None = None) -> Raw:
 
     The table's own columns are strings where the format has no types, with `source_file`, `source_row` (int64, 1-based) and
     `source_split` (train, validation, test or null) beside them.
-    wanted: the problem's column for each of the files' columns that must hold one plain value per row; of the others, those that do
-    are there too.
+    wanted: the problem's column for each of the files' columns that must hold one plain value per row; of the others,
+    those that do are there too.
     Raises InputError for a missing, empty, binary or wrongly encoded file.
     """
     files, passed_over = raw_files(params)
@@ -62,7 +62,7 @@ def _table(found: Read, file: File) -> pl.DataFrame:
 
 
 def _of_one_type(tables: list[pl.DataFrame]) -> list[pl.DataFrame]:
-    """Write as text each column that is not of one type in all files: whole numbers here and floats there are the same labels."""
+    """Write as text each column that is not of one type in all files: 1 here and 1.0 there are the same label."""
     kinds: dict[str, set[object]] = {}
     for table in tables:
         for column, kind in table.schema.items():

@@ -20,7 +20,7 @@ class Reject:
 
 
 class Row(NamedTuple):
-    """A row: its number (1-based, header not counted), and names and values; or no names, and the reason it is none."""
+    """A row: its number (1-based, without the header), names and values; or no names, and the reason it is none."""
 
     number: int
     names: Sequence[str] | None
@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 @dataclass
 class Read:
-    """What one file holds: its columns, the numbers of the rows in them, what is no row, and what was found out by itself."""
+    """What one file holds: columns, the numbers of the rows in them, what is no row, and what was found out."""
 
     columns: dict[str, Any]  # lists of texts, or polars' series
     numbers: list[int]

@@ -17,7 +17,7 @@ NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 def times(column: pl.Series, name: str, form: str | None) -> pl.Series:
-    """Return the times in a column, null where it is empty: microseconds since 1970, or the column's own where it has a type for times.
+    """Return the times in a column, null where it is empty: microseconds since 1970, or its own where it has a type for times.
 
     Text is ISO 8601, days and timestamps together (a day is its midnight, and what names no zone is UTC), or as `form` says:
     strftime's directives, or one of EPOCHS. Raises InputError naming the first value that is not.

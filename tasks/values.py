@@ -1,4 +1,4 @@
-"""How one value is written as text: one rule for every format, so that 1, 1.0 and 1.00 are one label wherever they stand."""
+"""How one value is written as text, whatever the format: 1, 1.0 and 1.00 are one label."""
 
 import json
 import math
