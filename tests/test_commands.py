@@ -40,7 +40,7 @@ MEANT = {
     r"^(dvc gc (?!.*--dry).*)": r"\1 --force",
     # what they do is looked at, not done
     r"^make ": "make -n ",
-    r"^retrain run (?!--help)(.+?)( &)?$": r"retrain plan \1",
+    r"^retrain run (?!--help|--once$)(.+?)( &)?$": r"retrain plan \1",
     r"^python -m tests\.soak": "python -m tests.soak --help",
 }
 
