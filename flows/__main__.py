@@ -1,5 +1,15 @@
 """`python -m flows` is the `retrain` command."""
 
-from flows.cli import main
+from flows.interruption import ends_in_order
 
-main()
+
+def main() -> None:
+    """Run the command line; from here on, an interruption is one sentence: imports take a while."""
+    with ends_in_order():
+        from flows.cli import main as command
+
+        command()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,8 @@
 """The `retrain` command. It decides whether there is anything to do before it imports Prefect."""
 
 import gc
+import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from flows import commands, server
 from flows.commands import FAILED, OK, say
+from flows.interruption import ends_in_order
 from flows.options import OF_PARAMS, unknown, written_out
 from flows.pipes import ends_when_unread
 from flows.reach import past_proxies
@@ -27,7 +28,9 @@ from tasks.params_file import PARAMS, explain, given, lay_over, load, over, read
 if TYPE_CHECKING:
     from flows.workspace import Workspace
 
-WRONG_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
+WRONG_INPUT, INTERRUPTED = 2, 130
+# how Prefect logs what the command says itself
+SAID_HERE = ("Crash detected!", "Finished in state Crashed(", "Finished in state Failed(")
 EPILOGUE = (
     f"Exit status: {OK} done, {FAILED} a stage failed (`retrain plan --exit-code`: would run), {WRONG_INPUT} wrong input, {INTERRUPTED} interrupted."
 )
@@ -38,6 +41,8 @@ app = App(
     help_epilogue=EPILOGUE,
     version=lambda: metadata.version("retrain"),
     help_format="markdown",
+    # it would exit without a word
+    suppress_keyboard_interrupt=False,
 )
 
 
@@ -243,13 +248,18 @@ def _uncollected() -> Iterator[None]:
 
 def _finished(flow: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
     """Run a flow; return its result and the exit status. One that did not complete has no result, and its sentence is said."""
-    # Prefect records the end of the run and sends the signal on: then leave by the front door, so that a temporary server stores it
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    _say_it_once()
     state = flow(*arguments, return_state=True)
     if state.is_completed():
         return state.result(), OK
     print(f"error: {state.message}", file=sys.stderr)
     return None, INTERRUPTED if state.is_cancelled() else FAILED
+
+
+def _say_it_once() -> None:
+    """Keep from the terminal what this command says itself, in one sentence at its end; the server's log has all of it."""
+    for handler in (*logging.getLogger().handlers, *logging.getLogger("prefect").handlers):
+        handler.addFilter(lambda record: not record.getMessage().startswith(SAID_HERE))
 
 
 def _why_not(error: CycloptsError, words: Sequence[str]) -> str:
@@ -261,6 +271,7 @@ def _why_not(error: CycloptsError, words: Sequence[str]) -> str:
     return " ".join(str(error).split())
 
 
+@ends_in_order()
 @ends_when_unread()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; wrong input is one sentence and exit status 2."""
@@ -278,7 +289,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         status = WRONG_INPUT
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        status = INTERRUPTED
     sys.exit(status if isinstance(status, int) else OK)

@@ -17,7 +17,8 @@ from typing import Any, ClassVar, Self
 from tasks import progress
 
 Message = dict[str, Any]
-GRACE = 6.0  # seconds for a stage to end by itself when the run is cancelled
+# seconds for a stage to end, or to say that it keeps a checkpoint, when the run is cancelled; and then for the checkpoint
+REACT, KEEP = 8.0, 20.0
 STALE = 3.0  # seconds without news after which the time left is counted down
 POLL = 0.25  # seconds between looks at the progress file
 
@@ -97,20 +98,40 @@ class Processes:
                         on_progress({**last, "seconds_left": max(0.0, last["seconds_left"] - silent)})  # a long step: at least the time goes on
                 status = self._answer()["status"]
             except BaseException:
-                self._end(pid)
+                self._end(pid, told)
                 raise
         finally:
             told.unlink()
         if status:
             raise StageFailedError(last.get("error") or _how_it_ended(module, status))
 
-    def _end(self, pid: int) -> None:
+    def _end(self, pid: int, told: Path) -> None:
         """Ask a stage to end, which lets training keep a checkpoint, and after a while make it, with all it has started."""
-        with contextlib.suppress(ProcessLookupError, OSError):
-            os.kill(pid, signal.SIGTERM)
-            select.select([self.connection], [], [], GRACE)  # its status, when it is over
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
+        try:
+            with contextlib.suppress(ProcessLookupError, OSError):
+                os.kill(pid, signal.SIGTERM)
+                self._let_end(told)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+    def _let_end(self, told: Path) -> None:
+        """Wait for a stage that was asked to end, and say what it keeps; how long, counts from when it could react."""
+        end = time.monotonic() + REACT
+        keeping = False
+        over = False
+        while not over and time.monotonic() < end:
+            # its status, when it is over
+            over = bool(select.select([self.connection], [], [], POLL)[0])
+            # what it tells in the moment of asking may be told in part
+            messages = [json.loads(line) for line in told.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
+            if not keeping and any("keeping" in message for message in messages):
+                keeping, end = True, time.monotonic() + KEEP
+                print("keeping a checkpoint ...", end="", file=sys.stderr, flush=True)
+        if keeping:
+            kept = [message["kept"] for message in messages if "kept" in message]
+            none = f" none could be kept within {KEEP:.0f} s; the same command goes on from the one before"
+            print(f" kept step {kept[0]}; the same command goes on" if kept else none, file=sys.stderr, flush=True)
 
     def _request(self, module: str, environment: dict[str, str]) -> tuple[int, int]:
         """Have a stage forked; return its process id and the reading end of its output."""

@@ -67,7 +67,7 @@ def up(checkout: Path, say: Say, *, host: str, port: int, workers: int, limit: i
             say("starting the Prefect server ...")
             _start(checkout, "server", [*PREFECT, "server", "start", "--host", host, "--port", str(port)], env, api=api)
         elif api != mine and not server.running(checkout):
-            reach.check(api, env)
+            reach.check(api, env, ", or `unset PREFECT_API_URL` to start one here")
         os.environ.update(env)  # before Prefect is imported, which reads it once, and takes as long as the server takes to start
         from flows import automations, recovery
 

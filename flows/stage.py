@@ -1,6 +1,7 @@
 """A dvc.yaml stage as a Prefect task: left alone, restored, or run in a process of its own, with its logs and progress."""
 
 import json
+import logging
 import sys
 import time
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from tasks.errors import InputError
 from tasks.files import read_json, replace
 
 EVERY = 2.0  # seconds between updates of a progress artifact
+# its message stands in the state too, which is logged next
+logging.getLogger("prefect.task_runs").addFilter(lambda record: not record.getMessage().startswith("Task run failed with state:"))
 WORDS = {
     Outcome.unchanged: "nothing that it depends on has changed",
     Outcome.restored: "restored from the DVC cache",

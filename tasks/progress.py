@@ -1,7 +1,8 @@
 """How a stage tells how far it is: a bar on a terminal, a line now and then elsewhere, JSON to a driver that asks for it.
 
-A driver asks by naming a file in RETRAIN_PROGRESS; each line appended there is one JSON object, {"what": "train", "done": 120, "total": 480,
-"loss": 0.83} or {"error": "one sentence"}. A file, because any process of the stage can append to it and none ever waits for a reader.
+A driver asks by naming a file in RETRAIN_PROGRESS; each line appended there is one JSON object, {"what": "train", "done": 120,
+"total": 480, "loss": 0.83}, {"error": "one sentence"}, or, of a checkpoint before the end, {"keeping": true} and {"kept": 7}.
+A file, because any process of the stage can append to it and none ever waits for a reader.
 """
 
 import json
@@ -15,15 +16,28 @@ FILE = "RETRAIN_PROGRESS"
 EVERY = 5.0  # seconds between plain lines
 
 
-def _tell(message: dict[str, Any]) -> None:
-    if FILE in os.environ:
-        with Path(os.environ[FILE]).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(message) + "\n")
+def _tell(message: dict[str, Any]) -> bool:
+    if FILE not in os.environ:
+        return False
+    with Path(os.environ[FILE]).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(message) + "\n")
+    return True
 
 
-def error(sentence: str) -> None:
-    """Tell the driver why the stage fails."""
-    _tell({"error": sentence})
+def error(sentence: str) -> bool:
+    """Tell the driver why the stage fails; return whether there is one, who says it then."""
+    return _tell({"error": sentence})
+
+
+def keeping() -> None:
+    """Tell the driver that the stage has heard that it is to end, and keeps a checkpoint first."""
+    _tell({"keeping": True})
+
+
+def kept(step: int) -> None:
+    """Tell the driver, or else the user, which checkpoint was kept."""
+    if not _tell({"kept": step}):
+        print(f"asked to end: checkpoint kept at step {step}", flush=True)
 
 
 class Progress:

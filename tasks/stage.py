@@ -46,8 +46,8 @@ def warn(sentences: list[str]) -> dict[str, list[str]]:
 
 
 def _fail(sentence: str) -> NoReturn:
-    progress.error(sentence)
-    print(f"error: {sentence}", file=sys.stderr, flush=True)
+    if not progress.error(sentence):
+        print(f"error: {sentence}", file=sys.stderr, flush=True)
     sys.exit(FAILED)
 
 

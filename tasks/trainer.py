@@ -1,9 +1,11 @@
 """The Hugging Face Trainer, made to give equal bits whether or not it was interrupted."""
 
 import json
+import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,13 @@ from transformers import (
     TrainingArguments,
 )
 
-from tasks import finite
+from tasks import finite, progress
 from tasks.choices import Sampling
 from tasks.progress import Progress
 
 RUNNING_LOSS = "running_loss"
 BLUR = 0.05  # of a row's length when rows are grouped by it: rare lengths meet other rows in each epoch
+CHECKPOINT_EVERY = "RETRAIN_CHECKPOINT_SECONDS"
 COMPLETE = "complete"  # written last into a checkpoint, so its existence proves the rest
 
 
@@ -69,10 +72,15 @@ class Follow(TrainerCallback):
         self.progress: Progress | None = None
         self.loss = float("nan")
         self.asked_to_end = False
+        self.every = float(os.environ.get(CHECKPOINT_EVERY, "60"))
+        self.saved = self.asked = time.monotonic()
+        self.took = 0.0
 
     def ask_to_end(self, *_: Any) -> None:
         """Have training save a checkpoint after the step it is in, and end."""
-        self.asked_to_end = True
+        if not self.asked_to_end:
+            self.asked_to_end = True
+            progress.keeping()
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
         """Start the progress where the checkpoint left off. One process alone can save at any step; several would have to agree on it."""
@@ -85,14 +93,25 @@ class Follow(TrainerCallback):
         """Draw this epoch's order."""
         self.sampler.epoch = int(state.epoch or 0)
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Tell the progress; log whenever a checkpoint is due, because the running loss is not part of one."""
         if control.should_save:
             control.should_log = True
-        if self.asked_to_end:
+        elif self._wants_checkpoint(args, state):
+            self.asked = time.monotonic()
             control.should_save = True
         if self.progress is not None:
             self.progress.update(state.global_step, **({"loss": self.loss} if self.loss == self.loss else {}), epoch=float(state.epoch or 0))
+
+    def _wants_checkpoint(self, args: TrainingArguments, state: TrainerState) -> bool:
+        """Return whether to save one that only serves to go on from: when asked to end, and now and then by the clock.
+
+        Never where an epoch or training ends, because one saved before that end's evaluation would go on behind it; and where
+        saving takes long (3 s) less often, so that it stays a twentieth of the time.
+        """
+        ends = state.global_step >= state.max_steps or float(state.epoch or 0).is_integer()
+        due = time.monotonic() - self.saved >= self.every * max(1.0, self.took / 3)
+        return not ends and (self.asked_to_end or (due and args.world_size == 1))
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
         """As on_step_end: log whenever a checkpoint is due."""
@@ -121,8 +140,9 @@ class Follow(TrainerCallback):
         """Mark the checkpoint as whole; end when asked to."""
         if state.is_world_process_zero:
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+        self.took, self.saved = time.monotonic() - self.asked, time.monotonic()
         if self.asked_to_end:
-            print(f"asked to end: checkpoint kept at step {state.global_step}", flush=True)
+            progress.kept(state.global_step)
             sys.exit(128 + signal.SIGTERM)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
@@ -172,7 +192,11 @@ class SeededTrainer(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         finite.check_weights(model, self.state.global_step, self.args)
         self.state.stateful_callbacks[RUNNING_LOSS] = {"sum": self._tr_loss.item(), "since_step": self._globalstep_last_logged}
+        # an epoch's end is saved over what the clock may have saved at its last step
+        (Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}" / COMPLETE).unlink(missing_ok=True)
         super()._save_checkpoint(model, trial)
+        # it is for a resume alone: the next epoch of this process would take it for its own
+        del self.state.stateful_callbacks[RUNNING_LOSS]
 
     def _run_epoch(self, **kwargs: Any) -> None:
         known = self.state.stateful_callbacks.pop(RUNNING_LOSS, None)  # there when this is the first epoch after a resume

@@ -138,6 +138,8 @@ def environment(root: Path) -> dict[str, str]:
         "PATH": f"{Path(sys.executable).parent}:{env['PATH']}",
         "PREFECT_HOME": str(root / ".retrain/prefect"),
         "HF_HUB_OFFLINE": "1",
+        # tests say when a checkpoint is kept, not the clock
+        "RETRAIN_CHECKPOINT_SECONDS": "3600",
         "PYTHONDONTWRITEBYTECODE": "1",
         "DVC_SITE_CACHE_DIR": str(root.parent / "dvc-site"),
         "RETRAIN_SLOTS_FOLDER": str(root.parent / "slots"),

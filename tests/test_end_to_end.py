@@ -170,3 +170,15 @@ def test_a_killed_training_goes_on_to_the_same_bytes(trained: Project, undisturb
         assert f"going on from checkpoint-{at} " in resumed.stdout
     assert not any(resume.glob("*/")), "what was kept for resuming is gone"
     assert learned(trained) == undisturbed
+
+
+def test_checkpoints_by_the_clock_change_no_bit_and_are_gone_on_from(trained: Project, undisturbed: dict[str, str]) -> None:
+    trained.env["RETRAIN_CHECKPOINT_SECONDS"] = "0"
+    with held(trained, STEPS + 5, "step") as hold:
+        training = longer(trained).popen("tasks.train")
+        hold.reached()
+        os.killpg(training.pid, signal.SIGKILL)
+        training.wait()
+    resumed = trained.run("python", "-m", "tasks.train")
+    assert f"going on from checkpoint-{STEPS + 4} " in resumed.stdout
+    assert learned(trained) == undisturbed

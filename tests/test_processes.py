@@ -1,6 +1,7 @@
 """Stages are processes of their own: they end with whoever started them, and several of them train one model."""
 
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -56,7 +57,11 @@ def test_a_signal_to_all_of_a_runs_processes_is_recorded_by_the_temporary_server
         os.killpg(running.pid, how)  # as Ctrl-C and `timeout` do
         output, _ = running.communicate(timeout=PATIENCE)
         until(lambda: not alive(trained))
-    assert "Traceback" not in output
+    assert running.returncode == 128 + how, output
+    for noise in ("Traceback", "Crash detected", "Finished in state Crashed"):
+        assert noise not in output
+    assert re.search(r"keeping a checkpoint \.\.\. kept step \d+; the same command goes on\n", output)
+    assert "interrupted; run the same command again to go on\n" in output
     with closing(sqlite3.connect(trained.root / ".retrain/prefect/prefect.db")) as database:
         assert database.execute("select state_name from flow_run").fetchall() == [("Crashed",)]
 
@@ -68,7 +73,7 @@ def test_an_interrupted_flow_ends_its_stage_and_says_how_to_go_on(trained: Proje
         hold.reached()
         os.kill(running.pid, signal.SIGINT)
         output, _ = running.communicate(timeout=PATIENCE)
-        assert running.returncode in (1, 130), output
+        assert running.returncode == 130, output
         until(lambda: not alive(trained))
 
 
@@ -82,3 +87,19 @@ def test_two_processes_train_one_model_the_same_way_twice(trained: Project) -> N
     shutil.rmtree(trained.root / "models")
     trained.run("python", "-m", "tasks.train")
     assert digests(trained.root / "models/checkpoint") == once
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_is_one_sentence_and_the_second_ends_at_once(how: signal.Signals) -> None:
+    asleep = "import time\nfrom flows.interruption import ends_in_order\nwith ends_in_order():\n    %s"
+    once = "print(flush=True)\n    time.sleep(60)"
+    twice = "try:\n        print(flush=True)\n        time.sleep(60)\n    finally:\n        print(flush=True)\n        time.sleep(60)"
+    for body, times, said in ((once, 1, "interrupted; run the same command again to go on\n"), (twice, 2, "ended at once\n")):
+        command = [sys.executable, "-c", asleep % body]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(times):
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.send_signal(how)
+        _, errors = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, errors) == (128 + how, said)
