@@ -61,10 +61,10 @@ def _slot(of: Path, count: int, waiting: str) -> Iterator[None]:
     with _place_in_line(of) as place:
         said = ""
         while (slot := None if _before(place) else _free(of, count)) is None:
-            now = f"{waiting} behind {_holder(of, count)}"
-            if now != said:
-                print(now, flush=True)
-                said = now
+            holder = _holder(of, count)
+            if holder not in ("", said):
+                print(f"{waiting} behind {holder}", flush=True)
+                said = holder
             time.sleep(POLL)
     try:
         yield
@@ -135,7 +135,7 @@ def _lock(file: Path, flags: int) -> int | None:
 
 
 def _holder(of: Path, count: int) -> str:
-    """Return who holds the slots."""
+    """Return who holds the slots, as far as they have written it down yet."""
     files = (of / f"slot-{index}" for index in range(count))
     told = [file.read_text("utf-8", errors="replace") for file in files if file.exists()]
-    return " and ".join(filter(None, told)) or "another run"
+    return " and ".join(filter(None, told))
