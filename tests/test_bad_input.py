@@ -21,6 +21,8 @@ def told(project: Project, status: int, *words: str) -> str:
     """Run `retrain run` and return the one line that starts with `error:`; where a server watches, its states say the same."""
     done = project.retrain(*words, status=status)
     sentence = only_error(done)
+    assert "NoneType: None" not in done.stderr
+    assert (done.stdout + done.stderr).count(sentence.removeprefix("error: ")) == 1, "a failure is said once"
     if "PREFECT_API_URL" in project.env and status == 1:
         run = flow_run(project.env["PREFECT_API_URL"], done.stderr)
         (task,) = ask(
