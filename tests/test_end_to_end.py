@@ -180,5 +180,5 @@ def test_checkpoints_by_the_clock_change_no_bit_and_are_gone_on_from(trained: Pr
         os.killpg(training.pid, signal.SIGKILL)
         training.wait()
     resumed = trained.run("python", "-m", "tasks.train")
-    assert f"going on from checkpoint-{STEPS + 4} " in resumed.stdout
+    assert f"going on from checkpoint-{STEPS + 5} " in resumed.stdout
     assert learned(trained) == undisturbed
