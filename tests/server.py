@@ -19,7 +19,9 @@ from tests.wait import PATIENCE, until
 
 STAGES = {"ingest", "split", "tokenize", "train", "evaluate", "package"}
 BUSY = urllib3.Retry(total=None, connect=0, read=0, redirect=0, other=0, status=10, backoff_factor=0.2, status_forcelist=[503], allowed_methods=None)
-# SQLite that is busy is a 503 with Retry-After: clients of Prefect ask again
+# SQLite that is busy is a 503 with Retry-After: clients of Prefect ask again. Each asks on a connection of its own, because the
+# server may close an idle one just when it is used again
+ALONE = {"Connection": "close"}
 PATIENT = urllib3.PoolManager(retries=BUSY, timeout=PATIENCE)
 
 
@@ -62,6 +64,7 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
 def request(api: str, path: str, data: Any = None, method: str | None = None, password: str | None = None) -> Any:
     """Ask the server's API, patiently, and return its answer."""
     headers = {"Authorization": f"Basic {b64encode(password.encode()).decode()}"} if password else {}
+    headers |= ALONE
     body = {} if data is None else {"json": data}
     answer = PATIENT.request(method or ("GET" if data is None else "POST"), f"{api}/{path}", headers=headers, **body)
     assert answer.status < 400, f"{path}: {answer.status} {answer.data.decode()[:500]}"

@@ -6,7 +6,6 @@ import sys
 import uuid
 from pathlib import Path
 
-from tasks.params_file import load
 from tests.conftest import Project, copy_of
 from tests.remote_servers import s3_server
 from tests.server import ask, task_states
@@ -56,9 +55,7 @@ def deployed(project: Project, hub: Path) -> None:
 
 def ordered(project: Project) -> str:
     """Ask for a run that has other params for ingest, which change no row, and for evaluate; return its id."""
-    params = load(project.root / "params.yaml").model_dump()
-    params["ingest"]["max_chars"] = 9999
-    params["evaluate"]["n_resamples"] = 101
+    params = {"ingest": {"max_chars": 9999}, "evaluate": {"n_resamples": 101}}
     said = project.run(*PREFECT, "deployment", "run", "retrain/remote", "--param", "params=" + json.dumps(params)).stdout
     found = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", said)
     assert found, said
