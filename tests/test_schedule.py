@@ -6,7 +6,6 @@ from tests.conftest import Project
 from tests.hold import held
 from tests.server import STAGES
 from tests.site import up
-from tests.test_processes import edit
 from tests.wait import until
 from tests.webhook import TOKEN, make_channel, webhook
 
@@ -47,12 +46,11 @@ def test_new_data_starts_a_run_by_itself_failures_are_told_and_no_secret_leaves_
         report = site.artifacts(started["id"])["report"]["data"]
         assert "3 added, 0 removed, 1 relabelled" in report
 
-        edit(project, "learning_rate: 0.0002", "learning_rate: 0.0003")
         params = {"data": {"path": "data/raw/nowhere.csv"}}
         failed = site.run("retrain/manual", params=params)
         sentence = site.wait(failed)["message"]
         assert "there is no file or folder 'data/raw/nowhere.csv'" in sentence
-        until(lambda: any("train.learning_rate (0.0002 there, 0.0003 in params.yaml)" in line for line in site.logs(failed)))
+        until(lambda: any("given: data.path data/raw/nowhere.csv" in line for line in site.logs(failed)))
         told = until(lambda: [message for message in taken if "nowhere" in message["body"]])
         assert told[0]["subject"] == "retrain: a run failed"
         assert f"{site.url}/v2/runs/flow-run/{failed}" in told[0]["body"]
