@@ -79,36 +79,15 @@ def run(
         without `--once` the same command restores it.
     """
     from flows import workspace
-    from flows.processes import Processes
 
     checkout = workspace.root()
     changes = _given(params_file, params, checkout)
     watched = server.configured(checkout)
     fault = watched.fault() if watched else None
     if isolated:
-        # what is wrong is told at once
-        wanted = lay_over(load(checkout / PARAMS), changes, "command line")
-        workspace.located(wanted, checkout, checkout, isolated=True)
-        workspace.refuse_unknown_names(wanted)
-        if fault:
-            raise fault
-        if not watched:
-            server.start_temporary(checkout)
-        return _run_flow(changes, update_data=update_data)
+        return _isolated_run(changes, checkout, watched, fault, update_data=update_data)
     with workspace.in_place(changes, update_data, say) as space:
-        if watched and not fault:
-            space.look_ahead()
-        else:
-            if space.ledger.unchanged():
-                return _nothing_to_do(space, fault, stays=not once)
-            if fault:
-                raise fault
-            server.start_temporary(checkout)
-            Processes.start_ahead(checkout)  # something has changed, and Prefect takes as long to start its server as torch to import
-        status = _run_flow(changes, stays=not once)
-        if status == OK and not once:
-            space.keep()
-        return status
+        return _run_here(space, changes, watched, fault, stays=not once)
 
 
 @app.command
@@ -183,6 +162,54 @@ def reproduce(revision: str, /) -> int:
 
 for command in (commands.add, commands.check, commands.up, commands.down):
     app.command(command)
+
+
+def _isolated_run(
+    changes: dict[str, Any],
+    checkout: Path,
+    watched: server.Configured | None,
+    fault: InputError | None,
+    *,
+    update_data: bool,
+) -> int:
+    """Run in a worktree, after telling at once what is wrong with what was given."""
+    from flows import workspace
+
+    wanted = lay_over(load(checkout / PARAMS), changes, "command line")
+    workspace.located(wanted, checkout, checkout, isolated=True)
+    workspace.refuse_unknown_names(wanted)
+    if fault:
+        raise fault
+    if not watched:
+        server.start_temporary(checkout)
+    return _run_flow(changes, update_data=update_data)
+
+
+def _run_here(
+    space: "Workspace",
+    changes: dict[str, Any],
+    watched: server.Configured | None,
+    fault: InputError | None,
+    *,
+    stays: bool,
+) -> int:
+    """Run in the checkout; Prefect and its server are needed only when there is something to do."""
+    from flows.processes import Processes
+
+    if watched and not fault:
+        space.look_ahead()
+    else:
+        if space.ledger.unchanged():
+            return _nothing_to_do(space, fault, stays=stays)
+        if fault:
+            raise fault
+        server.start_temporary(space.root)
+        # something has changed, and Prefect takes as long to start its server as torch to import
+        Processes.start_ahead(space.root)
+    status = _run_flow(changes, stays=stays)
+    if status == OK and stays:
+        space.keep()
+    return status
 
 
 def _nothing_to_do(space: "Workspace", fault: InputError | None, *, stays: bool) -> int:

@@ -48,7 +48,7 @@ class Journal:
         texts = {name: _text(root / name) for name in (str(PARAMS), LOCK, *uncached)}
         ours = {name: [_digest(texts[name])] for name in (str(PARAMS), LOCK)}
         journal = cls(root, texts, [name for name in cached if (root / name).exists()], ours)
-        journal.keep()
+        journal.write()
         return journal
 
     @classmethod
@@ -57,15 +57,11 @@ class Journal:
         file = root / FILE
         return cls(root, **read_json(file)) if file.exists() else None
 
-    def keep(self) -> None:
+    def write(self) -> None:
         """Write the journal down."""
         (self.root / FILE).parent.mkdir(exist_ok=True)
         values = {name: value for name, value in asdict(self).items() if name != "root"}
         replace(self.root / FILE, json.dumps(values))
-
-    def discard(self) -> None:
-        """Forget what stood there: what stands there now is to stay."""
-        (self.root / FILE).unlink(missing_ok=True)
 
     def is_ours(self, name: str) -> bool:
         """Return whether params.yaml or dvc.lock is as it stood before, or as the run has written it."""
@@ -91,6 +87,11 @@ class Journal:
         return undone
 
 
+def discard(root: Path) -> None:
+    """Forget what stood in a checkout: what stands there now is to stay."""
+    (root / FILE).unlink(missing_ok=True)
+
+
 def recover(root: Path, say: Callable[[str], None]) -> None:
     """Undo what a run in a checkout that died has left, unless another is under way, which does so itself."""
     lock = root / RUN_LOCK
@@ -111,7 +112,7 @@ def will_write(root: Path, name: str, text: str) -> None:
     """Note what the run that is under way in a checkout, if any, is about to write."""
     if journal := Journal.of(root):
         journal.ours[name].append(_digest(text))
-        journal.keep()
+        journal.write()
 
 
 @contextmanager
@@ -123,11 +124,11 @@ def writing(root: Path) -> Iterator[None]:
         return
     journal.is_mixed = journal.is_mixed or not journal.is_ours(LOCK)
     journal.is_writing = True
-    journal.keep()
+    journal.write()
     yield
     journal.ours[LOCK].append(_digest(_text(root / LOCK)))
     journal.is_writing = False
-    journal.keep()
+    journal.write()
 
 
 def _text(file: Path) -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from tasks.errors import InputError
+from tasks.errors import InputError, without_password
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # seconds for an answer; a server under load may take some
@@ -41,10 +41,13 @@ def refuse_unusable_proxy() -> None:
     """Raise InputError for a proxy that Prefect's client cannot even be made with, whether it would be used or not."""
     for name, proxy in _proxies().items():
         scheme = proxy.partition("://")[0].lower() if "://" in proxy else "http"
+        shown = without_password(proxy)
         if scheme in ("socks5", "socks5h") and find_spec("socksio") is None:
-            raise InputError(f"{name}={proxy}: Prefect's client needs the package socksio for it; `pip install socksio`, or `unset {name}`")
+            needs = "Prefect's client needs the package socksio for it"
+            raise InputError(f"{name}={shown}: {needs}; `pip install socksio`, or `unset {name}`")
         if scheme not in ("http", "https", "socks5", "socks5h"):
-            raise InputError(f"{name}={proxy}: Prefect's client knows no proxies of this kind; give an http:// one, or `unset {name}`")
+            unknown = "Prefect's client knows no proxies of this kind"
+            raise InputError(f"{name}={shown}: {unknown}; give an http:// one, or `unset {name}`")
 
 
 def _proxies() -> dict[str, str]:
@@ -59,8 +62,9 @@ def check(api: str, settings: Mapping[str, str], otherwise: str = "") -> None:
     refuse_unusable_proxy()
     address = _address(api, otherwise)
     where = f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path}"
+    request = _request(address, settings)
     try:
-        answer = _ask(address, settings)
+        answer = _answer(request, settings)
     except urllib.error.HTTPError as error:
         _refused(error, where, settings, otherwise)
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -82,7 +86,8 @@ def _address(api: str, otherwise: str) -> SplitResult:
     except ValueError:
         found = False
     if not found:
-        raise InputError(f"PREFECT_API_URL: '{api}' is no address of a Prefect server; give one such as {EXAMPLE}{otherwise}")
+        given = without_password(api)
+        raise InputError(f"PREFECT_API_URL: '{given}' is no address of a Prefect server; give one such as {EXAMPLE}{otherwise}")
     if address.hostname and _is_loopback(address.hostname):
         past_proxies(address.hostname)
     return address
@@ -95,23 +100,35 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _ask(address: SplitResult, settings: Mapping[str, str]) -> object:
-    """Return what the API says of its version, or of its health where a key opens it (Prefect Cloud); None when that is no JSON."""
+def _request(address: SplitResult, settings: Mapping[str, str]) -> urllib.request.Request:
+    """Return the question for the API's version, or for its health where a key opens it (Prefect Cloud)."""
     in_front, _, host = address.netloc.rpartition("@")
     api = f"{address.scheme}://{host}{address.path.rstrip('/')}"
-    headers = {"Accept": "application/json", **json.loads(settings.get("PREFECT_CLIENT_CUSTOM_HEADERS") or "{}")}
+    headers = {"Accept": "application/json", **_custom_headers(settings)}
     if key := settings.get("PREFECT_API_KEY"):
         headers["Authorization"] = f"Bearer {key}"
     elif secret := settings.get("PREFECT_API_AUTH_STRING") or unquote(in_front):
         headers["Authorization"] = f"Basic {b64encode(secret.encode()).decode()}"
     # the server's health is told to everybody, its version not
-    request = urllib.request.Request(f"{api}/{'health' if key else 'admin/version'}", headers=headers)  # noqa: S310
-    context = _trust(settings) if api.startswith("https:") else None
+    return urllib.request.Request(f"{api}/{'health' if key else 'admin/version'}", headers=headers)  # noqa: S310
+
+
+def _answer(request: urllib.request.Request, settings: Mapping[str, str]) -> object:
+    """Return what the API answers; None when that is no JSON."""
+    context = _trust(settings) if request.type == "https" else None
     with urllib.request.urlopen(request, timeout=TIMEOUT, context=context) as answer:  # noqa: S310
         try:
             return json.loads(answer.read())
         except ValueError:
             return None
+
+
+def _custom_headers(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers that Prefect's client is told to send; raise InputError when they are no JSON object."""
+    try:
+        return dict(json.loads(settings.get("PREFECT_CLIENT_CUSTOM_HEADERS") or "{}"))
+    except (ValueError, TypeError):
+        raise InputError("PREFECT_CLIENT_CUSTOM_HEADERS is no JSON object of names and values; mend or unset it") from None
 
 
 def _trust(settings: Mapping[str, str]) -> ssl.SSLContext:

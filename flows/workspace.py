@@ -88,7 +88,7 @@ class Workspace:
 
     def keep(self) -> None:
         """Let what the run has made of the checkout stay."""
-        (self.root / journal.FILE).unlink(missing_ok=True)
+        journal.discard(self.root)
 
     def look_ahead(self) -> None:
         """Begin to find out, in a process of its own, whether there is anything to do: it takes as long as Prefect takes to import."""

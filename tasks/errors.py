@@ -1,6 +1,7 @@
 """The one kind of error that a user can cause and mend."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -12,3 +13,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the closest known name, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def without_password(text: str) -> str:
+    """Return the text without the user names and passwords of the URLs in it."""
+    return re.sub(r"://[^/\s]+@", "://***@", text)

@@ -41,10 +41,14 @@ def device(stage: str) -> Iterator[None]:
 
 
 def folder() -> Path:
-    """Return the folder of this machine's slots."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    given = os.environ.get(FOLDER)
-    return Path(given) if given else cache / "retrain" / "slots" / platform.node()
+    """Return the folder of this machine's slots; raise InputError where the user has no home."""
+    if given := os.environ.get(FOLDER):
+        return Path(given)
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        raise InputError(f"this user has no home folder to keep slots of devices in; set {FOLDER}") from None
+    return cache / "retrain" / "slots" / platform.node()
 
 
 def number() -> int:
@@ -81,7 +85,11 @@ def _place_in_line(of: Path) -> Iterator[Path]:
     So a run whose training has ended does not wait for the trainings of later runs before it is evaluated.
     """
     line = of / "line"
-    line.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        line.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        why = f"the slots of devices cannot be kept in {of} ({error.strerror})"
+        raise InputError(f"{why}; set {FOLDER} to a folder that can be written") from None
     came = [psutil.Process(pid).create_time() for pid in (os.getppid() or os.getpid(), os.getpid())]
     place = line / f"{came[0]:015.2f}-{came[1]:015.2f}-{os.getpid()}"
     # others see it only once it is locked

@@ -1,6 +1,7 @@
 """The Hugging Face Trainer, made to give equal bits whether or not it was interrupted."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ from transformers import (
 
 from tasks import finite, progress
 from tasks.choices import Sampling
+from tasks.errors import InputError
 from tasks.progress import Progress
 
 RUNNING_LOSS = "running_loss"
@@ -64,6 +66,18 @@ class EpochSampler(Sampler[int]):
         return torch.cat([first, *shuffled, *rest])
 
 
+def seconds_between_checkpoints() -> float:
+    """Return how often to keep a checkpoint by the clock; raise InputError when the setting is no such time."""
+    given = os.environ.get(CHECKPOINT_EVERY, "60")
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise InputError(f"{CHECKPOINT_EVERY}: '{given}' is no number of seconds; give 0 or more")
+    return seconds
+
+
 class Follow(TrainerCallback):
     """Keep the sampler on its epoch, the curves on disk, the progress told, every checkpoint marked when it is whole, and one on SIGTERM."""
 
@@ -72,7 +86,7 @@ class Follow(TrainerCallback):
         self.progress: Progress | None = None
         self.loss = float("nan")
         self.asked_to_end = False
-        self.every = float(os.environ.get(CHECKPOINT_EVERY, "60"))
+        self.every = seconds_between_checkpoints()
         self.saved = self.asked = time.monotonic()
         self.took = 0.0
 

@@ -101,12 +101,17 @@ def test_a_training_that_nothing_was_evaluated_in_says_so(tmp_path: Path, tokens
         made.train()
 
 
+def spoil(file: Path) -> None:
+    """Have a classifier answer with NaN."""
+    weights = load_file(file)
+    bias = torch.full_like(weights["classifier.bias"], torch.nan)
+    save_file({**weights, "classifier.bias": bias}, file, {"format": "pt"})
+
+
 def test_a_model_that_answers_with_nan_is_not_scored(tmp_path: Path, tokens: Path, tiny_model: Path) -> None:
     made = copy(tokens, tmp_path, tiny_model, train={"max_steps": 1})
     made.train()
-    file = made.folder / "checkpoint/model.safetensors"
-    weights = load_file(file)
-    save_file({**weights, "classifier.bias": torch.full_like(weights["classifier.bias"], torch.nan)}, file, {"format": "pt"})
+    spoil(made.folder / "checkpoint/model.safetensors")
     with pytest.raises(InputError, match=r"answers (\d+) of \1 test rows with NaN"):
         made.evaluate()
     assert not (made.folder / "metrics/evaluate.json").exists()
@@ -115,9 +120,7 @@ def test_a_model_that_answers_with_nan_is_not_scored(tmp_path: Path, tokens: Pat
 def test_a_package_that_serves_nan_does_not_repeat_anything(tmp_path: Path, tokens: Path, tiny_model: Path) -> None:
     made = copy(tokens, tmp_path, tiny_model, train={"max_steps": 1})
     made.train()
-    file = made.folder / "checkpoint/model.safetensors"
-    weights = load_file(file)
-    save_file({**weights, "classifier.bias": torch.full_like(weights["classifier.bias"], torch.nan)}, file, {"format": "pt"})
+    spoil(made.folder / "checkpoint/model.safetensors")
     test = pl.read_parquet(made.folder / "splits/test.parquet").head(1)
     label = pl.read_parquet(made.folder / "splits/train.parquet")["label"].unique().sort()[0]
     expected = test.select("id", actual="label").with_columns(predicted=pl.lit(label), confidence=pl.lit(float("nan")))

@@ -106,6 +106,21 @@ def test_the_last_run_is_found_below_a_commit_of_another_one(done: Project, wher
     assert found.commit == trained
 
 
+@pytest.mark.parametrize("where", ["in place", "isolated"])
+def test_what_was_recorded_before_dvc_lock_was_removed_is_no_last_run(done: Project, where: str) -> None:
+    mine = left(done)
+    done.run("git", "rm", "-q", "--cached", "dvc.lock")
+    done.run("git", "commit", "-qm", "no record in this history")
+    found = last_run(done.root, save(done.root, "again", "a run") if where == "isolated" else None, {})
+    assert found is None
+    done.run("git", "add", "dvc.lock")
+    done.run("git", "commit", "-qm", "a record again")
+    (done.root / "dvc.lock").write_text(mine["dvc.lock"] + "# once more\n", encoding="utf-8")
+    found = last_run(done.root, None, mine)
+    assert found is not None
+    assert found.commit == head(done)
+
+
 def test_a_run_in_place_is_compared_with_an_experiment_where_no_commit_holds_one(done: Project) -> None:
     kept = saved(done, "kept", 2091)
     other = edited(done, lambda text: text.replace("path: data/raw/tickets.csv", "path: data/raw/other.csv"))

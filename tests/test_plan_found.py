@@ -90,7 +90,7 @@ def test_a_torn_dvc_lock_is_planned_as_a_run_would_mend_it_and_what_a_dead_run_l
     lock.write_text(whole, encoding="utf-8")
     journal = Journal.begin(trained.root)
     journal.is_writing = True
-    journal.keep()
+    journal.write()
     lock.write_text("", encoding="utf-8")
     assert fates(plan(trained)) == ["unchanged"] * 6
     assert lock.read_text("utf-8") == whole

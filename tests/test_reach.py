@@ -193,3 +193,20 @@ def test_a_run_with_proxies_that_lead_nowhere_reaches_its_own_server(trained: Pr
     done = trained.retrain("--package.license", "mit")
     assert "5 of 6 stages cached" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_a_password_in_an_address_or_a_proxy_is_in_no_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError) as wrong:
+        reach.check("ftp://me:secret@127.0.0.1/api", {})
+    assert "secret" not in str(wrong.value)
+    for scheme in ("socks5", "ftp"):
+        monkeypatch.setenv("ALL_PROXY", f"{scheme}://me:secret@192.0.2.1:1080")
+        with pytest.raises(InputError, match="ALL_PROXY") as proxy:
+            reach.refuse_unusable_proxy()
+        assert "secret" not in str(proxy.value)
+
+
+@pytest.mark.parametrize("headers", ["X-Token: me", "[1]"])
+def test_headers_that_are_no_json_object_are_told_by_their_name(headers: str) -> None:
+    with pytest.raises(InputError, match="PREFECT_CLIENT_CUSTOM_HEADERS is no JSON object"):
+        reach.check("http://127.0.0.1:1/api", {"PREFECT_CLIENT_CUSTOM_HEADERS": headers})

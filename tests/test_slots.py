@@ -193,3 +193,11 @@ def test_each_cuda_device_is_a_device_of_its_own() -> None:
     names = devices.names()
     assert len(names) == max(1, torch.cuda.device_count())
     assert all(name == "cpu" or name.startswith("gpu-") for name in names)
+
+
+def test_a_folder_that_cannot_hold_slots_is_told_with_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(slots.FOLDER, str(tmp_path / "file"))
+    monkeypatch.setattr(devices, "names", lambda: ["cpu"])
+    with pytest.raises(InputError, match="set RETRAIN_SLOTS_FOLDER to a folder that can be written"), slots.device("train"):
+        pass

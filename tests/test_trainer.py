@@ -20,8 +20,19 @@ from transformers import (
 )
 
 from tasks.choices import Sampling
+from tasks.errors import InputError
 from tasks.files import digests
-from tasks.trainer import COMPLETE, EpochSampler, Follow, SeededTrainer, is_finished, last_complete, validation_names, write_curves
+from tasks.trainer import (
+    COMPLETE,
+    EpochSampler,
+    Follow,
+    SeededTrainer,
+    is_finished,
+    last_complete,
+    seconds_between_checkpoints,
+    validation_names,
+    write_curves,
+)
 from tests.tiny import NO_DROPOUT, SIZES
 
 LENGTHS = [3 + (7 * i) % 50 for i in range(1003)]
@@ -244,3 +255,10 @@ def test_a_longer_history_takes_the_place_of_a_shorter(tmp_path: Path) -> None:
     write_curves(HISTORY[:1], tmp_path)
     write_curves(HISTORY, tmp_path)
     assert pl.read_csv(tmp_path / "loss.csv").height == 2
+
+
+@pytest.mark.parametrize("wrong", ["often", "-1", "nan", "inf", ""])
+def test_a_time_between_checkpoints_that_is_none_is_refused(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETRAIN_CHECKPOINT_SECONDS", wrong)
+    with pytest.raises(InputError, match="RETRAIN_CHECKPOINT_SECONDS"):
+        seconds_between_checkpoints()

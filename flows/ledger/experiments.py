@@ -12,10 +12,10 @@ from dvc.env import DVC_EXP_AUTO_PUSH, DVC_EXP_GIT_REMOTE
 from dvc.repo import Repo
 from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STASHES, ExpRefInfo
 
-from flows.ledger.remote import TRIES, is_shared, without_password
+from flows.ledger.remote import TRIES, is_shared
 from flows.outcome import Experiment
 from flows.worktree import commit_of, git, identity, names, readable
-from tasks.errors import InputError
+from tasks.errors import InputError, without_password
 
 UNTRACKED = "Untracked"  # the trailer of an experiment's commit that names a file Git did not track, as JSON
 UNSENT = "refs/retrain/unsent"  # beside refs/exps: the experiments that the Git remote does not have yet

@@ -102,9 +102,13 @@ def _in_place(root: Path, before: Mapping[str, str]) -> Iterator[Record]:
 
 
 def _kept(root: Path, tip: str, but: str | None = None) -> Iterator[Record]:
-    """Yield all experiments but one, the `tip`, and the commits below in which dvc.lock changed; the newest first."""
+    """Yield all experiments but one, the `tip`, and the commits below in which dvc.lock changed; the newest first.
+
+    Where somebody has taken dvc.lock out of the history, what was recorded before is no longer looked at.
+    """
     names = {experiment.commit: experiment.name for experiment in experiments(root) if experiment.commit != but}
-    below = git(root, "rev-list", tip, "--", LOCK_FILE).splitlines()
+    removed = git(root, "log", "--no-show-signature", "-1", "--format=^%H", "--diff-filter=D", tip, "--", LOCK_FILE)
+    below = git(root, "rev-list", tip, *removed.split(), "--", LOCK_FILE).splitlines()
     for commit in git(root, "rev-list", "--no-walk=sorted", *names, tip, *below).splitlines():
         yield _committed(root, commit, names.get(commit))
 

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from voluptuous import Invalid
 
-from flows.journal import Journal
+from flows.journal import Journal, discard
 from flows.ledger.stages import Ledger
 
 EMPTY = "schema: '2.0'\nstages: {}\n"
@@ -27,7 +27,7 @@ def roll_back(root: Path, say: Callable[[str], None], whose: str) -> None:
         return
     changed = [name for name in journal.ours if not journal.is_ours(name)]
     if changed:
-        journal.discard()
+        discard(root)
         others = " and ".join(changed)
         hint = "`git diff` shows what stands there now"
         say(f"{whose} is not undone, because something else has changed {others} since; {hint}")
@@ -35,7 +35,7 @@ def roll_back(root: Path, say: Callable[[str], None], whose: str) -> None:
     undone = journal.put_back()
     mend(root, say)
     brought, lost = Ledger(root).put_back(journal.outputs) if journal.outputs else ([], [])
-    journal.discard()
+    discard(root)
     if undone or brought:
         say(f"{whose} is undone: params.yaml, dvc.lock, metrics and outputs are as they were before it")
     if lost:

@@ -25,7 +25,7 @@ from dvc_objects.fs.base import FileSystem
 from dvc_objects.fs.errors import AuthError, ConfigError, RemoteMissingDepsError
 from fsspec.spec import AbstractFileSystem
 
-from tasks.errors import InputError
+from tasks.errors import InputError, without_password
 
 TRIES = 4  # with 1, 2 and 4 seconds in between
 PATIENCE = {"ssh": {"timeout": 20}, "s3": {"connect_timeout": 10}}  # seconds to wait for a host that does not answer, unless DVC's config says
@@ -168,11 +168,6 @@ class Remote:
 def is_shared(repo: Repo) -> bool:
     """Return whether runs send what they make: DVC's `exp.auto_push`, false unless somebody switches it on."""
     return bool(env2bool(DVC_EXP_AUTO_PUSH, repo.config["exp"].get("auto_push", False)))
-
-
-def without_password(text: str) -> str:
-    """Return the text without the user names and passwords of the URLs in it."""
-    return re.sub(r"://[^/\s]+@", "://***@", text)
 
 
 def _may_pass(error: Exception) -> bool:
