@@ -99,9 +99,9 @@ def plan(
     exit_code: Annotated[bool, Parameter(negative=())] = False,
     params: Annotated[Params | None, Parameter(name="*")] = None,
 ) -> int:
-    """Say what `retrain run` with the same options would do for each stage, and why. Starts nothing, writes nothing.
+    """Say what `retrain run` with the same options would do for each stage, and why.
 
-    A stage is unchanged, restorable (its outputs are in the cache) or stale (it would run).
+    Starts nothing, and writes nothing unless a run that was killed here is still to be undone. A stage is unchanged, restorable (its outputs are in the cache) or stale (it would run).
 
     Examples: `retrain plan`, `retrain plan --train.epochs 2`, `retrain plan --params examples/banking77.yaml --data.path ../banking77`.
 

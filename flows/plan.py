@@ -70,7 +70,7 @@ class Plan:
 
 
 def foresee(given: Given, checkout: Path, say: Say, *, isolated: bool) -> Plan:
-    """Return what `retrain run` would do when this is given, and say how it would change params.yaml; nothing is written.
+    """Return what `retrain run` would do when this is given, and say how it would change params.yaml.
 
     Raises InputError where the run would, before its first stage.
     """

@@ -120,7 +120,7 @@ def _verdict(summary: Summary) -> str:
 def _warnings(summary: Summary) -> str:
     """Return what the stages warned of, a paragraph each."""
     said = [sentence for metrics in summary.metrics.values() for sentence in metrics.get("warnings", ())]
-    return "".join(f"**Warning**: {_plain(sentence.removeprefix('warning: '))}.\n\n" for sentence in said)
+    return "".join(f"**Warning**: {_plain(sentence)}.\n\n" for sentence in said)
 
 
 def _against(summary: Summary) -> str:

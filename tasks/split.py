@@ -10,7 +10,7 @@ from tasks.choices import SplitMethod
 from tasks.errors import InputError, did_you_mean
 from tasks.files import read_json, write_json
 from tasks.params import SPLITS, Split
-from tasks.stage import stage
+from tasks.stage import stage, warn
 from tasks.times import times
 from tasks.values import as_text
 
@@ -40,10 +40,10 @@ def split(params: Split, ingested: Path, out: Path, metrics: Path) -> None:
             **{name: part.height for name, part in parts.items()},
             "labels": {name: dict(part["label"].value_counts().sort("label").iter_rows()) for name, part in parts.items()},
             "in_train_and_test": parts["test"].filter(pl.col("id").is_in(parts["train"]["id"].to_list())).height,
-            **({"warnings": warnings} if warnings else {}),
+            **warn(warnings),
         },
     )
-    print(", ".join(f"{part.height} {name}" for name, part in parts.items()), *warnings, sep="\n")
+    print(", ".join(f"{part.height} {name}" for name, part in parts.items()))
 
 
 def uniform(key: str, seed: int) -> float:
@@ -162,7 +162,7 @@ def _check_groups(rows: pl.DataFrame, params: Split) -> list[str]:
     """Return a warning when rows have no group."""
     if params.method != SplitMethod.by_group or not (alone := _groups(rows, params).null_count()):
         return []
-    return [f"warning: {alone} of {rows.height} rows have no split.group_column; each of them stands alone"]
+    return [f"{alone} of {rows.height} rows have no split.group_column; each of them stands alone"]
 
 
 def _check_labels(rows: pl.DataFrame, params: Split) -> None:
@@ -197,7 +197,7 @@ def _check_splits(parts: dict[str, pl.DataFrame]) -> list[str]:
                 f"label '{label}' stands in the {name} split ({count} rows) but not in train; add train rows, correct the label, or drop it"
             )
         if missing := sorted(known - there):
-            warnings.append(f"warning: no {name} row has the label {', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}")  # noqa: PLR2004
+            warnings.append(f"no {name} row has the label {', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}")  # noqa: PLR2004
     return warnings
 
 

@@ -208,7 +208,7 @@ def test_rows_without_a_group_stand_alone_and_are_counted(tmp_path: Path) -> Non
         alone = {name: part.filter(pl.col("source_row") > 20).height for name, part in parts_of(tmp_path).items()}
         assert all(alone.values()), "they do not go to one side together"
         (warning,) = read_json(tmp_path / "split.json")["warnings"]
-        assert warning.startswith("warning: 180 of 200 rows have no split.group_column")
+        assert warning.startswith("180 of 200 rows have no split.group_column")
 
 
 def test_a_group_of_numbers_is_the_same_group_when_a_missing_one_made_them_floats() -> None:

@@ -72,4 +72,4 @@ def test_what_is_not_a_date_is_named(tmp_path: Path, wrong: str) -> None:
 
 def test_a_label_that_is_never_tested_is_a_warning(tmp_path: Path) -> None:
     run(tmp_path, table(TEXTS[:20], ["a", "b"] * 8 + ["a"] * 4, source_split=SAID), method="predefined")
-    assert read_json(tmp_path / "split.json")["warnings"] == ["warning: no test row has the label b"]
+    assert read_json(tmp_path / "split.json")["warnings"] == ["no test row has the label b"]
