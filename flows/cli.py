@@ -101,7 +101,8 @@ def plan(
 ) -> int:
     """Say what `retrain run` with the same options would do for each stage, and why.
 
-    Starts nothing, and writes nothing unless a run that was killed here is still to be undone. A stage is unchanged, restorable (its outputs are in the cache) or stale (it would run).
+    Starts nothing, and writes nothing unless a run that was killed here is still to be undone. A stage is unchanged,
+    restorable (its outputs are in the cache) or stale (it would run).
 
     Examples: `retrain plan`, `retrain plan --train.epochs 2`, `retrain plan --params examples/banking77.yaml --data.path ../banking77`.
 
