@@ -142,8 +142,10 @@ def reproduce(revision: str, /) -> int:
     checkout = workspace.root()
     os.chdir(checkout)
     from flows.ledger import commit_named
+    from flows.signatures import refuse_unsigned
 
-    commit_named(checkout, revision)  # a wrong name is told at once
+    # a wrong name, or one that may not run here, is told at once
+    refuse_unsigned(checkout, commit_named(checkout, revision))
     watched = server.configured(checkout)
     if watched is None:
         server.start_temporary(checkout)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from flows import journal, worktree
 from flows.locks import alone
 from flows.outcome import Experiment
+from flows.signatures import refuse_unsigned
 from flows.sources import Pattern, at_home, is_url, leads_out, name_in_raw, pattern_in, refuse_around, refuse_broken_links, refuse_odd_names
 from tasks import base_models, problems
 from tasks.errors import InputError, did_you_mean
@@ -189,6 +190,7 @@ def at_revision(revision: str, name: str, say: Say) -> Iterator[tuple[Workspace,
     journal.recover(home, say)
     worktree.remove_dead(home, say)
     commit = commit_named(home, revision)
+    refuse_unsigned(home, commit)
     with worktree.worktree(home, name, commit) as folder:
         share_cache(home, folder)
         with chdir(folder):

@@ -14,6 +14,7 @@ from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STAS
 
 from flows.ledger.remote import TRIES, is_shared
 from flows.outcome import Experiment
+from flows.signatures import signing
 from flows.worktree import commit_of, git, identity, names, readable
 from tasks.errors import InputError, without_password
 
@@ -68,7 +69,8 @@ def save(
     trailers = [f"{UNTRACKED}: {json.dumps(path)}" for path in untracked]
     told = "\n\n".join([message, *(["\n".join(trailers)] if trailers else [])])
     tree = git(workspace, "write-tree")
-    commit = git(workspace, "commit-tree", tree, "-p", baseline, "-m", told, env=identity(workspace))
+    words = ("commit-tree", *signing(workspace), tree, "-p", baseline, "-m", told)
+    commit = git(workspace, *words, env=identity(workspace))
     git(workspace, "update-ref", str(ExpRefInfo(baseline, name)), commit, "0" * 40)
     return Experiment(name, commit, baseline)
 

@@ -19,6 +19,7 @@ from flows import worktree
 from flows.ledger.examination import Examination, Finding, Needed, What
 from flows.ledger.stages import Ledger, share_cache
 from flows.processes import Processes, StageFailedError
+from flows.signatures import refuse_unsigned
 from flows.workspace import under_dvc
 from tasks.errors import InputError
 from tasks.params_file import PARAMS, load
@@ -143,6 +144,8 @@ class Repair:
     def _folder(self) -> Any:
         """Return a worktree at the revision, or of the checkout as it stands."""
         commit = self.examination.commit
+        if commit:
+            refuse_unsigned(self.checkout, commit)
         tree = None if commit else worktree.taken_along(self.checkout, lambda _: None).tree
         return worktree.worktree(self.checkout, f"check-{os.getpid()}", commit or worktree.commit_of(self.checkout, "HEAD"), tree)
 
