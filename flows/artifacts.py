@@ -17,7 +17,10 @@ ID_PART = 8  # characters of a run's id that tell two runs of one name apart
 
 
 def publish_document(kind: str, markdown: str, description: str) -> None:
-    """Leave a document in this run's Artifacts tab, and in its place among all artifacts as the latest of its `kind`."""
+    """Leave a document in this run's Artifacts tab, and in its place among all artifacts as the latest of its `kind`.
+
+    description: a sentence, in which the UI would read Markdown as well.
+    """
     create_markdown_artifact(markdown, key=own_key(kind), description=description)
     with get_client(sync_client=True) as client:
         before = _latest(client, kind)

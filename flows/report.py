@@ -1,7 +1,7 @@
 """The report that a run leaves in the Prefect UI, and the links between the run and its experiment."""
 
 import base64
-import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from flows.since import Since, since
 from flows.stage import Run
 from flows.summary import Summary, summarize
 from flows.workspace import STAGES
+from tasks.markup import code, plain
 from tasks.verdict import HEADLINE, Verdict, beside_baselines, judge, spelled
 
 REPORT = """# {name}
@@ -46,7 +47,7 @@ Below a score stands its {level:.0%} interval.
 The surest mistakes are in `plots/evaluate/mistakes.csv`.
 
 ## What the model sees
-`{tokenizer}` with {vocabulary} tokens; {cut:.2%} of the train rows cut, {unknown:.2%} of their tokens unknown. For example:
+{tokenizer} with {vocabulary} tokens; {cut:.2%} of the train rows cut, {unknown:.2%} of their tokens unknown. For example:
 
 > {text}
 
@@ -58,11 +59,11 @@ The surest mistakes are in `plots/evaluate/mistakes.csv`.
 """
 IN_PLACE = """- `git add . && git commit` keeps this run; `dvc exp save -n NAME` keeps it beside the branch.
 - `dvc metrics diff`, `dvc params diff` and `dvc plots diff` compare it with the last commit."""
-EXPERIMENT = """- This run {is_what} **`{name}`**, at commit `{commit}` on `{baseline}`; the tag `{tag}` finds its flow runs.
-- `dvc exp apply {name}` brings it into the checkout: params, code, data and model.
-- `dvc exp diff {name}` compares it.
+EXPERIMENT = """- This run {is_what} **{name}**, at commit `{commit}` on `{baseline}`; the tag {tag} finds its flow runs.
+- {apply} brings it into the checkout: params, code, data and model.
+- {diff} compares it.
 - `dvc exp show -A --only-changed --drop '.*[./]'` lists it beside all others.
-- `retrain reproduce {name}` computes it again and says whether every bit is the same."""
+- {reproduce} computes it again and says whether every bit is the same."""
 NO_LAST = (
     "No earlier run of this problem on this data is on record, neither among the experiments nor among this "
     "branch's commits, so there is none to compare it with."
@@ -89,7 +90,7 @@ def markdown(run: Run, summary: Summary) -> str:
     """Return the report as Markdown, its pictures inside."""
     tokenized, params = summary.metrics["tokenize"], run.space.params
     return REPORT.format(
-        name=f"{_plain(params.package.name)}: {runtime.flow_run.name}",
+        name=f"{plain(params.package.name)}: {plain(runtime.flow_run.name)}",
         verdict=_verdict(summary),
         warnings=_warnings(summary),
         against=_against(summary),
@@ -101,12 +102,12 @@ def markdown(run: Run, summary: Summary) -> str:
         scores=_scores(summary),
         confusion=_picture(run.space.root / "plots/evaluate/confusion_matrix.png"),
         curve=_picture(run.space.root / "plots/evaluate/learning_curve.png"),
-        tokenizer=tokenized["tokenizer"],
+        tokenizer=code(tokenized["tokenizer"]),
         vocabulary=tokenized["vocabulary"],
         cut=tokenized["train"]["truncated_share"],
         unknown=tokenized["train"]["unknown_share"],
-        text=_plain(tokenized["example"]["text"]),
-        tokens=_plain(" ".join(tokenized["example"]["tokens"])),
+        text=plain(tokenized["example"]["text"]),
+        tokens=plain(" ".join(tokenized["example"]["tokens"])),
         next=_next(summary),
         task=params.problem.replace("_", "-"),
     )
@@ -120,7 +121,7 @@ def _verdict(summary: Summary) -> str:
 def _warnings(summary: Summary) -> str:
     """Return what the stages warned of, a paragraph each."""
     said = [sentence for metrics in summary.metrics.values() for sentence in metrics.get("warnings", ())]
-    return "".join(f"**Warning**: {_plain(sentence)}.\n\n" for sentence in said)
+    return "".join(f"**Warning**: {plain(sentence)}.\n\n" for sentence in said)
 
 
 def _against(summary: Summary) -> str:
@@ -150,14 +151,14 @@ def _changed(last: Since | None) -> str:
         return f"Which rows have changed since {_name(last)} is not known: its own are no longer in the DVC cache{back}."
     if not last.rows:
         return f"No row has changed since {_name(last)}."
-    examples = [f"| {example.what} | {_plain(example.label)} | {_plain(example.row, LONG)} |" for example in last.rows.examples]
+    examples = [f"| {example.what} | {plain(example.label)} | {plain(example.row, LONG)} |" for example in last.rows.examples]
     return "\n".join([f"**Rows since {_name(last)}: {last.rows}.** For example:", "", "| | label | row |", "|---|---|---|", *examples])
 
 
 def _data(run: Run, summary: Summary) -> str:
     ingested, split = summary.metrics["ingest"], summary.metrics["split"]
     lines = [
-        f"`{run.space.params.data.path}`: {ingested['read']} rows read, {ingested['rows']} taken.",
+        f"{code(run.space.params.data.path)}: {ingested['read']} rows read, {ingested['rows']} taken.",
         f"Equal rows under different labels: {ingested['conflicting_labels']}.",
         f"{ingested['rejected']} rejected, {ingested['duplicates']} of them duplicates; reasons in `data/ingested/rejected.jsonl`.",
         f"{split['train']} train, {split['validation']} validation, {split['test']} test rows by `{run.space.params.split.method}`.",
@@ -169,9 +170,9 @@ def _data(run: Run, summary: Summary) -> str:
 def _labels(counts: dict[str, int], earlier: dict[str, int] | None) -> str:
     """List the labels with their rows, and by how many they have grown or shrunk."""
     earlier = counts if earlier is None else earlier
-    words = [f"{_plain(label)} {count}{_signed(count - earlier.get(label, 0))}" for label, count in list(counts.items())[:LABELS]]
+    words = [f"{plain(label)} {count}{_signed(count - earlier.get(label, 0))}" for label, count in list(counts.items())[:LABELS]]
     more = f" and {len(counts) - LABELS} more" if len(counts) > LABELS else ""
-    gone = [_plain(label) for label in earlier if label not in counts]
+    gone = [plain(label) for label in earlier if label not in counts]
     return ", ".join(words) + more + (f"; gone: {', '.join(gone)}" if gone else "")
 
 
@@ -209,18 +210,25 @@ def _next(summary: Summary) -> str:
     if saved is None:
         return IN_PLACE
     is_what = "is the experiment" if saved.is_new else "equals what there was already:"
-    return EXPERIMENT.format(is_what=is_what, name=saved.name, commit=saved.commit[:10], baseline=saved.baseline[:10], tag=saved.tag)
+    return EXPERIMENT.format(
+        is_what=is_what,
+        name=code(saved.name),
+        commit=saved.commit[:10],
+        baseline=saved.baseline[:10],
+        tag=code(saved.tag),
+        apply=_command("dvc exp apply", saved.name),
+        diff=_command("dvc exp diff", saved.name),
+        reproduce=_command("retrain reproduce", saved.name),
+    )
+
+
+def _command(words: str, name: str) -> str:
+    """Return a command on an experiment, to be pasted into a shell: others may have chosen its name."""
+    return code(f"{words} {shlex.quote(name)}")
 
 
 def _name(last: Since) -> str:
-    return f"`{last.name}`" if last.commit else last.name
-
-
-def _plain(text: str, most: int | None = None) -> str:
-    """Return a text on one line as Markdown that shows just it, cut to so many characters: rows and labels may hold anything."""
-    words = " ".join(text.split())
-    words = f"{words[:most]}…" if most and len(words) > most else words
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", words)
+    return code(last.name) if last.commit else plain(last.name)
 
 
 def _picture(file: Path) -> str:

@@ -22,6 +22,7 @@ from flows.stage import show_running
 from flows.workspace import STAGES, Workspace, at_revision
 from tasks.errors import InputError
 from tasks.files import read_json
+from tasks.markup import plain
 from tasks.stage import ANY_VERSION, PINS, pins
 
 ARTIFACT = """# {revision}: {grade}
@@ -132,7 +133,8 @@ def _judge(certificate: Certificate, computed: Path, recorded: Path, others: lis
 
 
 def _show(certificate: Certificate) -> None:
-    words = {"commit": certificate.commit[:10], "certificate": certificate.to_json(), "revision": certificate.revision}
+    words = {"commit": certificate.commit[:10], "certificate": certificate.to_json(), "revision": plain(certificate.revision)}
     rows = "\n".join(f"| {name} | {stage['grade']} | {stage['seconds']} |" for name, stage in certificate.stages.items())
-    text = ARTIFACT.format(grade=certificate.grade, cause=certificate.cause or "Every output has the hash on record.", stages=rows, **words)
-    publish_document("certificate", text, f"{certificate.revision}: {certificate.grade}")
+    cause = plain(certificate.cause) if certificate.cause else "Every output has the hash on record."
+    text = ARTIFACT.format(grade=certificate.grade, cause=cause, stages=rows, **words)
+    publish_document("certificate", text, f"{words['revision']}: {certificate.grade}")

@@ -12,6 +12,7 @@ from flows.outcome import Experiment
 from flows.since import Since
 from flows.workspace import STAGES
 from tasks.files import read_json
+from tasks.markup import plain
 from tasks.verdict import beside_baselines
 
 PERCENT = 100
@@ -39,7 +40,9 @@ class Summary:
         low, high = scores["interval"]["macro_f1"]
         parts = [f"{self.num_cached} of {len(STAGES)} stages cached", f"macro F1 {scores['macro_f1']:.2f} [{low:.2f}, {high:.2f}]"]
         if self.saved is not None:
-            parts.append(f"experiment {self.saved.name}" if self.saved.is_new else f"nothing new, equals {self.saved.name}")
+            # the UI reads it as Markdown, and others may have chosen the name
+            name = plain(self.saved.name)
+            parts.append(f"experiment {name}" if self.saved.is_new else f"nothing new, equals {name}")
         return "; ".join(parts)
 
 

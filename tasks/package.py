@@ -13,6 +13,7 @@ import polars as pl
 from tasks import devices, keys, problems, serve, slots
 from tasks.errors import InputError
 from tasks.files import digests, read_json, write_json
+from tasks.markup import plain
 from tasks.params import Params
 from tasks.problems import Problem
 from tasks.stage import pins, stage
@@ -103,14 +104,14 @@ def card(params: Params, problem: Problem, scores: dict[str, Any], counts: dict[
         cells = [f"**{scores[name]:.4f}**", f"{low:.4f} to {high:.4f}", *("" if score is None else f"{score:.4f}" for score in beside)]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     text = CARD.format(
-        name=params.package.name,
-        base=params.model.name,
+        name=plain(params.package.name),
+        base=plain(params.model.name),
         task=problem.task,
         train=counts["train"],
         test=scores["rows"],
         scores="\n".join(rows),
         verdict=": ".join(beside_baselines(scores)),
-        labels=", ".join(scores["per_class"]),
+        labels=", ".join(plain(label) for label in scores["per_class"]),
         example=json.dumps(example, ensure_ascii=False),
     )
     return f"---\n{head}\n---\n{text}"

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from flows.certificate import Grade, grade_predictions
 from flows.changes import Changes, Example
 from flows.outcome import READABLE, Experiment, why
-from flows.report import _against, _changed, _labels, _plain, _scores, _verdict, _warnings
+from flows.report import _against, _changed, _labels, _scores, _verdict, _warnings
 from flows.since import Since
 from flows.summary import Summary
 from tasks.errors import InputError
@@ -114,10 +114,6 @@ def test_a_row_is_shown_as_it_is_spelled(row: str) -> None:
     cells = [cell.split("</td>")[0] for cell in html.split("<td>")[1:]]
     escaped = row.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     assert cells == ["added", escaped, f"{escaped} over two lines"]
-
-
-def test_a_long_row_is_cut() -> None:
-    assert _plain("x" * 100, 80) == "x" * 80 + "…"
 
 
 def test_a_state_message_is_one_line_that_can_be_read_at_a_glance() -> None:
