@@ -13,7 +13,7 @@ from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 from prefect.exceptions import ObjectNotFound
 
-ID_PART = 8  # characters of a run's id that tell two runs of one name apart
+from flows.run_name import ID_PART, safe
 
 
 def publish_document(kind: str, markdown: str, description: str) -> None:
@@ -34,8 +34,9 @@ def publish_document(kind: str, markdown: str, description: str) -> None:
 
 def own_key(kind: str) -> str:
     """Return the key under which this run, and no other, keeps its document: lower-case letters, digits and dashes, as Prefect asks."""
-    name = re.sub(r"[^a-z0-9]+", "-", runtime.flow_run.name.lower()).strip("-")
-    return "-".join(part for part in (kind, name, runtime.flow_run.id[:ID_PART]) if part)
+    name = re.sub(r"[^a-z0-9]+", "-", safe(runtime.flow_run.name, runtime.flow_run.id).lower())
+    mine = runtime.flow_run.id[:ID_PART]
+    return f"{kind}-{name}" if name.endswith(mine) else f"{kind}-{name}-{mine}"
 
 
 def _latest(client: SyncPrefectClient, kind: str) -> UUID | None:

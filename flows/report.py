@@ -75,7 +75,7 @@ LONG = 80  # characters of a row that is shown as an example
 def publish(run: Run) -> State[Summary]:
     """Save an isolated run as an experiment, leave the report as an artifact, and return how the run ended: in one line, and all of it."""
     url = url_for("flow-run", obj_id=runtime.flow_run.id) or "It ran without a server that stays."
-    saved = run.space.save(runtime.flow_run.name, f"retrain: flow run {runtime.flow_run.name} ({runtime.flow_run.id})\n\n{url}")
+    saved = run.space.save(f"retrain: flow run {run.space.name} ({runtime.flow_run.id})\n\n{url}")
     if saved is not None:
         with get_client(sync_client=True) as client:
             flow_run = client.read_flow_run(runtime.flow_run.id)

@@ -18,8 +18,9 @@ from flows.deployed import settle_in
 from flows.ledger import bring_data, changed_key, clear, compare
 from flows.outcome import why
 from flows.processes import Processes, StageFailedError
+from flows.run_name import settled
 from flows.stage import show_running
-from flows.workspace import STAGES, Workspace, at_revision
+from flows.workspace import STAGES, Workspace, at_revision, root
 from tasks.errors import InputError
 from tasks.files import read_json
 from tasks.markup import plain
@@ -47,7 +48,8 @@ def reproduce(revision: str) -> Certificate | State[None]:
     log = get_run_logger()
     try:
         settle_in()
-        with at_revision(revision, f"reproduce-{runtime.flow_run.name}", log.info) as (space, commit), tempfile.TemporaryDirectory() as kept:
+        name = settled(runtime.flow_run.name, runtime.flow_run.id, root(), log.info)
+        with at_revision(revision, f"reproduce-{name}", log.info) as (space, commit), tempfile.TemporaryDirectory() as kept:
             certificate = Certificate(revision, commit, versions=versions(pins(space.root / PINS)), time=now())
             others = [
                 f"{name} {is_['installed']} instead of {is_['pinned']}" for name, is_ in certificate.versions.items() if len({*is_.values()}) > 1
@@ -62,7 +64,10 @@ def reproduce(revision: str) -> Certificate | State[None]:
                     for name in STAGES:
                         _stage(name, space, processes, certificate)
             _judge(certificate, space.root, Path(kept), others)
-            certificate.keep(space.home)
+            try:
+                certificate.keep(space.home)
+            except InputError as error:  # others may have pushed what is no note; the artifact has it all the same
+                log.warning("the certificate could not be added to the Git notes: %s", error)
             _show(certificate)
             return certificate
     except (InputError, StageFailedError) as error:

@@ -12,9 +12,10 @@ from flows.deployed import settle_in
 from flows.form import form
 from flows.outcome import why
 from flows.processes import Processes, StageFailedError
+from flows.run_name import settled
 from flows.stage import Run
 from flows.summary import Summary
-from flows.workspace import of_this_run
+from flows.workspace import of_this_run, root
 from tasks.errors import InputError
 from tasks.params_file import load
 
@@ -36,8 +37,9 @@ def retrain(params: Given = Given(), update_data: bool = False) -> State[Summary
     log = get_run_logger()
     try:
         settle_in()
+        name = settled(runtime.flow_run.name, runtime.flow_run.id, root(), log.info)
         with (
-            of_this_run(params.model_dump(mode="json"), update_data, runtime.flow_run.name, log.info) as space,
+            of_this_run(params.model_dump(mode="json"), update_data, name, log.info) as space,
             Processes.of(space.root) as processes,
         ):
             run = Run(space, processes)

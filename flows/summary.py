@@ -68,7 +68,7 @@ def show(summary: Summary, *, stays: bool = True) -> None:
     others |= scores["baselines"]
     table = Table(f"test ({scores['rows']} rows)", "model", "interval", *others, box=None)
     for name, (low, high) in scores["interval"].items():
-        beside = [f"{other[name]:.4f}" if name in other else "" for other in others.values()]
+        beside = [f"{other[name]:.4f}" if name in other.get("interval", other) else "" for other in others.values()]
         table.add_row(name, f"{scores[name]:.4f}", f"{low:.4f} to {high:.4f}", *beside)
     console.print()
     console.print(table)

@@ -42,6 +42,7 @@ class Workspace:
     home: the checkout it belongs to, which is the folder itself unless the run is isolated.
     before: what stood in dvc.lock and metrics/ when a run in the checkout itself began.
     untracked: the files that an isolated run has taken along though Git does not track them.
+    name: what an isolated run is called in paths and refs.
     """
 
     home: Path
@@ -50,6 +51,7 @@ class Workspace:
     say: Say
     before: Mapping[str, str] = field(default_factory=dict)
     untracked: tuple[str, ...] = ()
+    name: str = ""
 
     _ahead: subprocess.Popen[bytes] | None = None
 
@@ -69,7 +71,7 @@ class Workspace:
             mend(self.root, self.say)
         return Ledger(self.root, sparse=self.isolated, say=self.say)
 
-    def save(self, name: str, message: str) -> Experiment | None:
+    def save(self, message: str) -> Experiment | None:
         """Keep an isolated run as an experiment, or find the one it equals, and have what its report shows checked out; share it."""
         if not self.nothing_to_do:  # whoever looked ahead saw to it that nothing waits to be sent either
             self.ledger.send()
@@ -82,7 +84,7 @@ class Workspace:
         linked = [path for path in (self.params.model.name,) if worktree.is_link(path, self.root, self.home)]
         own = self.ledger.for_git()
         untracked = [path for path in self.untracked if path not in own]
-        saved = save_experiment(self.root, name, message, leave_out=linked, untracked=untracked)
+        saved = save_experiment(self.root, self.name, message, leave_out=linked, untracked=untracked)
         self.say(f"saved as experiment {saved.name}" if saved.is_new else f"nothing new: this run equals {saved.name}, which is there already")
         send(self.ledger.repo, self.home, saved, self.say)
         return saved
@@ -177,7 +179,7 @@ def isolated(given: Given, update_data: bool, name: str, say: Say) -> Iterator[W
         (folder / ".retrain" / "checkpoints").symlink_to(home / ".retrain" / "checkpoints")  # what a later run goes on from
         with chdir(folder):
             prepared = prepare(params, update_data, folder, home, say)
-            yield Workspace(home, folder, prepared, say, untracked=taken.untracked)
+            yield Workspace(home, folder, prepared, say, untracked=taken.untracked, name=name)
 
 
 @contextmanager
@@ -196,7 +198,7 @@ def at_revision(revision: str, name: str, say: Say) -> Iterator[tuple[Workspace,
         with chdir(folder):
             params = load(folder / PARAMS)
             worktree.link(params.model.name, folder, home)
-            yield Workspace(home, folder, params, say), commit
+            yield Workspace(home, folder, params, say, name=name), commit
 
 
 def prepare(params: Params, update_data: bool, checkout: Path, home: Path, say: Say) -> Params:  # noqa: FBT001

@@ -38,11 +38,12 @@ class Site:
         found: list[dict[str, Any]] = self.request("flow_runs/filter", asked)
         return found
 
-    def run(self, deployment: str, **parameters: Any) -> str:
-        """Start a run of a deployment, such as retrain/manual; return its id."""
+    def run(self, deployment: str, called: str | None = None, **parameters: Any) -> str:
+        """Start a run of a deployment, such as retrain/manual, perhaps under a name; return its id."""
         flow, name = deployment.split("/")
         known = self.request(f"deployments/name/{flow}/{name}")
-        return str(self.request(f"deployments/{known['id']}/create_flow_run", {"parameters": parameters, "state": {"type": "SCHEDULED"}})["id"])
+        asked = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "name": called}
+        return str(self.request(f"deployments/{known['id']}/create_flow_run", asked)["id"])
 
     def state(self, run: str) -> dict[str, Any]:
         """Return the state of a flow run."""
@@ -61,9 +62,9 @@ class Site:
         state: dict[str, Any] = until(arrived)
         return state
 
-    def complete(self, deployment: str, **parameters: Any) -> str:
+    def complete(self, deployment: str, called: str | None = None, **parameters: Any) -> str:
         """Run a deployment to its end and return the run's id."""
-        run = self.run(deployment, **parameters)
+        run = self.run(deployment, called, **parameters)
         state = self.wait(run)
         assert state["name"] == "Completed", (state, self.logs(run))
         return run

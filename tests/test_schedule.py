@@ -33,10 +33,11 @@ def test_new_data_starts_a_run_by_itself_failures_are_told_and_no_secret_leaves_
 
         # without new data, a night starts no stage
         site.complete("watch/every-five-minutes")  # it remembers what it saw
-        night = site.complete("retrain/nightly", update_data=True)
+        night = site.complete("retrain/nightly", called="..", update_data=True)
         assert site.tasks(night) == dict.fromkeys(STAGES, "Cached")
         assert not any(line.startswith("running:") for line in site.logs(night))
         assert site.runs("on-new-data") == []
+        assert f"what this run keeps is called {night[:8]}" in " ".join(site.logs(night)), "a name that leads out is none"
 
         append(project, rows=3)
         site.complete("watch/every-five-minutes")

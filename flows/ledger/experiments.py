@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+import re
+import shlex
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,17 +22,42 @@ from tasks.errors import InputError, without_password
 
 UNTRACKED = "Untracked"  # the trailer of an experiment's commit that names a file Git did not track, as JSON
 UNSENT = "refs/retrain/unsent"  # beside refs/exps: the experiments that the Git remote does not have yet
+# a name is shown in commands that people copy: no option, nothing that a shell or Markdown reads
+REF = re.compile(r"/([0-9a-f]{2})/([0-9a-f]{38}|[0-9a-f]{62})/(\w[\w.+@=,#-]*)")
 
 
-def experiments(checkout: Path) -> list[Experiment]:
-    """Return all experiments of the repository, the newest first."""
-    listed = git(checkout, "for-each-ref", "--sort=-committerdate", "--format=%(refname) %(objectname)", EXPS_NAMESPACE)
+def experiments(checkout: Path, say: Callable[[str], None] = lambda _: None, where: str = EXPS_NAMESPACE) -> list[Experiment]:
+    """Return all experiments of the repository, the newest first. What others have pushed beside them is passed over, and said.
+
+    where: the namespace of refs in which they are.
+    """
+    # refs are told without a look at what they point to: Git stops at the first that is not there
+    listed = git(checkout, "for-each-ref", "--format=%(refname) %(objectname)", where)
+    # a name may hold what Python takes for the end of a line, or for a blank
+    named = {ref: commit for ref, _, commit in (line.rpartition(" ") for line in listed.split("\n") if line)}
+    for ref in list(named):
+        if ref in STASHES or any(ref.startswith(namespace) for namespace in ITER_SKIP_NAMESPACES):
+            del named[ref]
+    newest_first = {commit: number for number, commit in enumerate(_commits(checkout, named.values()))}
     found = []
-    for ref, commit in (line.split() for line in listed.splitlines()):
-        if ref not in STASHES and not any(ref.startswith(namespace) for namespace in ITER_SKIP_NAMESPACES):
-            info = ExpRefInfo.from_ref(ref)
-            found.append(Experiment(info.name, commit, info.baseline_sha))
-    return found
+    for ref, commit in named.items():
+        parts = REF.fullmatch(ref.removeprefix(where))
+        if parts is not None and commit in newest_first:
+            found.append(Experiment(parts[3], commit, parts[1] + parts[2]))
+        else:
+            shown = shlex.quote(ref.encode("ascii", "backslashreplace").decode())
+            say(f"passed over what is no experiment: {shown}; `git update-ref -d {shown}` removes it")
+    return sorted(found, key=lambda experiment: newest_first[experiment.commit])
+
+
+def _commits(checkout: Path, objects: Iterable[str]) -> list[str]:
+    """Return those of the objects that are commits, the newest first."""
+    asked = "\n".join(objects)
+    told = git(checkout, "cat-file", "--batch-check=%(objectname) %(objecttype)", given=f"{asked}\n")
+    commits = [name for name, _, kind in (line.partition(" ") for line in told.splitlines()) if kind == "commit"]
+    if not commits:
+        return []
+    return git(checkout, "rev-list", "--no-walk=sorted", "--stdin", given="\n".join([*commits, ""])).splitlines()
 
 
 def commit_named(checkout: Path, revision: str) -> str:
@@ -76,7 +103,10 @@ def save(
 
 
 def _blob(workspace: Path, commit: str) -> str:
-    listed = git(workspace, "ls-tree", commit, LOCK_FILE).split()
+    try:
+        listed = git(workspace, "ls-tree", commit, LOCK_FILE).split()
+    except InputError:  # a commit without its tree: others may have pushed half of it
+        return ""
     return listed[2] if listed else ""
 
 
@@ -95,10 +125,9 @@ def send(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str]
     ref = str(ExpRefInfo(experiment.baseline, experiment.name))
     if git(checkout, "for-each-ref", ref) and not _holds_untracked(checkout, experiment, say):
         git(checkout, "update-ref", ref.replace(EXPS_NAMESPACE, UNSENT, 1), experiment.commit)
-    for line in git(checkout, "for-each-ref", "--format=%(refname) %(objectname)", UNSENT).splitlines():
-        unsent, commit = line.split()
-        target = unsent.replace(UNSENT, EXPS_NAMESPACE, 1)
-        name = target.rpartition("/")[2]
+    for kept in reversed(experiments(checkout, say, UNSENT)):
+        commit, name, target = kept.commit, kept.name, str(ExpRefInfo(kept.baseline, kept.name))
+        unsent = target.replace(EXPS_NAMESPACE, UNSENT, 1)
         try:
             is_new = _push_ref(checkout, remote, f"{commit}:{target}")
         except InputError as error:

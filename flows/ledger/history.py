@@ -1,18 +1,22 @@
 """The last run: the one that a run is compared with, what it measured, and where the DVC cache keeps what it made."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
 from dvc.dvcfile import LOCK_FILE
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils.serialize import ParseError, parse_yaml
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 from voluptuous import Invalid
+from yaml import YAMLError
+from yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from flows.ledger.experiments import experiments
 from flows.ledger.stages import Ledger
@@ -21,6 +25,9 @@ from flows.worktree import git
 from tasks.errors import InputError
 
 BEFORE = "the run before"
+ENDS = 2  # of an interval
+DEEPEST = 50  # levels of a dvc.lock: far more than any params have
+COMPARED = {"data/ingested", "data/splits"}  # the outputs whose rows are laid beside those of the last run
 
 
 @dataclass
@@ -37,9 +44,12 @@ class Record:
     @cached_property
     def stages(self) -> Mapping[str, Any]:
         """What dvc.lock holds of each stage; empty when it cannot be read."""
+        text = self.read(LOCK_FILE) or ""
         try:
-            lock = COMPILED_LOCKFILE_SCHEMA(parse_yaml(self.read(LOCK_FILE) or "", LOCK_FILE, typ="safe"))
-        except (ParseError, Invalid):
+            if _is_deep(text):
+                return {}
+            lock = COMPILED_LOCKFILE_SCHEMA(parse_yaml(text, LOCK_FILE, typ="safe"))
+        except (ParseError, Invalid, YAMLError):
             return {}
         stages: Mapping[str, Any] = lock.get("stages") or {}
         return stages
@@ -47,8 +57,8 @@ class Record:
     @property
     def source(self) -> tuple[Any, Any]:
         """The problem and the path of the data: runs that share them are runs of the same model."""
-        params = self.stages.get("ingest", {}).get("params", {}).get("params.yaml", {})
-        return params.get("problem"), params.get("data", {}).get("path")
+        params = _mapping(self.stages.get("ingest", {}).get("params", {}).get("params.yaml"))
+        return params.get("problem"), _mapping(params.get("data")).get("path")
 
     @property
     def outputs(self) -> dict[str, str]:
@@ -56,19 +66,50 @@ class Record:
         return {output["path"]: output.get("md5", "") for stage in self.stages.values() for output in stage.get("outs", ())}
 
     def is_whole(self) -> bool:
-        """Return whether each stage read what the others made: after a run that failed half-way, dvc.lock is of two runs."""
+        """Return whether each stage read what the others made: after a run that failed half-way, dvc.lock is of two runs.
+
+        What it measured must have the form that a run gives it, too: others may push whatever they like.
+        """
         read = [(dep["path"], dep.get("md5")) for stage in self.stages.values() for dep in stage.get("deps", ())]
-        return all(self.outputs[path] == digest for path, digest in read if path in self.outputs) and "macro_f1" in self.metric("evaluate").get(
-            "interval", {}
-        )
+        is_one = all(self.outputs[path] == digest for path, digest in read if path in self.outputs)
+        labels = self.metric("ingest").get("labels", {})
+        is_counted = isinstance(labels, dict) and all(map(_is_number, labels.values()))
+        return is_one and is_counted and self.outputs.keys() >= COMPARED and _has_scores(self.metric("evaluate"))
 
     def metric(self, stage: str) -> dict[str, Any]:
         """Return what a stage measured; nothing when there is no such file, or half of it."""
         try:
-            measured: dict[str, Any] = json.loads(self.read(f"metrics/{stage}.json") or "")
-        except ValueError:
+            return _mapping(json.loads(self.read(f"metrics/{stage}.json") or ""))
+        except (ValueError, RecursionError):
             return {}
-        return measured
+
+
+def _is_deep(text: str) -> bool:
+    """Return whether YAML is nested deeper than any dvc.lock, or holds aliases: what DVC reads it with would crash on it."""
+    depth = 0
+    for event in yaml.parse(text, yaml.CSafeLoader):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST or isinstance(event, AliasEvent):
+            return True
+    return False
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _has_scores(measured: dict[str, Any]) -> bool:
+    """Return whether macro F1 is there, and each score that has an interval is a number between two."""
+    intervals = _mapping(measured.get("interval"))
+    for name, ends in intervals.items():
+        is_pair = isinstance(ends, list) and len(ends) == ENDS
+        if not is_pair or not all(map(_is_number, (*ends, measured.get(name)))):
+            return False
+    return "macro_f1" in intervals
 
 
 def this_run(root: Path) -> Record:
