@@ -1,4 +1,4 @@
-"""`train.extra`: which fields of `transformers.TrainingArguments` may be passed on by their own names."""
+"""`train.extra`: which fields of `transformers.TrainingArguments` may be set by their own names; each is judged here."""
 
 import ast
 import importlib.util
@@ -12,14 +12,37 @@ from tasks.errors import did_you_mean
 
 Extra = dict[str, bool | int | float | str | None]
 
+# how much, how fast and in what numbers: what these take names nothing outside a training
+ALLOWED = frozenset(
+    """
+    activation_checkpointing_kwargs average_tokens_across_devices bf16_full_eval data_seed
+    dataloader_drop_last dataloader_in_order dataloader_multiprocessing_context dataloader_persistent_workers
+    dataloader_prefetch_factor ddp_broadcast_buffers ddp_bucket_cap_mb ddp_find_unused_parameters
+    ddp_static_graph ddp_timeout debug eval_accumulation_steps eval_delay eval_do_concat_batches eval_on_start
+    eval_use_gather_object fp16_full_eval gradient_checkpointing_kwargs
+    include_num_input_tokens_seen log_level log_level_replica log_on_each_node logging_first_step
+    lr_scheduler_kwargs neftune_noise_alpha optim_args optim_target_modules prediction_loss_only tf32
+    torch_compile torch_compile_mode torch_empty_cache_steps use_cache
+    """.split()  # noqa: SIM905 (a list of this length reads better as words)
+)
 # what these say is decided by `precision`, `eval_strategy` and the way a stage works
 MANAGED = frozenset(
     """
-    auto_find_batch_size bf16 dataloader_pin_memory ddp_backend disable_tqdm do_eval do_predict do_train fp16 full_determinism greater_is_better
-    ignore_data_skip length_column_name load_best_model_at_end local_rank logging_nan_inf_filter logging_strategy
-    output_dir push_to_hub remove_unused_columns report_to restore_callback_states_from_checkpoint resume_from_checkpoint save_only_model save_steps
-    save_strategy save_total_limit use_cpu
-    """.split()  # noqa: SIM905 (a list of this length reads better as words)
+    auto_find_batch_size batch_eval_metrics bf16 dataloader_pin_memory ddp_backend disable_tqdm do_eval
+    do_predict do_train enable_jit_checkpoint fp16 full_determinism gradient_checkpointing greater_is_better
+    ignore_data_skip include_for_metrics label_names length_column_name load_best_model_at_end local_rank
+    logging_nan_inf_filter logging_strategy output_dir push_to_hub remove_unused_columns report_to
+    restore_callback_states_from_checkpoint resume_from_checkpoint save_on_each_node save_only_model
+    save_steps save_strategy save_total_limit skip_memory_metrics use_cpu
+    """.split()  # noqa: SIM905
+)
+# files that are read, hubs, tokens, services that are told, and code that no pin names
+OUTSIDE = frozenset(
+    """
+    accelerator_config deepspeed fsdp fsdp_config hub_always_push hub_model_id hub_private_repo hub_revision
+    hub_strategy hub_token liger_kernel_config parallelism_config project run_name torch_compile_backend
+    trackio_bucket_id trackio_space_id trackio_static_space_id use_liger_kernel
+    """.split()  # noqa: SIM905
 )
 
 
@@ -58,14 +81,21 @@ def plain(value: Any) -> Any:
 
 
 def known(extra: Extra, own: Container[str]) -> Extra:
-    """Return `extra`; raise ValueError for NaN, or a name that is one of Train's `own` fields, managed, or unknown."""
+    """Return `extra`; raise ValueError for NaN, or a name that is one of Train's `own` fields or not allowed.
+
+    A list of what is allowed: a field that a later release of transformers brings is refused until judged.
+    """
     for name, value in extra.items():
         if name in own:
             raise ValueError(f"{name} has a field of its own: set train.{name}")
         if name in MANAGED:
             raise ValueError(f"{name} is decided by retrain and cannot be set")
-        if name not in training_arguments():
-            raise ValueError(f"{name} is not a field of transformers.TrainingArguments{did_you_mean(name, training_arguments())}")
+        if name in OUTSIDE:
+            what = "a file, a hub, a token, a logging service or code from outside"
+            raise ValueError(f"{name} names {what}, which a training never uses; leave it out")
+        if name not in ALLOWED:
+            unknown = f"{name} is not one of the allowed fields of transformers.TrainingArguments"
+            raise ValueError(f"{unknown}{did_you_mean(name, ALLOWED)} Allowed: {', '.join(sorted(ALLOWED))}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{name} {value} is no finite number")
     return extra

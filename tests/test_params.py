@@ -1,13 +1,14 @@
 """The schema: what is refused and how, what is read leniently, and that it speaks the Trainer's language."""
 
 import ast
+import re
 from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from tasks.errors import InputError
-from tasks.extra import MANAGED, optimizers, training_arguments
+from tasks.extra import ALLOWED, MANAGED, OUTSIDE, optimizers, training_arguments
 from tasks.params import Params, Train
 from tasks.params_file import validated
 from tests.conftest import ROOT
@@ -130,6 +131,28 @@ def test_extra_refuses_what_has_a_field_what_is_managed_and_what_does_not_exist(
     assert "set train.learning_rate" in refused("train", extra={"learning_rate": 1e-4})
     assert "output_dir is decided by retrain" in refused("train", extra={"output_dir": "elsewhere"})
     assert "did you mean 'neftune_noise_alpha'" in refused("train", extra={"neftune_noise_alfa": 5})
+
+
+def test_every_argument_of_the_trainer_is_judged_and_a_new_one_is_refused_until_it_is() -> None:
+    judged = [*ALLOWED, *MANAGED, *OUTSIDE, *Train.model_fields.keys() & training_arguments()]
+    assert sorted(judged) == sorted(training_arguments())
+    assert "field_of_a_later_release is not one of the allowed" in refused("train", extra={"field_of_a_later_release": 1})
+
+
+@pytest.mark.parametrize("name", sorted(training_arguments() - ALLOWED))
+def test_no_argument_but_an_allowed_one_can_be_set_and_its_value_is_not_repeated(name: str) -> None:
+    sentence = refused("train", extra={name: "hf_secret"})
+    assert f"train.extra: {name} " in sentence
+    assert "hf_secret" not in sentence
+
+
+@pytest.mark.parametrize("name", sorted(ALLOWED))
+def test_no_allowed_argument_speaks_of_files_hubs_tokens_or_services(name: str) -> None:
+    from transformers import TrainingArguments
+
+    assert Train(extra={name: None}).extra == {name: None}
+    (told,) = (field.metadata["help"] for field in fields(TrainingArguments) if field.name == name)
+    assert not re.search(r"\b(path|file|folder|directory|hub|token|wandb|trackio|plugin|backend)\b", told.lower())
 
 
 def test_argument_names_read_from_source_are_the_real_ones() -> None:
