@@ -3,10 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# also what builds the one package that comes without a wheel
+PINNED := --constraint constraints.txt --build-constraint constraints.txt
+TOOLS := $(VENV)/tools
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install retrain up down test check format lock bench soak clean
+.PHONY: help install retrain up down test check format lock audit bench soak clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,7 +19,8 @@ install: $(STAMP) ## Make .venv with every package pinned by constraints.txt
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "retrain needs Python 3.11 or later; set PYTHON=python3.x")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[offline,dev]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt pip
+	$(BIN)/python -m pip install -qq --disable-pip-version-check $(PINNED) --editable '.[offline,dev]'
 	@touch $(STAMP)
 
 retrain: $(STAMP) ## Bring the model up to date: the main job, on the embedded data set
@@ -46,9 +50,19 @@ soak: $(STAMP) ## Kill runs at 50 random moments and compare what comes after wi
 bench: $(STAMP) ## Measure us beside what people do today, and print the ratios
 	$(BIN)/python -m benchmarks
 
-lock: $(STAMP) ## Write constraints.txt from what .venv holds
-	@{ sed -n '/^#/p' constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.txt.new
+lock: $(STAMP) $(TOOLS) ## Write constraints.txt from what .venv holds, and the same with hashes
+	@{ sed -n '/^#/p' constraints.txt; { sed -n '/^setuptools==/p' constraints.txt; $(BIN)/pip freeze --all --exclude-editable \
+		| sed 's/+cpu$$//'; } | sort -fu; } > constraints.txt.new
 	@mv constraints.txt.new constraints.txt
+	$(TOOLS)/bin/uv pip compile --quiet --universal --no-deps --generate-hashes --no-emit-package torch --no-header --no-annotate \
+		constraints.txt --output-file deploy/requirements-hashed.txt
+
+audit: $(TOOLS) ## Ask for known vulnerabilities of every package in constraints.txt; fail when one of them cannot be asked about
+	$(TOOLS)/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+
+$(TOOLS):
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1 uv==0.13.9
 
 clean: ## Remove what stages wrote; the DVC cache keeps it
 	rm -rf data/ingested data/splits data/tokens models plots metrics

@@ -88,3 +88,27 @@ def test_a_stage_with_another_version_ends_with_status_1_and_one_sentence(tmp_pa
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: split: numpy ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_file_with_hashes_pins_the_same_and_every_line_has_a_hash() -> None:
+    entries = re.split(r"\n(?! )", (ROOT / "deploy/requirements-hashed.txt").read_text("utf-8").strip())
+    hashed = {canonical(name): version for name, _, version in (entry.split(" ")[0].partition("==") for entry in entries)}
+    without = {"torch"}  # its builds differ by index
+    assert hashed == {name: version for name, version in constraints().items() if name not in without}
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry) for entry in entries)
+
+
+def test_what_builds_packages_is_pinned_too() -> None:
+    assert tomllib.loads(PYPROJECT.read_text("utf-8"))["build-system"]["requires"] == [f"setuptools=={constraints()['setuptools']}"]
+
+
+def test_images_and_actions_are_named_by_what_they_hold() -> None:
+    image = re.compile(r"^(?:FROM|\s+image:) (\S+)$", re.MULTILINE)
+    action = re.compile(r"uses: (\S+)")
+    deploy = [image.findall((ROOT / "deploy" / name).read_text("utf-8")) for name in ("Dockerfile", "compose.yaml")]
+    outside = [name for names in deploy for name in names if name != "retrain:local"]
+    assert outside
+    assert all(re.search(r"@sha256:[0-9a-f]{64}$", name) for name in outside)
+    used = action.findall((ROOT / ".github/workflows/ci.yml").read_text("utf-8"))
+    assert used
+    assert all(re.search(r"@[0-9a-f]{40}$", name) for name in used)
