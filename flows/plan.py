@@ -79,7 +79,7 @@ def foresee(given: Given, checkout: Path, say: Say, *, isolated: bool) -> Plan:
         standing = load(checkout / PARAMS)
         params = lay_over(standing, given, "command line")
         if isolated:
-            refuse_changed_data(checkout, params.data.path)
+            refuse_changed_data(checkout, params.data.path, say)
         params, source = located(params, checkout, checkout, isolated=isolated)
         arriving: dict[str, str] = {}
         if source is not None:

@@ -33,11 +33,12 @@ def watch(path: str = "") -> State[None]:
     Args:
         path: What to look at; empty: data.path of params.yaml. Of imported data it is the source that is looked at.
     """
-    recovery.go_on(get_run_logger().info)
+    log = get_run_logger()
+    recovery.go_on(log.info)
     miss_workers()
     try:
         path = path or load(root() / PARAMS).data.path
-        content = content_of_source(Ledger(root()), path)
+        content = content_of_source(Ledger(root(), say=log.info), path)
     except InputError as error:
         return Failed(message=str(error))
     seen: dict[str, str] = dict(Variable.get(SEEN, default={}))

@@ -173,7 +173,7 @@ def isolated(given: Given, update_data: bool, name: str, say: Say) -> Iterator[W
         params = lay_over(standing, checked(given, "params"), "params")
         for param, old, new in differences(standing.model_dump(), params.model_dump()):
             say(f"given: {param} {word(new)} ({PARAMS}: {word(old)})")
-        refuse_changed_data(home, params.data.path)
+        refuse_changed_data(home, params.data.path, say)
         (folder / ".retrain").mkdir()
         (home / ".retrain" / "checkpoints").mkdir(exist_ok=True)
         (folder / ".retrain" / "checkpoints").symlink_to(home / ".retrain" / "checkpoints")  # what a later run goes on from
@@ -247,7 +247,7 @@ def _data_inside(params: Params, source: str | None, checkout: Path, say: Say) -
 def _take_in_newer(params: Params, checkout: Path, say: Say) -> None:
     from flows.ledger import Ledger, take_in_newer
 
-    for record in take_in_newer(Ledger(checkout), params.data.path):
+    for record in take_in_newer(Ledger(checkout, say=say), params.data.path):
         say(f"{record}: its source has changed; took in its newer state")
 
 
@@ -297,7 +297,7 @@ def add(source: str, name: str | None, checkout: Path, say: Say) -> str:
         refuse_around(Path(source), checkout)
     name = name_in_raw(source, name)
     began = time.monotonic()
-    new = bring_in(Ledger(checkout), source, name)
+    new = bring_in(Ledger(checkout, say=say), source, name)
     took = f"{time.monotonic() - began:.1f} s"
     say(f"{source} is {'now' if new else 'unchanged'} in data/raw/{name}, under DVC ({took}); commit data/raw/{name}.dvc to Git")
     return f"data/raw/{name}"

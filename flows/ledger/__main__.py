@@ -4,11 +4,13 @@ For a run that holds the checkout's lock: torn state is mended first, as when th
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from flows.ledger import Ledger, mend
 
 if __name__ == "__main__":
-    mend(Path.cwd(), lambda sentence: print(sentence, file=sys.stderr, flush=True))
-    ledger = Ledger(Path.cwd())
+    say = partial(print, file=sys.stderr, flush=True)
+    mend(Path.cwd(), say)
+    ledger = Ledger(Path.cwd(), say=say)
     sys.exit(not (ledger.unchanged() and ledger.all_sent()))

@@ -2,11 +2,11 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from dvc.dependency import Dependency
 from dvc.exceptions import DvcException
-from dvc.repo import Repo
 from dvc.stage import Stage
 
 from flows.ledger.experiments import experiments
@@ -175,10 +175,6 @@ def _taken_in_before(ledger: Ledger, record: Path) -> bool:
     return False
 
 
-def refuse_changed_data(home: Path, path: str) -> None:
+def refuse_changed_data(home: Path, path: str, say: Callable[[str], None]) -> None:
     """Raise InputError when the data at `path` has changed since DVC recorded it: a worktree would not see that."""
-    with Repo(str(home)) as repo:
-        for stage in repo.index.stages:
-            for output in stage.outs if stage.is_data_source else ():
-                if (home / path).is_relative_to(output.fs_path) and output.exists and output.changed_checksum():
-                    raise InputError(f"{output} has changed since DVC recorded it; `dvc add {output}` records it as it is now")
+    Ledger(home, say=say).refuse_changed_data([path])

@@ -34,7 +34,7 @@ def roll_back(root: Path, say: Callable[[str], None], whose: str) -> None:
         return
     undone = journal.put_back()
     mend(root, say)
-    brought, lost = Ledger(root).put_back(journal.outputs) if journal.outputs else ([], [])
+    brought, lost = Ledger(root, say=say).put_back(journal.outputs) if journal.outputs else ([], [])
     discard(root)
     if undone or brought:
         say(f"{whose} is undone: params.yaml, dvc.lock, metrics and outputs are as they were before it")

@@ -1,6 +1,5 @@
 """What a run would do with each stage, and why: decided as `Ledger.settle` does, with nothing written, checked out or deleted."""
 
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,10 +14,10 @@ from dvc.stage import PipelineStage
 from dvc.stage.cache import _get_cache_hash
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml
-from dvc_data.hashfile.hash import file_md5
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.meta import Meta
 from dvc_data.hashfile.tree import Tree
+from dvc_objects.errors import ObjectFormatError
 from voluptuous import Invalid
 
 from flows.ledger.imports import imported
@@ -82,7 +81,10 @@ class _Foresight:
             key += self._changes(dependency, found)
         reasons = key + [reason for item in (*stage.deps, *stage.outs) if (reason := self._absence(item))]
         outputs: Iterable[Output] = stage.outs
-        if is_recorded and not reasons:
+        is_unchanged = is_recorded and not reasons
+        if not is_unchanged:
+            self.ledger.refuse_changed_data(str(dependency) for dependency in stage.deps)
+        if is_unchanged:
             fate = Fate.unchanged
         elif None in contents:
             fate = Fate.stale
@@ -90,7 +92,8 @@ class _Foresight:
             is_intact = not key and all(output.hash_info for output in stage.outs)
             entry = to_single_stage_lockfile(stage) if is_intact else self._entry(stage, contents)
             outputs = self.ledger.repo.stage_cache._create_stage(entry, wdir=stage.wdir).outs if entry else []  # noqa: SLF001
-            fate = Fate.restorable if outputs and all(map(_is_whole, outputs)) else Fate.stale
+            is_held = outputs and all(_is_whole(output) or (is_intact and _is_here(output)) for output in outputs)
+            fate = Fate.restorable if is_held else Fate.stale
         if not is_recorded:
             words = "never computed here" if fate == Fate.stale else "not in dvc.lock yet, though computed before"
             reasons = [Reason("new", stage.name, words)]
@@ -190,17 +193,17 @@ class _Foresight:
 
 
 def _is_whole(output: Output) -> bool:
-    """Return whether the cache holds all of an output. DVC's own check would delete what is damaged."""
+    """Return whether the cache holds all of an output."""
     held = output.get_obj()
-    if held is None:
-        return False
     parts = [part.value for _, _, part in held] if isinstance(held, Tree) else []
-    return all(_is_held(output, part) for part in (*parts, output.hash_info.value))
-
-
-def _is_held(output: Output, identity: str) -> bool:
-    path = Path(output.cache.oid_to_path(identity))
-    if not path.exists():
+    try:
+        for identity in (*parts, output.hash_info.value):
+            output.cache.check(identity)
+    except (FileNotFoundError, ObjectFormatError):
         return False
-    is_protected = stat.S_IMODE(path.stat().st_mode) == output.cache.CACHE_MODE  # DVC trusts these
-    return is_protected or file_md5(str(path), output.cache.fs) == identity.removesuffix(".dir")
+    return held is not None
+
+
+def _is_here(output: Output) -> bool:
+    """Return whether the checkout has an output whole, from which a run fills the cache again."""
+    return bool(output.exists) and not output.changed_checksum()

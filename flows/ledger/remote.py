@@ -25,6 +25,7 @@ from dvc_objects.fs.base import FileSystem
 from dvc_objects.fs.errors import AuthError, ConfigError, RemoteMissingDepsError
 from fsspec.spec import AbstractFileSystem
 
+from flows.ledger.verified import keep
 from tasks.errors import InputError, without_password
 
 TRIES = 4  # with 1, 2 and 4 seconds in between
@@ -78,6 +79,9 @@ class Remote:
         data = [output for source in self.repo.index.stages if source.is_data_source for output in source.outs]
         data = [out for out in data if any(path.is_relative_to(out.fs_path) or Path(out.fs_path).is_relative_to(path) for path in read)]
         for output in [*computed.outs, *data]:
+            keep(output)
+            if output.changed_cache():
+                raise InputError(f"not all of {output} is in the DVC cache")
             for odb, objects in output.get_used_objs(push=True, force=True).items():
                 _check(self.repo.cloud.push(objects, remote=self.name, odb=odb))
         runs = self._runs()

@@ -156,7 +156,7 @@ class Repair:
         worktree.link(params.model.name, folder, self.checkout)
         if not under_dvc(folder, params.data.path):
             worktree.link(params.data.path, folder, self.checkout)
-        ledger = Ledger(folder, sparse=True)
+        ledger = Ledger(folder, sparse=True, say=self.say)
         wanted = [ledger.stages[name] for name in names if name in ledger.stages]
         order = plan_repro(ledger.repo.index.graph, wanted)
         return [stage.name for stage in order if isinstance(stage, PipelineStage)]

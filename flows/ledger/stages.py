@@ -25,6 +25,7 @@ from dvc_data.hashfile._progress import QueryingProgress
 from flows.journal import writing
 from flows.ledger.objects import refuse_climbing, refuse_elsewhere
 from flows.ledger.remote import Remote
+from flows.ledger.verified import keep, opened
 from flows.locks import alone
 from flows.outcome import Outcome
 from tasks.errors import InputError
@@ -49,7 +50,7 @@ class Ledger:
     """The stages of one checkout and the record of what they have computed.
 
     sparse: outputs that dvc.lock names and the cache holds count as being there; they are checked out when a stage needs them.
-    files: how DVC reads the checkout, when it is not as it lies there.
+    files: how DVC reads the checkout, when it is not as it lies there; then damaged objects of the cache are left where they are.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Ledger:
     ) -> None:
         self.sparse, self.say = sparse, say
         try:
-            self.repo = Repo(str(root), fs=files, _wait_for_lock=True)
+            self.repo = opened(root, say, files=files, is_looked_at=files is not None)
             self.stages: dict[str, PipelineStage] = {stage.name: stage for stage in self.repo.stage.load_all("dvc.yaml")}
         except DvcException as error:
             raise InputError(sentence(error)) from None
@@ -115,11 +116,25 @@ class Ledger:
     def _decide(self, stage: PipelineStage, run: Callable[[], None]) -> Outcome:
         if not self._changed(stage):
             return Outcome.unchanged
+        self.refuse_changed_data(str(dependency) for dependency in stage.deps)
         self.bring(str(dependency) for dependency in stage.deps)
         recorded = self._recorded(stage)
         stage.save_deps()
         with self._alone(stage):
             return self._settle(stage, run, recorded)
+
+    def refuse_changed_data(self, paths: Iterable[str]) -> None:
+        """Raise InputError when data under DVC at, above or below `paths` is not what its record says: edited, or damaged."""
+        places = [Path(self.repo.root_dir, path) for path in paths]
+        for stage in self.repo.index.stages:
+            for output in stage.outs if stage.is_data_source else ():
+                held = Path(output.fs_path)
+                is_meant = any(path.is_relative_to(held) or held.is_relative_to(path) for path in places)
+                if is_meant and output.exists and output.changed_checksum():
+                    raise InputError(
+                        f"{output} has changed since DVC recorded it; `dvc add {output}` records it as it is now, "
+                        "or move it away, and the next run brings back what was recorded"
+                    )
 
     def bring(self, paths: Iterable[str]) -> None:
         """Check out what is missing of `paths`: outputs of stages, or data under DVC. Those that DVC does not know are left to fail."""
@@ -194,7 +209,7 @@ class Ledger:
 
         @rwlocked(read=["deps"], write=["outs"])
         def bring(stage: PipelineStage) -> Outcome:
-            self._keep_metrics(stage, recorded)
+            self._keep(stage, recorded)
             stage.remove_outs(ignore_remove=False, force=False)
             try:
                 self._restore(stage, recorded)
@@ -231,13 +246,15 @@ class Ledger:
                 return
         raise RunCacheNotFoundError(stage)
 
-    def _keep_metrics(self, stage: PipelineStage, recorded: dict[str, Any] | None) -> None:
-        """Put recorded metrics that Git has checked out into the cache, to be restored from there: `dvc push` and `dvc gc` leave them to Git."""
+    def _keep(self, stage: PipelineStage, recorded: dict[str, Any] | None) -> None:
+        """Put recorded outputs that the checkout has whole and the cache has not into the cache, to be restored from there.
+
+        Metrics are always so in a fresh clone, as `dvc push` and `dvc gc` leave them to Git.
+        """
         if recorded is None:
             return
         for output in self.repo.stage_cache._create_stage(recorded, wdir=stage.wdir).outs:  # noqa: SLF001
-            if output.changed_cache() and output.exists and output.get_hash() == output.hash_info:
-                output.commit()
+            keep(output)
 
     def _computed(self, stage: PipelineStage, recorded: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
         if recorded is not None:
@@ -275,6 +292,8 @@ def share_cache(home: Path, folder: Path) -> None:
         for name, remote in repo.config["remote"].items():
             paths = {option: value for option, value in remote.items() if isinstance(value, RelPath)}
             settings["remote"].setdefault(name, {}).update(paths)
+    # a worktree lives as long as its run: its links to the cache need no place, and whoever writes to one is found out
+    settings["cache"].setdefault("type", ["reflink", "hardlink", "copy"])
     file = folder.resolve() / ".dvc/config.local"
     file.parent.mkdir(exist_ok=True)
     written = ConfigObj(

@@ -1,0 +1,293 @@
+"""What is restored from the DVC cache, or used as an input, is hashed first: damage is set aside, said, and never computed on."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import chdir
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from flows.ledger.stages import Ledger, share_cache
+from flows.ledger.verified import MEMORY, VerifiedCache, opened
+from flows.outcome import Outcome
+from tasks.errors import InputError
+from tests.conftest import ROOT
+from tests.test_check import flip
+
+STAGES = """
+stages:
+  tokenize:
+    cmd: exec tokenize
+    deps: [raw/rows.csv]
+    outs: [tokens]
+  train:
+    cmd: exec train
+    deps: [tokens]
+    params: [rate]
+    outs: [model]
+    metrics:
+      - loss.json:
+          cache: false
+"""
+ROWS = b"text,label\n" + b"where is my parcel,order\n" * 100
+
+
+class Small:
+    """A repository of two stages, run without any training."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.told = root, list[str]()
+        self.ran: list[str] = []
+
+    def run(self, *, root: Path | None = None, sparse: bool = False) -> dict[str, Outcome]:
+        """Settle both stages."""
+        where = root or self.root
+        with chdir(where):
+            ledger = Ledger(where, sparse=sparse, say=self.told.append)
+            found = {name: ledger.settle(name, partial(self.compute, name, where)) for name in ("tokenize", "train")}
+            ledger.repo.close()
+        return found
+
+    def compute(self, name: str, root: Path) -> None:
+        """Do what a stage does."""
+        self.ran.append(name)
+        if name == "tokenize":
+            (root / "tokens/deep").mkdir(parents=True)
+            rows = (root / "raw/rows.csv").read_bytes()
+            (root / "tokens/train.arrow").write_bytes(rows[::-1])
+            (root / "tokens/deep/test.arrow").write_bytes(rows[:50])
+            return
+        read = (root / "tokens/train.arrow").read_bytes() + (root / "tokens/deep/test.arrow").read_bytes()
+        (root / "model").write_bytes(read.swapcase() + (root / "params.yaml").read_bytes())
+        (root / "loss.json").write_text(f'{{"loss": {sum(read)}}}')
+
+    def dvc(self, *words: str) -> None:
+        """Run `dvc ...`."""
+        subprocess.run([sys.executable, "-m", "dvc", *words], cwd=self.root, check=True, capture_output=True)
+
+    def rate(self, value: int) -> None:
+        """Change a parameter of training."""
+        (self.root / "params.yaml").write_text(f"rate: {value}\n", "utf-8")
+
+    def objects(self) -> list[Path]:
+        """Return all objects of the cache."""
+        return sorted((self.root / ".dvc/cache/files/md5").glob("*/*"))
+
+    def aside(self) -> set[str]:
+        """Return the names of the objects that were set aside."""
+        return {path.name for path in (self.root / ".dvc/cache/damaged").glob("*")}
+
+    def object_of(self, place: str) -> Path:
+        """Return the object that holds a file of the checkout."""
+        content = (self.root / place).read_bytes()
+        return next(path for path in self.objects() if path.read_bytes() == content)
+
+    @property
+    def listing(self) -> Path:
+        """The object that lists the files of the tokens."""
+        return next(path for path in self.objects() if path.suffix == ".dir")
+
+
+def started(folder: Path) -> Small:
+    """Make the repository, its data under DVC and both stages computed."""
+    folder.mkdir()
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    small = Small(folder)
+    small.dvc("init", "-q")
+    (folder / ".dvc/config").write_text((ROOT / ".dvc/config").read_text("utf-8"), "utf-8")
+    (folder / "dvc.yaml").write_text(STAGES, "utf-8")
+    (folder / "raw").mkdir()
+    (folder / "raw/rows.csv").write_bytes(ROWS)
+    small.rate(1)
+    small.dvc("add", "raw/rows.csv")
+    assert set(small.run().values()) == {Outcome.ran}
+    small.ran.clear()
+    return small
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    return started(tmp_path / "small")
+
+
+def recorded(small: Small) -> dict[str, bytes]:
+    """Return what a run leaves: the outputs and the record of them."""
+    files = ("tokens/train.arrow", "tokens/deep/test.arrow", "model", "loss.json", "dvc.lock")
+    return {name: (small.root / name).read_bytes() for name in files}
+
+
+def forget(small: Small, *names: str) -> None:
+    for name in names:
+        subprocess.run(["rm", "-rf", small.root / name], check=True)
+
+
+def test_a_flip_in_the_tokens_object_is_not_trained_on_at_another_learning_rate(small: Small) -> None:
+    small.rate(2)
+    small.run()
+    whole = recorded(small)
+    small.rate(3)
+    small.run()
+    other = recorded(small)
+    flipped = flip(small.object_of("tokens/train.arrow"))
+    forget(small, "tokens", "model")
+    small.rate(2)
+    small.ran.clear()
+    assert small.run() == {"tokenize": Outcome.ran, "train": Outcome.restored}
+    assert small.ran == ["tokenize"]
+    assert recorded(small) == whole
+    assert small.aside() == {flipped}
+    assert sum(flipped in line for line in small.told) == 1
+    small.rate(3)
+    small.run()
+    assert recorded(small) == other
+
+
+@pytest.mark.parametrize("kind", ["a file of a folder", "a listing", "a file", "a metric"])
+@pytest.mark.parametrize("is_here", [True, False])
+def test_a_flip_in_each_kind_of_output_is_set_aside_and_mended(small: Small, kind: str, is_here: bool) -> None:  # noqa: FBT001
+    places = {"a file of a folder": "tokens/deep/test.arrow", "a file": "model", "a metric": "loss.json"}
+    whole = recorded(small)
+    flipped = flip(small.listing if kind == "a listing" else small.object_of(places[kind]))
+    if not is_here:
+        forget(small, "tokens", "model", "loss.json", "dvc.lock")
+    small.run()
+    assert recorded(small) == whole
+    if kind != "a metric" or not is_here:
+        assert small.aside() == {flipped}
+        assert sum(flipped in line for line in small.told) == 1
+    assert bool(small.ran) != is_here, "what the checkout has whole goes back into the cache"
+    small.ran.clear()
+    forget(small, "tokens", "model")
+    assert set(small.run().values()) == {Outcome.restored}
+    assert not small.ran
+
+
+def test_a_flip_in_raw_data_is_refused_in_the_checkout_and_never_checked_out(small: Small) -> None:
+    file = small.root / "raw/rows.csv"
+    flip(file)
+    with pytest.raises(InputError, match=r"raw/rows.csv has changed since DVC recorded it; .* move it away, and the next run"):
+        small.run()
+    flipped = flip(next(path for path in small.objects() if path.read_bytes() == ROWS))
+    file.unlink()
+    small.rate(2)
+    forget(small, "tokens", "model", "dvc.lock")
+    with pytest.raises(InputError, match=r"not all of it is in the DVC cache; `retrain check --repair`"):
+        small.run()
+    assert small.aside() == {flipped}
+    assert not small.ran
+
+
+def test_a_flip_in_an_output_of_the_checkout_is_put_right_from_the_cache(small: Small) -> None:
+    whole = recorded(small)
+    for place in ("tokens/train.arrow", "model"):
+        flip(small.root / place)
+        assert Outcome.restored in small.run().values()
+        assert recorded(small) == whole
+    assert not small.ran
+
+
+def test_editing_a_restored_file_as_root_leaves_the_cache_as_it_is(small: Small) -> None:
+    forget(small, "tokens", "model")
+    small.run()
+    before = {path: path.read_bytes() for path in small.objects()}
+    for place in ("tokens/train.arrow", "model", "raw/rows.csv"):
+        with (small.root / place).open("r+b") as file:
+            file.write(b"edited")
+    assert {path: path.read_bytes() for path in small.objects()} == before
+
+
+def test_what_is_written_through_a_hard_link_of_an_isolated_run_is_found_out(small: Small, tmp_path: Path) -> None:
+    whole = recorded(small)
+    folder = tmp_path / "worktree"
+    folder.mkdir()
+    names = [".dvc/config", "dvc.yaml", "dvc.lock", "params.yaml", "raw/rows.csv.dvc", "loss.json"]
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes((small.root / name).read_bytes())
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    share_cache(small.root, folder)
+    (folder / "params.yaml").write_text("rate: 2\n", "utf-8")
+    assert small.run(root=folder, sparse=True) == {"tokenize": Outcome.unchanged, "train": Outcome.ran}
+    linked = folder / "tokens/train.arrow"
+    if not linked.samefile(small.object_of("tokens/train.arrow")):
+        pytest.skip("this file system shares blocks, so nothing is linked")
+    name = small.object_of("tokens/train.arrow").name
+    flip(linked)
+    small.rate(3)
+    small.run()
+    assert [held[2:] for held in small.aside()] == [name]
+    small.rate(1)
+    small.run()
+    assert recorded(small) == whole
+
+
+def test_a_damaged_object_comes_back_from_the_remote_and_damage_there_is_not_taken(small: Small, tmp_path: Path) -> None:
+    whole = recorded(small)
+    small.dvc("remote", "add", "-d", "storage", str(tmp_path / "storage"))
+    small.dvc("push")
+    flipped = [flip(small.object_of("tokens/train.arrow")), flip(small.object_of("model"))]
+    forget(small, "tokens", "model")
+    assert set(small.run().values()) == {Outcome.restored}
+    assert recorded(small) == whole
+    assert small.aside() == set(flipped)
+    there = [tmp_path / "storage/files/md5" / name[:2] / name[2:] for name in flipped]
+    for path in (*there, small.object_of("tokens/train.arrow"), small.object_of("model")):
+        flip(path)
+    forget(small, "tokens", "model")
+    assert set(small.run().values()) == {Outcome.ran}
+    assert recorded(small) == whole
+
+
+def test_an_object_that_is_no_readable_file_counts_as_not_cached(small: Small) -> None:
+    whole = recorded(small)
+    for replace in (Path.mkdir, os.mkfifo):
+        make: Callable[[Path], object] = replace
+        held = small.object_of("model")
+        held.unlink()
+        make(held)
+        forget(small, "model")
+        small.run()
+        assert recorded(small) == whole
+
+
+def test_objects_are_hashed_once_for_each_state_of_their_inode(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+
+    def noted(path: str, *words: object, **options: object) -> object:
+        # listings are built in memory
+        hashed.extend([] if path.endswith(".tmp") else [Path(path).name])
+        return original(path, *words, **options)  # type: ignore[arg-type]
+
+    from dvc_data.hashfile import hash as hashing
+
+    original = hashing.file_md5
+    monkeypatch.setattr(hashing, "file_md5", noted)
+    small.run()
+    hashed.clear()
+    small.run()
+    assert not hashed
+    touched = small.object_of("model")
+    os.utime(touched)
+    small.run()
+    assert hashed == [touched.name]
+
+
+def test_a_memory_that_cannot_be_read_is_made_anew(small: Small) -> None:
+    for folder in (small.root / ".dvc/tmp" / MEMORY, small.root / ".dvc/cache" / MEMORY):
+        (folder / "cache.db").write_bytes(b"no database" * 100)
+        for rest in folder.glob("cache.db-*"):
+            rest.unlink()
+    assert set(small.run().values()) == {Outcome.unchanged}
+
+
+def test_the_objects_of_a_cache_that_is_only_looked_at_stay_where_they_are(small: Small) -> None:
+    flipped = flip(small.object_of("model"))
+    repo = opened(small.root, small.told.append, is_looked_at=True)
+    assert isinstance(repo.cache.local, VerifiedCache)
+    assert flipped not in repo.cache.local.oids_exist([flipped])
+    assert not small.aside()
+    assert not small.told
