@@ -1,6 +1,7 @@
 """What is restored from the DVC cache, or used as an input, is hashed first: damage is set aside, said, and never computed on."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from flows.ledger.stages import Ledger, share_cache
 from flows.ledger.verified import MEMORY, VerifiedCache, opened
 from flows.outcome import Outcome
 from tasks.errors import InputError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Once
 from tests.test_check import flip
 
 STAGES = """
@@ -91,9 +92,8 @@ class Small:
         return next(path for path in self.objects() if path.suffix == ".dir")
 
 
-def started(folder: Path) -> Small:
+def start(folder: Path) -> None:
     """Make the repository, its data under DVC and both stages computed."""
-    folder.mkdir()
     subprocess.run(["git", "init", "-q", folder], check=True)
     small = Small(folder)
     small.dvc("init", "-q")
@@ -104,14 +104,14 @@ def started(folder: Path) -> Small:
     small.rate(1)
     small.dvc("add", "raw/rows.csv")
     assert set(small.run().values()) == {Outcome.ran}
-    small.ran.clear()
-    return small
 
 
 @pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
+def small(tmp_path: Path, once: Once, monkeypatch: pytest.MonkeyPatch) -> Small:
+    """A copy of that repository, to change at will."""
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
-    return started(tmp_path / "small")
+    shutil.copytree(once("small", start), tmp_path / "small")
+    return Small(tmp_path / "small")
 
 
 def recorded(small: Small) -> dict[str, bytes]:
