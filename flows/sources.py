@@ -3,12 +3,11 @@
 import os
 import re
 import shlex
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from flows.worktree import readable
+from tasks.entries import matching, refuse_odd_entries, refuse_outside
 from tasks.errors import InputError
 
 SIGNS = "*?["
@@ -27,14 +26,12 @@ class Pattern:
 
     def matches(self) -> list[Path]:
         """Return the files that match, sorted; raise InputError when none does."""
-        found = []
-        for path in self.folder.glob(self.glob) if ".." not in Path(self.glob).parts else ():
-            is_hidden = any(part.startswith(".") for part in path.relative_to(self.folder).parts)
-            if path.is_file() and not is_hidden:
-                found.append(path)
+        found = matching(self.folder, self.glob, str(self.folder)) if ".." not in Path(self.glob).parts else []
         if not found:
             raise InputError(f"no file matches '{self}', and there is no file or folder of that name; give an existing one")
-        return sorted(found)
+        for path in found:
+            refuse_outside(path, self.folder)
+        return found
 
 
 def leads_out(source: str, root: Path) -> bool:
@@ -74,32 +71,15 @@ def name_in_raw(source: str, name: str | None = None) -> str:
     """Return what a source is called in data/raw; raise InputError when it is not there or cannot be called so."""
     pattern = pattern_in(source, Path())
     if pattern is not None:
-        refuse_odd_names(pattern.matches())
+        pattern.matches()
     elif not is_url(source):
         if not Path(source).exists():
             raise InputError(f"there is no file or folder '{source}' to bring in; give an existing path or a URL")
-        refuse_odd_names([Path(source), *Path(source).rglob("*")])
+        refuse_odd_entries(Path(source))
     name = name or _last_part(source if pattern is None else str(pattern.folder.resolve()))
-    if name in ("", ".", "..") or "/" in name:
+    if name in ("", ".", "..") or "/" in name or not name.isprintable():
         raise InputError(f"'{name}' cannot name a folder entry in data/raw; give a plain name: `{to_add(source)}`")
     return name
-
-
-def refuse_odd_names(paths: Iterable[Path]) -> None:
-    """Raise InputError for a name that is not UTF-8: DVC can hash and keep no such file."""
-    for path in paths:
-        try:
-            path.name.encode()
-        except UnicodeEncodeError:
-            message = f"DVC cannot read '{readable(str(path))}', whose name is not UTF-8; rename it"
-            raise InputError(message) from None
-
-
-def refuse_broken_links(folder: Path) -> None:
-    """Raise InputError for a link to nothing, on which DVC stops."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_symlink() and not path.exists():
-            raise InputError(f"'{path}' is a link to {path.readlink()}, which is not there; mend or remove it")
 
 
 def refuse_around(path: Path, checkout: Path) -> None:

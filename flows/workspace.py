@@ -17,14 +17,14 @@ from flows import journal, worktree
 from flows.locks import alone
 from flows.outcome import Experiment
 from flows.signatures import refuse_unsigned
-from flows.sources import Pattern, at_home, is_url, leads_out, name_in_raw, pattern_in, refuse_around, refuse_broken_links, refuse_odd_names
+from flows.sources import Pattern, at_home, is_url, leads_out, name_in_raw, pattern_in, refuse_around
 from tasks import base_models, problems
+from tasks.entries import refuse_odd_entries, refuse_odd_name
 from tasks.errors import InputError, did_you_mean
 from tasks.files import replace
 from tasks.params import Params
 from tasks.params_file import PARAMS, differences, in_words, lay_over, load, word, written
 from tasks.params_file import given as checked
-from tasks.raw_files import refuse_linked_folders
 
 if TYPE_CHECKING:
     from flows.ledger import Ledger
@@ -108,7 +108,8 @@ def root() -> Path:
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "dvc.yaml").exists():
-            refuse_odd_names([folder, *folder.parents])
+            for part in (folder, *folder.parents):
+                refuse_odd_name(part)
             return folder
     raise InputError(f"there is no dvc.yaml in {here} or above it; change into a clone of the retrain repository")
 
@@ -268,14 +269,11 @@ def located(params: Params, checkout: Path, home: Path, *, isolated: bool) -> tu
     outside = leads_out(path, home)
     if not is_url(path) and not (outside and pattern):
         refuse_around(home / path, home)
-        refuse_broken_links(home / path)
-        if not (params.data.files or params.data.train_file):
-            # DVC passes over them, in a folder that it hashes and in one that it imports
-            refuse_linked_folders(home / path)
+        # what files are picked by name may stand beside links that nobody follows
+        refuse_odd_entries(home / path, links=not (params.data.files or params.data.train_file))
     new = ("--cached", "--others", "--exclude-standard")  # an isolated run takes along what is not ignored
     if outside or (isolated and (home / path).exists() and not _versioned(checkout, path, *new)):
         return params, given if is_url(given) else str(home / given)
-    refuse_odd_names((home / path).rglob("*"))
     if pattern is not None and (home / path).is_dir():
         Pattern(home / path, pattern.glob).matches()
     elif not (checkout / path).exists() and not under_dvc(checkout, path):

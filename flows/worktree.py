@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.locks import alone, is_free
-from tasks.errors import InputError
+from tasks.errors import InputError, readable
 
 LARGE = 50_000_000  # bytes of an untracked file that nobody meant to have in Git
 SHOWN = 5  # names in a sentence
@@ -46,11 +46,6 @@ def _run(where: Path, words: Sequence[str], env: Mapping[str, str] | None = None
     if done.returncode:
         raise InputError(readable(f"git {' '.join(words[:2])}: {' '.join(done.stderr.split())}"))
     return done.stdout
-
-
-def readable(name: str) -> str:
-    """Return a file's name as it can be printed: on one line, what is not UTF-8 replaced."""
-    return " ".join(name.encode(errors="surrogateescape").decode(errors="replace").splitlines())
 
 
 def refuse_without_git(checkout: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import funcy
 
+from tasks.entries import refuse_odd_entries
 from tasks.errors import InputError
 from tasks.files import folder_digest, read_json
 from tasks.params import Model
@@ -62,7 +63,10 @@ def _local(name: str) -> Path | None:
     """Return the folder of a local or packaged model, or None for a hub name."""
     if name.startswith(PYPI):
         return _packaged(name.removeprefix(PYPI))
-    folder = Path(name).expanduser()
+    try:
+        folder = Path(name).expanduser()
+    except RuntimeError:
+        raise InputError(f"model.name: '{name}' begins with the home folder of a user who is not here; give the whole path") from None
     if folder.is_dir():
         if not (folder / "config.json").exists():
             raise InputError(f"model.name: '{name}' has no config.json; give the folder of a saved Hugging Face model")
@@ -74,6 +78,10 @@ def _local(name: str) -> Path | None:
 
 def _sound(folder: Path, name: str) -> Path:
     """Return the folder of a model; raise InputError when its weights are not there, or in no form that is read."""
+    try:
+        refuse_odd_entries(folder, within=_reach(folder))
+    except InputError as error:
+        raise InputError(f"model.name: in '{name}', {error}") from None
     files = sorted(path for path in folder.iterdir() if path.is_file())
     is_safe = any(file.suffix == ".safetensors" for file in files)
     read = [file for file in files if not is_safe or any(file.match(pattern) for pattern in WANTED)]
@@ -83,8 +91,7 @@ def _sound(folder: Path, name: str) -> Path:
                 pointer = f"{file.name} in '{name}' is a Git LFS pointer, not the file itself"
                 raise InputError(f"model.name: {pointer}; run `git lfs pull` where it was cloned")
     index = folder / "model.safetensors.index.json"
-    wanted = sorted(set(read_json(index)["weight_map"].values())) if index.exists() else []
-    missing = [shard for shard in wanted if not (folder / shard).exists()]
+    missing = [shard for shard in _shards(index, name) if not (folder / shard).exists()]
     if missing:
         lacks = f"'{name}' lacks {missing[0]}, which its {index.name} names"
         raise InputError(f"model.name: {lacks}; copy or download it again")
@@ -99,6 +106,27 @@ def _sound(folder: Path, name: str) -> Path:
         f"model.name: the weights of '{name}' are a pickle, pytorch_model.bin, which is not read; "
         f"if you trust it, convert it once: python -c \"{load}.save_pretrained('{name}')\""
     )
+
+
+def _reach(folder: Path) -> Path:
+    """Return within what the links of a model's folder must stay: the hub's cache keeps contents beside its snapshots."""
+    is_snapshot = folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
+    return folder.parent.parent if is_snapshot else folder
+
+
+def _shards(index: Path, name: str) -> list[str]:
+    """Return the files that an index of weights names, sorted; none when there is no index."""
+    if not index.exists():
+        return []
+    try:
+        shards = sorted(set(read_json(index)["weight_map"].values()))
+        odd = [shard for shard in shards if Path(shard).name != shard]
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        said = f"{type(error).__name__}: {str(error)[:200]}"
+        raise InputError(f"model.name: {index.name} in '{name}' is no index of weights ({said}); copy or download it again") from None
+    if odd:
+        raise InputError(f"model.name: {index.name} in '{name}' names '{odd[0]}', which is no file beside it; copy or download it again")
+    return shards
 
 
 def _packaged(distribution: str) -> Path:

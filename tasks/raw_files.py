@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.choices import Format
+from tasks.entries import is_hidden, matching, refuse_endless, refuse_odd_name, refuse_outside
 from tasks.errors import InputError
 from tasks.formats import ENDINGS
 from tasks.params import Data
@@ -35,6 +36,8 @@ def raw_files(params: Data) -> tuple[list[File], dict[str, str]]:
         raise InputError(f"data.path: there is no file or folder '{root}'; give an existing one with --data.path")
     patterns = {"train": params.train_file, "validation": params.validation_file, "test": params.test_file}
     predefined = {split: pattern for split, pattern in patterns.items() if pattern}
+    refuse_odd_name(root)
+    refuse_endless(root)
     if root.is_file():
         if predefined or params.files:
             raise InputError(
@@ -48,16 +51,16 @@ def raw_files(params: Data) -> tuple[list[File], dict[str, str]]:
     picked: list[tuple[str | None, str]] = [*predefined.items()] or [(None, params.files or "")]
     for split, pattern in picked:
         glob, _, field = pattern.partition("#")
+        param = f"data.{split}_file" if split else "data.files"
         if Path(glob).is_absolute() or ".." in Path(glob).parts:
-            param = f"{split}_file" if split else "files"
-            raise InputError(f"data.{param}: '{glob}' leaves the folder data.path '{root}'; name files inside it")
-        found = sorted(path for path in root.glob(glob) if path.is_file() and not _hidden(path.relative_to(root)))
+            raise InputError(f"{param}: '{glob}' leaves the folder data.path '{root}'; name files inside it")
+        found = matching(root, glob, param)
         if not found:
             raise InputError(f"data.path: no file in '{root}' matches '{glob}'; known endings: {', '.join(ENDINGS)}")
         if "**" in glob:
             refuse_linked_folders(root)
         for path in found:
-            _refuse_outside(path, root)
+            refuse_outside(path, root)
             name = f"{path.relative_to(root).as_posix()}{'#' + field if field else ''}"
             files.append(File(split, name, path, field or None))
     return files, {}
@@ -69,7 +72,8 @@ def _whole_folder(root: Path, params: Data) -> tuple[list[File], dict[str, str]]
     passed_over: dict[str, str] = {}
     readable: list[Path] = []
     saved = _saved_rows(root)
-    for path in sorted(path for path in root.glob("**/*") if path.is_symlink() or not path.is_dir()):
+    for path in sorted(root.glob("**/*")):
+        refuse_odd_name(path)
         relative = path.relative_to(root)
         about = (*SAVED, SAVED_SPLITS) if path.parent in saved else (SAVED_SPLITS,)
         if path.name in (*OURS, *about) or path.suffix == ".dvc" or path.is_dir():
@@ -77,7 +81,7 @@ def _whole_folder(root: Path, params: Data) -> tuple[list[File], dict[str, str]]
         if why := _unread(path, relative, saved, params):
             passed_over[relative.as_posix()] = why
         else:
-            _refuse_outside(path, root)
+            refuse_outside(path, root)
             readable.append(path)
     # a file that is linked to is read once, under its own name
     own = {path.resolve(): path for path in sorted(readable, key=lambda path: not path.is_symlink())}
@@ -95,7 +99,7 @@ def _whole_folder(root: Path, params: Data) -> tuple[list[File], dict[str, str]]
 
 def _unread(path: Path, name: Path, saved: dict[Path, set[str]], params: Data) -> str | None:
     """Return why a file is passed over, or None when it is read."""
-    if _hidden(name):
+    if is_hidden(name):
         return "hidden"
     if path.is_symlink() and not path.exists():
         raise InputError(f"{name}: a link to {path.readlink()}, which is not there; mend or remove it")
@@ -123,22 +127,8 @@ def _saved_rows(root: Path) -> dict[Path, set[str]]:
     return saved
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
 def refuse_linked_folders(root: Path) -> None:
     """Raise InputError for a linked folder that leads out of the folder."""
     for path in sorted(root.glob("**/*")):
-        if path.is_symlink() and path.is_dir() and not _hidden(path.relative_to(root)):
-            _refuse_outside(path, root)
-
-
-def _refuse_outside(path: Path, root: Path) -> None:
-    """Raise InputError when a link leads out of the folder; what one inside it leads to is read there."""
-    target = path.resolve()
-    if not target.is_relative_to(root.resolve()):
-        raise InputError(
-            f"{path.relative_to(root)}: leads to '{target}', out of data.path '{root}', where its changes would not be seen; "
-            "copy it in, or give that path with --data.path to have it imported"
-        )
+        if path.is_symlink() and path.is_dir() and not is_hidden(path.relative_to(root)):
+            refuse_outside(path, root)

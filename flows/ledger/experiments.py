@@ -17,8 +17,8 @@ from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STAS
 from flows.ledger.remote import TRIES, is_shared
 from flows.outcome import Experiment
 from flows.signatures import signing
-from flows.worktree import commit_of, git, identity, names, readable
-from tasks.errors import InputError, without_password
+from flows.worktree import commit_of, git, identity, names
+from tasks.errors import InputError, readable, without_password
 
 UNTRACKED = "Untracked"  # the trailer of an experiment's commit that names a file Git did not track, as JSON
 UNSENT = "refs/retrain/unsent"  # beside refs/exps: the experiments that the Git remote does not have yet

@@ -14,6 +14,7 @@ from flows.ledger.remote import patiently
 from flows.ledger.stages import Ledger, sentence
 from flows.sources import Pattern, at_home, is_url, leads_out, pattern_in, to_add
 from flows.worktree import git
+from tasks.entries import refuse_odd_entries
 from tasks.errors import InputError
 
 SOURCE = "source"  # what the `meta` of a .dvc file calls the pattern whose matches it holds
@@ -135,8 +136,15 @@ def take_in_newer(ledger: Ledger, path: str) -> list[str]:
 
 
 def _imports(ledger: Ledger, path: str) -> list[Stage]:
-    """Return the .dvc files that have imported what lies at, above or below `path`."""
-    return [stage for stage in _sources(ledger, path) if stage.is_import]
+    """Return the .dvc files that have imported what lies at, above or below `path`.
+
+    Raises InputError when what they come from has turned into something that cannot be read to an end.
+    """
+    found = [stage for stage in _sources(ledger, path) if stage.is_import]
+    for stage in found:
+        if stage.deps[0].fs.protocol == "local":
+            refuse_odd_entries(Path(stage.deps[0].fs_path))
+    return found
 
 
 def _patterns(ledger: Ledger, path: str) -> dict[Path, Pattern]:
