@@ -23,16 +23,22 @@ def check(checkout: Path, revision: str | None, *, repair: bool, show: Say, say:
     lock = alone(checkout / ".retrain" / "run.lock", lambda who: say(f"waiting for another run in this checkout ({who})"))
     with lock if repair else nullcontext():
         found = _objects(examination, Repair(examination, say) if repair else None, show)
-    bad_records = [record for record in examination.records if not record.is_whole()]
-    for record in bad_records:
-        show(f"{What.damaged:9} {record.path.name}  {record}")
+    for where, wrong in examination.forged.items():
+        show(f"{What.forged:9} {where}  {wrong}; find out who wrote it (`git log`), and take an older one of it")
+    bad_records = list(examination.bad_records())
+    for record, what, why in bad_records:
+        show(f"{what:9} {record.path.name}  {record} {why}")
         if repair:
             show(f"mended    {record.path.name}  {record.mend()}")
-    counts = Counter(finding.what.value for finding in found.values()) + Counter({What.damaged.value: len(bad_records)})
-    left = [finding for finding in examination.findings() if not finding.object.spare or finding.object.path.exists()]
+    counts = Counter(finding.what for finding in found.values())
+    counts += Counter(what for _, what, _ in bad_records)
+    counts += Counter({What.forged: len(examination.forged)})
+    unmended = [item for item in examination.findings() if not item.object.spare or item.object.path.exists()]
+    left = len(unmended) + len(examination.forged)
     words = ", ".join(f"{counts[what]} {what}" for what in What if counts[what]) or "all whole"
-    mended = sum(counts.values()) - len(left)
-    outcome = f"; {mended} mended" + (f", {len(left)} not" if left else "") if repair and counts else ""
+    outcome = f"; {counts.total() - left} mended" if repair and counts else ""
+    if outcome and left:
+        outcome += f", {left} not"
     show(f"{examination.count} objects, {_size(examination.size)}: {words}{outcome}")
     return not left if repair else not counts
 

@@ -18,13 +18,13 @@ from dvc_data.hashfile.hash import fobj_md5
 from tqdm import tqdm
 from tqdm.utils import CallbackIOWrapper
 
-from flows.ledger.objects import behind_link, climbs, corrected
-from flows.ledger.records import Record, records
+from flows.ledger.names import ForgedError, behind_link, climbs, is_hash, place, wrong_stage
+from flows.ledger.objects import corrected
+from flows.ledger.records import Record, others, records
 from flows.ledger.stages import sentence
 from tasks.errors import InputError
 
 NAMED = re.compile(rb'"md5": "([0-9a-f]{32})", "relpath": "([^"\\]+)"')  # what can still be read of a listing that is damaged
-HASH = re.compile(r"[0-9a-f]{32}")
 SHOWN = 3  # places of one object that a line names
 
 
@@ -34,6 +34,7 @@ class What(StrEnum):
     damaged = "damaged"  # its bytes are not those it is named after
     missing = "missing"
     dangerous = "dangerous"  # a listing that would have files written outside their folder
+    forged = "forged"  # a hash or a path that is none, in dvc.lock, a .dvc file or a record of the run-cache
 
 
 @dataclass
@@ -95,18 +96,22 @@ class Examination:
         self.objects: dict[Path, Needed] = {}
         self.corrected: dict[Path, bytes | None] = {}  # what damaged listings said before one byte changed
         self.records: list[Record] = []
+        self.forged: dict[str, str] = {}  # what cannot be in dvc.lock and .dvc files, by where it stands
         try:
             self.repo = Repo(str(checkout), _wait_for_lock=True)
             with self._revision():
-                self.outputs = [output for stage in self.repo.index.stages for output in stage.outs if output.hash_info and output.is_in_repo]
-                for output in self.outputs:
-                    self._need(output)
+                for stage in self.repo.index.stages:
+                    if wrong := wrong_stage(stage):
+                        self.forged[place(stage)] = wrong
+                        continue
+                    for output in stage.outs:
+                        if output.hash_info and output.is_in_repo:
+                            self._need(output)
                 self.records = list(records(self.repo))
             for record in self.records:
-                for place, digest in record.outputs().items() if record.is_whole() else ():
-                    if not climbs(place.split("/")) and HASH.fullmatch(digest.removesuffix(".dir")):
-                        item = Needed(digest, "md5", self.repo.cache.local)
-                        self.objects.setdefault(item.path, item).places[place] = record.stage
+                for path, digest in record.outputs().items():
+                    item = Needed(digest, "md5", self.repo.cache.local)
+                    self.objects.setdefault(item.path, item).places[path] = record.stage
         except DvcException as error:
             raise InputError(sentence(error)) from None
 
@@ -119,6 +124,12 @@ class Examination:
     def size(self) -> int:
         """The bytes of the objects that are whole."""
         return sum(self.whole.values())
+
+    def bad_records(self) -> Iterator[tuple[Record, What, str]]:
+        """Yield the records of the whole run-cache from which nothing may be restored, and why."""
+        for record in (*self.records, *others(self.repo, self.records)):
+            if wrong := record.wrong():
+                yield record, What.forged if isinstance(wrong, ForgedError) else What.damaged, str(wrong)
 
     def findings(self) -> list[Finding]:
         """Return what is wrong with the objects now: listings first, then what they list."""
@@ -208,7 +219,10 @@ def _listed(raw: bytes) -> dict[str, str] | None:
         found = {str(entry["relpath"]): str(entry["md5"]) for entry in json.loads(raw)}
     except (ValueError, TypeError, KeyError):
         return None
-    return None if any(climbs(name.split("/")) or not HASH.fullmatch(digest) for name, digest in found.items()) else found
+    for name, digest in found.items():
+        if climbs(name.split("/")) or not is_hash(digest) or digest.endswith(".dir"):
+            return None
+    return found
 
 
 def _still_readable(raw: bytes) -> Iterator[tuple[str, str]]:

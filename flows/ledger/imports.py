@@ -10,6 +10,7 @@ from dvc.exceptions import DvcException
 from dvc.stage import Stage
 
 from flows.ledger.experiments import experiments
+from flows.ledger.names import refuse_forged
 from flows.ledger.remote import patiently
 from flows.ledger.stages import Ledger, sentence
 from flows.sources import Pattern, at_home, is_url, leads_out, pattern_in, to_add
@@ -81,7 +82,7 @@ def imported(ledger: Ledger, source: str, name: str) -> Path | None:
     record = target.with_name(target.name + ".dvc")
     url = _whole(source)
     if record.exists():
-        (stage,) = ledger.repo.stage.load_all(str(record))
+        (stage,) = refuse_forged(ledger.repo.stage.load_all(str(record)))
         known = stage.deps[0].def_path if stage.is_import else (stage.meta or {}).get(SOURCE, "dvc add")
         if known != url and (target.parent / known).resolve() != Path(url):
             raise InputError(f"data/raw/{name} comes from {known} already; choose another name: `{to_add(source)}`")
@@ -159,7 +160,7 @@ def _patterns(ledger: Ledger, path: str) -> dict[Path, Pattern]:
 
 def _sources(ledger: Ledger, path: str) -> list[Stage]:
     place = Path(ledger.repo.root_dir, path)
-    found = [stage for stage in ledger.repo.index.stages if stage.is_data_source]
+    found = [stage for stage in ledger.all_stages() if stage.is_data_source]
     return [stage for stage in found if place.is_relative_to(out := stage.outs[0].fs_path) or Path(out).is_relative_to(place)]
 
 

@@ -9,21 +9,18 @@ from typing import Any
 from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.output import Output
-from dvc.schema import COMPILED_LOCK_FILE_STAGE_SCHEMA
 from dvc.stage import PipelineStage
-from dvc.stage.cache import _get_cache_hash
 from dvc.stage.serialize import to_single_stage_lockfile
-from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.meta import Meta
 from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
-from voluptuous import Invalid
 
 from flows.ledger.imports import imported
 from flows.ledger.mend import mended
 from flows.ledger.overlay import Overlay
 from flows.ledger.reasons import Reason, content, differences, short
+from flows.ledger.records import newest
 from flows.ledger.stages import Ledger, sentence
 from flows.sources import is_url, pattern_in
 from tasks.errors import InputError
@@ -172,7 +169,7 @@ class _Foresight:
 
     def _data(self, dependency: Output) -> Output | None:
         """Return the data under DVC that a dependency is, or lies in."""
-        data = (output for stage in self.ledger.repo.index.stages if stage.is_data_source for output in stage.outs)
+        data = (output for stage in self.ledger.all_stages() if stage.is_data_source for output in stage.outs)
         return next((output for output in data if Path(dependency.fs_path).is_relative_to(output.fs_path)), None)
 
     def _entry(self, stage: PipelineStage, contents: Iterable[Content | None]) -> dict[str, Any] | None:
@@ -180,16 +177,7 @@ class _Foresight:
         for dependency, found in zip(stage.deps, contents, strict=True):
             assert found is not None
             dependency.hash_info, dependency.meta = found
-        cache = self.ledger.repo.stage_cache
-        folder = Path(cache._get_cache_dir(_get_cache_hash(to_single_stage_lockfile(stage), key=True)))  # noqa: SLF001
-        entries = list(folder.iterdir()) if folder.exists() else []
-        if not entries:
-            return None
-        try:
-            entry: dict[str, Any] = COMPILED_LOCK_FILE_STAGE_SCHEMA(load_yaml(str(max(entries, key=lambda path: path.stat().st_mtime))))
-        except (YAMLFileCorruptedError, Invalid):
-            return None
-        return entry
+        return newest(self.ledger.repo, stage)
 
 
 def _is_whole(output: Output) -> bool:

@@ -2,43 +2,52 @@
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dvc.dvcfile import LOCK_FILE
 from dvc.repo import Repo
 from dvc.schema import COMPILED_LOCK_FILE_STAGE_SCHEMA
+from dvc.stage import PipelineStage
 from dvc.stage.cache import _get_cache_hash
+from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils.serialize import ParseError, dump_yaml, load_yaml
 from voluptuous import Invalid
+
+from flows.ledger.names import ForgedError, wrong_entry
+from tasks.errors import InputError
 
 
 @dataclass
 class Record:
-    """A file of the run-cache under the key of a stage, and what dvc.lock holds for that stage."""
+    """A file of the run-cache.
 
-    stage: str
+    stage, recorded: the stage under whose key it is, and what dvc.lock holds for it; empty when it names none.
+    """
+
     path: Path
-    recorded: Mapping[str, Any]
+    stage: str = ""
+    recorded: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"stage {self.stage}: its record in the run-cache"
+        return f"stage {self.stage}: its record in the run-cache" if self.stage else "a record in the run-cache"
 
-    def is_whole(self) -> bool:
-        """Return whether it can be read and says what it is named after."""
-        entry = self._read()
-        return bool(entry) and _names(entry) == (self.path.parent.name, self.path.name)
+    def wrong(self) -> InputError | None:
+        """Return why nothing may be restored from it; None when it is whole."""
+        try:
+            read(self.path)
+        except InputError as error:
+            return error
+        return None
 
     def outputs(self) -> dict[str, str]:
-        """Return the hashes of the outputs that would be restored from it, by their paths; nothing when it cannot be read."""
-        return {output["path"]: output["md5"] for output in self._read().get("outs", ()) if "md5" in output}
-
-    def _read(self) -> dict[str, Any]:
+        """Return the hashes of what would be restored from it, by their paths; nothing when it is not whole."""
         try:
-            return dict(COMPILED_LOCK_FILE_STAGE_SCHEMA(load_yaml(str(self.path))))
-        except (ParseError, Invalid, OSError, UnicodeDecodeError):
+            outputs = read(self.path).get("outs", ())
+        except InputError:
             return {}
+        return {output["path"]: output["md5"] for output in outputs if "md5" in output}
 
     def mend(self) -> str:
         """Write it again from dvc.lock when that holds the same, else remove it; return which."""
@@ -60,9 +69,60 @@ def records(repo: Repo) -> Iterator[Record]:
         if not recorded.get("outs"):
             continue
         key, _ = _names(recorded)
-        folder = Path(repo.stage_cache.cache_dir, key[:2], key)
-        for path in sorted(folder.glob("[0-9a-f]*")):
-            yield Record(name, path, recorded)
+        for path in sorted(_folder(repo, key).glob("[0-9a-f]*")):
+            yield Record(path, name, recorded)
+
+
+def others(repo: Repo, named: list[Record]) -> Iterator[Record]:
+    """Yield all other records of the run-cache: a run with other params may restore from them."""
+    known = {record.path for record in named}
+    for path in sorted(Path(repo.stage_cache.cache_dir).glob("*/*/[0-9a-f]*")):
+        if path not in known:
+            yield Record(path)
+
+
+def read(path: Path, key: str | None = None, name: str | None = None) -> dict[str, Any]:
+    """Return what a record says.
+
+    key, name: what it is named after, when its path does not say so.
+    Raises ForgedError when it is forged, InputError when it cannot be read or is not what it is named after.
+    """
+    try:
+        entry = dict(COMPILED_LOCK_FILE_STAGE_SCHEMA(load_yaml(str(path))))
+    except (ParseError, Invalid, OSError, UnicodeDecodeError, RecursionError):
+        raise InputError("cannot be read") from None
+    if wrong := wrong_entry(entry):
+        raise ForgedError(f"is forged: {wrong}")
+    if _names(entry) != (key or path.parent.name, name or path.name):
+        raise InputError("is not what its name says")
+    return entry
+
+
+def newest(repo: Repo, stage: PipelineStage) -> dict[str, Any] | None:
+    """Return the newest whole record under the key of a stage with its dependencies as they stand in it, if there is one.
+
+    Raises ForgedError for one that would have files looked up, written or deleted outside the outputs.
+    """
+    folder = _folder(repo, _get_cache_hash(to_single_stage_lockfile(stage), key=True))
+    found = sorted(folder.glob("[0-9a-f]*"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    whole = [entry for path in found if (entry := _restorable(stage, path)) is not None]
+    return whole[0] if whole else None
+
+
+def _restorable(stage: PipelineStage, path: Path) -> dict[str, Any] | None:
+    try:
+        return read(path)
+    except ForgedError as error:
+        raise ForgedError(
+            f"{stage.name}: its record {path.name} in the run-cache {error}; nothing was written. "
+            "Remove it with `retrain check --repair`, and find out who wrote it"
+        ) from None
+    except InputError:
+        return None
+
+
+def _folder(repo: Repo, key: str) -> Path:
+    return Path(repo.stage_cache.cache_dir, key[:2], key)
 
 
 def _names(entry: Mapping[str, Any]) -> tuple[str, str]:

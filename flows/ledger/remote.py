@@ -20,11 +20,13 @@ from dvc.stage import PipelineStage
 from dvc.stage.cache import _get_cache_hash
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils import env2bool
-from dvc.utils.serialize import load_yaml
 from dvc_objects.fs.base import FileSystem
 from dvc_objects.fs.errors import AuthError, ConfigError, RemoteMissingDepsError
 from fsspec.spec import AbstractFileSystem
 
+from flows.ledger.names import refuse_forged
+from flows.ledger.objects import refuse_climbing
+from flows.ledger.records import newest, read
 from flows.ledger.verified import keep
 from tasks.errors import InputError, without_password
 
@@ -74,10 +76,12 @@ class Remote:
 
     def _send(self, stage: PipelineStage) -> None:
         entry = self._entry(stage)
-        computed = self.repo.stage_cache._create_stage(load_yaml(str(entry)), wdir=stage.wdir)  # noqa: SLF001 (knows the metrics too, which dvc.lock leaves to Git)
-        read = [Path(dependency.fs_path) for dependency in stage.deps]
-        data = [output for source in self.repo.index.stages if source.is_data_source for output in source.outs]
-        data = [out for out in data if any(path.is_relative_to(out.fs_path) or Path(out.fs_path).is_relative_to(path) for path in read)]
+        # it knows the metrics too, which dvc.lock leaves to Git
+        computed = self.repo.stage_cache._create_stage(read(entry), wdir=stage.wdir)  # noqa: SLF001
+        inputs = [Path(dependency.fs_path) for dependency in stage.deps]
+        sources = [source for source in refuse_forged(self.repo.index.stages) if source.is_data_source]
+        data = [output for source in sources for output in source.outs]
+        data = [output for output in data if any(_overlap(Path(output.fs_path), path) for path in inputs)]
         for output in [*computed.outs, *data]:
             keep(output)
             if output.changed_cache():
@@ -94,15 +98,15 @@ class Remote:
         self.say(f"{stage.name}: sent to remote '{self.name}' ({place})")
 
     def _fetch_run(self, stage: PipelineStage) -> None:
-        known = self.repo.stage_cache._load(stage)  # noqa: SLF001
+        known = newest(self.repo, stage)
         if known is None:
             self._fetch_entries(self._entry(stage).parent)
-            known = self.repo.stage_cache._load(stage)  # noqa: SLF001
+            known = newest(self.repo, stage)
         if known is not None:
             self._fetch(self.repo.stage_cache._create_stage(known, wdir=stage.wdir).outs)  # noqa: SLF001
 
     def _fetch_entries(self, local: Path) -> None:
-        """Copy the remote's entries for one key, which `local` is named by; leave out those that are not what their names say."""
+        """Copy the remote's entries for one key, which `local` is named by; leave out those that are not to be trusted."""
         runs = self._runs()
         if runs is None:
             return
@@ -113,19 +117,19 @@ class Remote:
             arrived = local.parent.parent / f"{os.getpid()}.arriving"
             try:
                 generic.copy(fs, path, LocalFileSystem(), str(arrived))
-                entry = load_yaml(str(arrived))
-                if _get_cache_hash(entry) == name and _get_cache_hash(dict(entry), key=True) == local.name:
-                    local.mkdir(parents=True, exist_ok=True)
-                    arrived.replace(local / name)
-                    self.sent.mkdir(parents=True, exist_ok=True)
-                    (self.sent / name).touch()
-                else:
-                    self.say(f"warning: remote '{self.name}': the run-cache entry {name} is not what its name says, so it is not used")
+                read(arrived, local.name, name)
+                local.mkdir(parents=True, exist_ok=True)
+                arrived.replace(local / name)
+                self.sent.mkdir(parents=True, exist_ok=True)
+                (self.sent / name).touch()
+            except InputError as error:
+                self.say(f"warning: remote '{self.name}': the run-cache entry {name} {error}, so it is not used")
             finally:
                 arrived.unlink(missing_ok=True)
 
     def _fetch(self, outputs: Iterable[Output]) -> None:
         for output in outputs:
+            refuse_climbing(output)
             if output.changed_cache():
                 for odb, objects in output.get_used_objs(force=True).items():
                     _check(self.repo.cloud.pull(objects, remote=self.name, odb=odb))
@@ -180,6 +184,10 @@ def _may_pass(error: Exception) -> bool:
 
 
 patiently = funcy.retry(TRIES, filter_errors=_may_pass, timeout=lambda attempt: 2**attempt)  # for what talks to a store over the network
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def _check(result: Any) -> None:

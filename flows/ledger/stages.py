@@ -16,14 +16,16 @@ from dvc.exceptions import DvcException
 from dvc.fs import LocalFileSystem
 from dvc.output import Output
 from dvc.repo import Repo
-from dvc.stage import PipelineStage
+from dvc.stage import PipelineStage, Stage
 from dvc.stage.cache import RunCacheNotFoundError, _get_stage_hash
 from dvc.stage.decorators import rwlocked, unlocked_repo
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc_data.hashfile._progress import QueryingProgress
 
 from flows.journal import writing
-from flows.ledger.objects import refuse_climbing, refuse_elsewhere
+from flows.ledger.names import refuse_forged
+from flows.ledger.objects import refuse_climbing
+from flows.ledger.records import newest
 from flows.ledger.remote import Remote
 from flows.ledger.verified import keep, opened
 from flows.locks import alone
@@ -59,7 +61,8 @@ class Ledger:
         self.sparse, self.say = sparse, say
         try:
             self.repo = opened(root, say, files=files, is_looked_at=files is not None)
-            self.stages: dict[str, PipelineStage] = {stage.name: stage for stage in self.repo.stage.load_all("dvc.yaml")}
+            stages = refuse_forged(self.repo.stage.load_all("dvc.yaml"))
+            self.stages: dict[str, PipelineStage] = {stage.name: stage for stage in stages}
         except DvcException as error:
             raise InputError(sentence(error)) from None
         self.remote = Remote(self.repo, say)
@@ -126,7 +129,7 @@ class Ledger:
     def refuse_changed_data(self, paths: Iterable[str]) -> None:
         """Raise InputError when data under DVC at, above or below `paths` is not what its record says: edited, or damaged."""
         places = [Path(self.repo.root_dir, path) for path in paths]
-        for stage in self.repo.index.stages:
+        for stage in self.all_stages():
             for output in stage.outs if stage.is_data_source else ():
                 held = Path(output.fs_path)
                 is_meant = any(path.is_relative_to(held) or held.is_relative_to(path) for path in places)
@@ -177,7 +180,15 @@ class Ledger:
 
     def _outputs(self) -> list[Output]:
         """Return all outputs of stages and all data under DVC whose content is known."""
-        return [output for stage in self.repo.index.stages for output in stage.outs if output.use_cache and output.hash_info]
+        outputs = [output for stage in self.all_stages() for output in stage.outs]
+        return [output for output in outputs if output.use_cache and output.hash_info]
+
+    def all_stages(self) -> list[Stage]:
+        """Return the stages and all data under DVC; raise InputError when DVC cannot read one, or one is forged."""
+        try:
+            return list(refuse_forged(self.repo.index.stages))
+        except DvcException as error:
+            raise InputError(sentence(error)) from None
 
     def _changed(self, stage: PipelineStage) -> bool:
         """Return whether the stage's outputs are not those that its inputs, sources, params and pins ask for."""
@@ -235,12 +246,12 @@ class Ledger:
         once `save_deps` has been called: it would take the recorded outputs for those of the changed dependencies.
         """
         for entry in self._computed(stage, recorded):
-            refuse_elsewhere(stage, entry)
             cached = self.repo.stage_cache._create_stage(entry, wdir=stage.wdir)  # noqa: SLF001
             for output in cached.outs:
+                refuse_climbing(output)
                 if output.changed_cache():
                     self.remote.pull(output)
-                refuse_climbing(output)
+                    refuse_climbing(output)
             if cached.outs_cached():
                 cached.checkout()
                 return
@@ -260,7 +271,7 @@ class Ledger:
         if recorded is not None:
             yield recorded
         self.remote.pull_run(stage)
-        if (entry := self.repo.stage_cache._load(stage)) is not None:  # noqa: SLF001
+        if (entry := newest(self.repo, stage)) is not None:
             yield entry
 
     def _record(self, stage: PipelineStage) -> None:

@@ -1,0 +1,55 @@
+"""What others can forge deletes, writes and executes nothing, and `retrain check` names it."""
+
+import shutil
+from pathlib import Path
+
+import boto3
+import pytest
+import yaml
+
+from flows.ledger import Ledger
+from flows.ledger.records import _names
+from tests.attacks import forgeries
+from tests.conftest import environment
+from tests.remote_servers import s3_server
+
+
+@pytest.fixture(autouse=True)
+def nobodys_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the user's own Git and DVC settings."""
+    for name, value in environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_hundred_forgeries_delete_write_and_execute_nothing_and_are_named(tmp_path: Path) -> None:
+    tried = list(forgeries.attempts(0, 100, tmp_path))
+    assert len(tried) == 100
+    assert [attempt for attempt in tried if attempt.fault] == []
+
+
+def test_a_record_in_a_bucket_brings_no_file_into_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "checkout"
+    forgeries.make_checkout(root)
+    monkeypatch.chdir(root)
+    Ledger(root).settle("make", forgeries.make)
+    entry = forgeries.recorded(root)
+    forgeries.forget(root)
+    shutil.rmtree(root / ".dvc/cache")
+    hostile = "c1../../../../../polars.py"
+    for output in entry["outs"]:
+        if output["path"] == "metrics.json":
+            output["md5"] = hostile
+    key, record = _names(entry)
+    with s3_server("runs") as endpoint:
+        secret = {"aws_access_key_id": "someone", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
+        for name, value in secret.items():
+            monkeypatch.setenv(name.replace("region_name", "aws_default_region").upper(), value)
+        (root / ".dvc/config.local").write_text(f"['remote \"team\"']\nurl = s3://runs/store\nendpointurl = {endpoint}\n")
+        bucket = boto3.resource("s3", endpoint_url=endpoint, **secret).Bucket("runs")
+        bucket.put_object(Key=f"store/runs/{key[:2]}/{key}/{record}", Body=yaml.safe_dump(entry).encode())
+        bucket.put_object(Key=f"store/files/md5/c1/{hostile[2:]}", Body=b"raise SystemExit('executed')")
+        said: list[str] = []
+        Ledger(root, say=said.append).settle("make", forgeries.make)
+    assert not (root / "polars.py").exists()
+    assert not list(tmp_path.rglob("polars.py"))
+    assert f"the run-cache entry {record} is forged: metrics.json: its hash '{hostile}' is none, so it is not used" in said[0]
