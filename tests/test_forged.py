@@ -6,9 +6,11 @@ from pathlib import Path
 import boto3
 import pytest
 import yaml
+from dvc.repo import Repo
 
-from flows.ledger import Ledger
+from flows.ledger import Ledger, share_cache
 from flows.ledger.records import _names
+from flows.worktree import git, worktree
 from tests.attacks import forgeries
 from tests.conftest import environment
 from tests.remote_servers import s3_server
@@ -53,3 +55,32 @@ def test_a_record_in_a_bucket_brings_no_file_into_the_checkout(tmp_path: Path, m
     assert not (root / "polars.py").exists()
     assert not list(tmp_path.rglob("polars.py"))
     assert f"the run-cache entry {record} is forged: metrics.json: its hash '{hostile}' is none, so it is not used" in said[0]
+
+
+def test_settings_of_a_commit_are_not_used_with_those_of_the_checkout(tmp_path: Path) -> None:
+    root = tmp_path / "checkout"
+    forgeries.make_checkout(root)
+    (root / ".dvc/config.local").write_text("['remote \"team\"']\npassword = geheim\nurl = ssh://me@here/store\n")
+    git(root, "checkout", "-q", "-b", "theirs")
+    theirs = "[core]\nremote = evil\n['remote \"evil\"']\nurl = ssh://evil/x\n['remote \"team\"']\nport = 666\nask_password = true\n"
+    (root / ".dvc/config").write_text(theirs)
+    (root / ".dvc/tmp").mkdir(exist_ok=True)
+    (root / ".dvc/tmp/planted").touch()
+    git(root, "add", "--force", ".dvc")
+    git(root, "rm", "-q", "--cached", ".dvc/config.local")
+    local = git(root, "hash-object", "-w", "--stdin", given=str(tmp_path / "escaped.txt"))
+    git(root, "update-index", "--add", "--cacheinfo", f"120000,{local},.dvc/config.local")
+    git(root, "commit", "-qm", "theirs")
+    git(root, "checkout", "-q", "--force", "-")
+    (root / ".dvc/config.local").write_text("['remote \"team\"']\npassword = geheim\nurl = ssh://me@here/store\n")
+    with worktree(root, "run", "theirs") as folder:
+        assert (folder / ".dvc/config.local").is_symlink()
+        share_cache(root, folder)
+        with Repo(str(root)) as here, Repo(str(folder)) as there:
+            assert there.config["remote"] == here.config["remote"]
+            assert there.config["core"] == here.config["core"]
+        assert not (folder / ".dvc/tmp/planted").exists()
+    assert not (tmp_path / "escaped.txt").exists()
+    with worktree(root, "run", "HEAD") as folder:
+        share_cache(root, folder)
+        assert git(folder, "status", "--porcelain", "--untracked-files=no") == "", "what a run keeps has the settings of its checkout as they are"

@@ -293,10 +293,12 @@ class Ledger:
 
 
 def share_cache(home: Path, folder: Path) -> None:
-    """Have a worktree use the DVC cache, the remotes and the local settings of its home checkout.
+    """Have a worktree use the DVC cache, the remotes and all other settings of its home checkout, and none of its commit's.
 
+    A commit that was fetched could otherwise have a remote lead elsewhere, and be handed the secrets that home keeps for it.
     Relative paths would lead elsewhere from the worktree, so they are written anew. DVC itself writes in ASCII only.
     """
+    place = _own_folder(folder)
     settings = Config(str(home / ".dvc")).load_one("local")
     with Repo(str(home)) as repo:
         settings["cache"]["dir"] = RelPath(repo.cache.legacy.path)
@@ -305,8 +307,9 @@ def share_cache(home: Path, folder: Path) -> None:
             settings["remote"].setdefault(name, {}).update(paths)
     # a worktree lives as long as its run: its links to the cache need no place, and whoever writes to one is found out
     settings["cache"].setdefault("type", ["reflink", "hardlink", "copy"])
-    file = folder.resolve() / ".dvc/config.local"
-    file.parent.mkdir(exist_ok=True)
+    committed = home / ".dvc/config"
+    (place / "config").write_bytes(committed.read_bytes() if committed.exists() else b"")
+    file = place / "config.local"
     written = ConfigObj(
         _pack_named(Config._save_paths(settings, str(file))),  # noqa: SLF001
         encoding="utf-8",
@@ -314,6 +317,23 @@ def share_cache(home: Path, folder: Path) -> None:
     )
     with file.open("wb") as out:
         written.write(out)
+
+
+def _own_folder(folder: Path) -> Path:
+    """Return the folder in which DVC keeps what is a worktree's own, without what its commit may have put there.
+
+    What is written there would go where a link leads; DVC unpickles what it finds in its databases.
+    """
+    place = folder.resolve() / ".dvc"
+    if place.is_symlink():
+        place.unlink()
+    place.mkdir(exist_ok=True)
+    for path in (place / name for name in ("config", "config.local", "tmp", "cache")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return place
 
 
 def sentence(error: Exception) -> str:
