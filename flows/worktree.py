@@ -14,10 +14,21 @@ from tasks.errors import InputError, readable
 LARGE = 50_000_000  # bytes of an untracked file that nobody meant to have in Git
 SHOWN = 5  # names in a sentence
 OURS = "retrain <retrain@localhost>"  # who commits where Git knows no one
+# What a user has set to run at each command of Git may be a path in the checkout, and in a worktree of a commit that
+# was fetched that is the commit's own. Git runs no filter but those of the user's configuration: they stay, as LFS is one.
+OFF = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "submodule.recurse=false",
+    "push.recurseSubmodules=no",
+    "protocol.ext.allow=never",
+    "log.showSignature=false",
+)
+HOOKED = ("push",)  # sends what is there from the checkout itself, as its user would: git-lfs sends its files in a hook
 
 
 def git(where: Path, *words: str, env: Mapping[str, str] | None = None, given: str | None = None) -> str:
-    """Run Git in a folder, `given` on its input, and return what it printed.
+    """Run Git in a folder, `given` on its input, and return what it printed. Nothing that was fetched is executed.
 
     Raises InputError, with Git's own words, when it fails.
     """
@@ -33,8 +44,9 @@ def _run(where: Path, words: Sequence[str], env: Mapping[str, str] | None = None
     program = shutil.which("git")
     if program is None:
         raise InputError("git is not installed; install it, retrain keeps its experiments there")
+    settings = [word for setting in (OFF[1:] if words[0] in HOOKED else OFF) for word in ("-c", setting)]
     done = subprocess.run(  # noqa: S603 (Git alone, no shell)
-        [program, *words],
+        [program, *settings, *words],
         cwd=where,
         env={**os.environ, **(env or {})},
         input=given,

@@ -8,9 +8,10 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from flows.ledger import Ledger, share_cache
+from flows.ledger import Ledger, save, share_cache
+from flows.ledger.history import last_run
 from flows.ledger.records import _names
-from flows.worktree import git, worktree
+from flows.worktree import git, taken_along, worktree
 from tests.attacks import forgeries
 from tests.conftest import environment
 from tests.remote_servers import s3_server
@@ -84,3 +85,30 @@ def test_settings_of_a_commit_are_not_used_with_those_of_the_checkout(tmp_path: 
     with worktree(root, "run", "HEAD") as folder:
         share_cache(root, folder)
         assert git(folder, "status", "--porcelain", "--untracked-files=no") == "", "what a run keeps has the settings of its checkout as they are"
+
+
+def test_git_executes_nothing_that_was_fetched(tmp_path: Path) -> None:
+    root = tmp_path / "checkout"
+    forgeries.make_checkout(root)
+    (root / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "mine")
+    git(root, "checkout", "-q", "-b", "theirs")
+    (root / "hooks").mkdir()
+    for name in ("post-checkout", "post-index-change", "reference-transaction", "monitor", "convert"):
+        program = root / "hooks" / name
+        program.write_text(f"#!/bin/sh\ntouch {tmp_path}/executed-{name}\n")
+        program.chmod(0o755)
+    (root / ".gitattributes").write_text("dvc.lock diff=shown\n")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "theirs")
+    git(root, "update-ref", f"refs/exps/{'0' * 2}/{'0' * 38}/pulled", "HEAD")
+    settings = {"core.hooksPath": "hooks", "core.fsmonitor": "hooks/monitor", "diff.shown.textconv": "hooks/convert"}
+    for setting, value in settings.items():
+        git(root, "config", setting, value)
+    with worktree(root, "run", "theirs", taken_along(root, lambda _: None).tree) as folder:
+        (folder / "dvc.lock").write_text("schema: '2.0'\nstages: {other: {cmd: x}}\n")
+        saved = save(folder, "run", "a run")
+        last_run(root, saved, {})
+    assert saved.is_new
+    assert not list(tmp_path.glob("executed-*"))

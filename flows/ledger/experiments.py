@@ -167,7 +167,7 @@ def _push_ref(checkout: Path, remote: str, refspec: str) -> bool:
     # a pre-push hook may start a run, which would push, which would start a run
     env = {"GIT_TERMINAL_PROMPT": "0", DVC_EXP_AUTO_PUSH: "false"}
     try:
-        told = git(checkout, "push", "--porcelain", remote, refspec, env=env)
+        told = git(checkout, "push", "--porcelain", "--", remote, refspec, env=env)
     except InputError as error:
         raise InputError(without_password(str(error))) from None
     return not any(line.startswith("=") for line in told.splitlines())

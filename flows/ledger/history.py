@@ -157,7 +157,7 @@ def _kept(root: Path, tip: str, but: str | None = None) -> Iterator[Record]:
 def _committed(root: Path, commit: str, name: str | None = None) -> Record:
     def read(path: str) -> str | None:
         try:
-            return git(root, "show", f"{commit}:{path}")
+            return git(root, "cat-file", "blob", f"{commit}:{path}")
         except InputError:
             return None
 

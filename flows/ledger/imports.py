@@ -171,7 +171,7 @@ def _taken_in_before(ledger: Ledger, record: Path) -> bool:
     tried = {mine}
     for experiment in experiments(root):
         try:
-            theirs = git(root, "show", f"{experiment.commit}:{record.relative_to(root)}") + "\n"
+            theirs = git(root, "cat-file", "blob", f"{experiment.commit}:{record.relative_to(root)}") + "\n"
         except InputError:
             continue
         if theirs not in tried:
