@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.ledger.check import check
 from flows.ledger.stages import Ledger, share_cache
 from flows.ledger.verified import MEMORY, VerifiedCache, opened
 from flows.outcome import Outcome
@@ -21,11 +22,11 @@ from tests.test_check import flip
 STAGES = """
 stages:
   tokenize:
-    cmd: exec tokenize
+    cmd: mkdir -p tokens/deep; rev raw/rows.csv > tokens/train.arrow; head -c 50 raw/rows.csv > tokens/deep/test.arrow
     deps: [raw/rows.csv]
     outs: [tokens]
   train:
-    cmd: exec train
+    cmd: cat tokens/*.arrow tokens/deep/*.arrow params.yaml > model; wc -c < model > loss.json
     deps: [tokens]
     params: [rate]
     outs: [model]
@@ -48,26 +49,19 @@ class Small:
         where = root or self.root
         with chdir(where):
             ledger = Ledger(where, sparse=sparse, say=self.told.append)
-            found = {name: ledger.settle(name, partial(self.compute, name, where)) for name in ("tokenize", "train")}
+            found = {name: ledger.settle(name, partial(self.compute, name, ledger)) for name in ("tokenize", "train")}
             ledger.repo.close()
         return found
 
-    def compute(self, name: str, root: Path) -> None:
-        """Do what a stage does."""
+    def compute(self, name: str, ledger: Ledger) -> None:
+        """Run a stage's command."""
         self.ran.append(name)
-        if name == "tokenize":
-            (root / "tokens/deep").mkdir(parents=True)
-            rows = (root / "raw/rows.csv").read_bytes()
-            (root / "tokens/train.arrow").write_bytes(rows[::-1])
-            (root / "tokens/deep/test.arrow").write_bytes(rows[:50])
-            return
-        read = (root / "tokens/train.arrow").read_bytes() + (root / "tokens/deep/test.arrow").read_bytes()
-        (root / "model").write_bytes(read.swapcase() + (root / "params.yaml").read_bytes())
-        (root / "loss.json").write_text(f'{{"loss": {sum(read)}}}')
+        subprocess.run(ledger.command(name), shell=True, check=True)  # noqa: S602
 
     def dvc(self, *words: str) -> None:
         """Run `dvc ...`."""
-        subprocess.run([sys.executable, "-m", "dvc", *words], cwd=self.root, check=True, capture_output=True)
+        done = subprocess.run([sys.executable, "-m", "dvc", *words], cwd=self.root, check=False, capture_output=True, text=True)
+        assert not done.returncode, done.stderr
 
     def rate(self, value: int) -> None:
         """Change a parameter of training."""
@@ -291,3 +285,41 @@ def test_the_objects_of_a_cache_that_is_only_looked_at_stay_where_they_are(small
     assert flipped not in repo.cache.local.oids_exist([flipped])
     assert not small.aside()
     assert not small.told
+
+
+@pytest.mark.parametrize("is_set_aside", [True, False])
+def test_repair_invalidates_what_dvc_repro_has_computed_from_damage(small: Small, tmp_path: Path, is_set_aside: bool) -> None:  # noqa: FBT001
+    small.rate(2)
+    small.run()
+    whole = recorded(small)
+    for place in (small.root / ".dvc/cache/runs").glob("*/*/*"):
+        if "rate: 2" in place.read_text("utf-8"):
+            shutil.rmtree(place.parent)
+    small.rate(1)
+    small.run()
+    small.dvc("remote", "add", "-d", "storage", str(tmp_path / "storage"))
+    small.dvc("push")
+    flipped = flip(small.object_of("tokens/train.arrow"))
+    forget(small, "tokens", "model")
+    small.rate(2)
+    small.dvc("repro")
+    assert recorded(small)["model"] != whole["model"], "DVC trains on the damage"
+    if is_set_aside:
+        small.run()
+        assert small.aside() == {flipped}
+    shown: list[str] = []
+    with chdir(small.root):
+        assert check(small.root, None, repair=True, show=shown.append, say=small.told.append)
+    assert sum(line.startswith("invalid") and "computed from tokens" in line for line in shown) == 2, "at both rates"
+    assert "invalid   what dvc.lock records of train: the next run computes it again" in shown
+    small.ran.clear()
+    small.run()
+    assert small.ran == ["train"]
+    assert {name: text for name, text in recorded(small).items() if name != "dvc.lock"} == {
+        name: text for name, text in whole.items() if name != "dvc.lock"
+    }
+    with chdir(small.root):
+        assert check(small.root, None, repair=True, show=shown.append, say=small.told.append)
+    assert shown[-1].endswith("all whole")
+    small.run()
+    assert small.ran == ["train"], "once"

@@ -21,14 +21,19 @@ def check(checkout: Path, revision: str | None, *, repair: bool, show: Say, say:
     """
     examination = Examination(checkout, commit_named(checkout, revision) if revision else None)
     lock = alone(checkout / ".retrain" / "run.lock", lambda who: say(f"waiting for another run in this checkout ({who})"))
+    mender = Repair(examination, say, show) if repair else None
     with lock if repair else nullcontext():
-        found = _objects(examination, Repair(examination, say) if repair else None, show)
+        found = _objects(examination, mender, show)
+        if mender:
+            mender.forget()
     for where, wrong in examination.forged.items():
         show(f"{What.forged:9} {where}  {wrong}; find out who wrote it (`git log`), and take an older one of it")
     bad_records = list(examination.bad_records())
     for record, what, why in bad_records:
         show(f"{what:9} {record.path.name}  {record} {why}")
-        if repair:
+        if mender and record.stage in mender.doubtful:
+            record.set_aside(mender.refused)
+        elif mender:
             show(f"mended    {record.path.name}  {record.mend()}")
     counts = Counter(finding.what for finding in found.values())
     counts += Counter(what for _, what, _ in bad_records)
@@ -63,6 +68,7 @@ def _objects(examination: Examination, repair: Repair | None, show: Say) -> dict
         if not new:
             computed = True
             left = [finding for finding in now if finding.what != What.dangerous]
+            repair.distrust([finding.object for finding in found.values() if finding.what == What.damaged])
             if left:
                 repair.by_computing(left)
                 examination.findings()

@@ -19,8 +19,7 @@ from tqdm import tqdm
 from tqdm.utils import CallbackIOWrapper
 
 from flows.ledger.names import ForgedError, behind_link, climbs, is_hash, place, wrong_stage
-from flows.ledger.objects import corrected
-from flows.ledger.records import Record, others, records
+from flows.ledger.records import Record, others, recorded, records
 from flows.ledger.stages import sentence
 from tasks.errors import InputError
 
@@ -94,7 +93,6 @@ class Examination:
         self.checkout, self.commit = checkout, commit
         self.whole: dict[Path, int] = {}  # and their sizes
         self.objects: dict[Path, Needed] = {}
-        self.corrected: dict[Path, bytes | None] = {}  # what damaged listings said before one byte changed
         self.records: list[Record] = []
         self.forged: dict[str, str] = {}  # what cannot be in dvc.lock and .dvc files, by where it stands
         try:
@@ -107,7 +105,8 @@ class Examination:
                     for output in stage.outs:
                         if output.hash_info and output.is_in_repo:
                             self._need(output)
-                self.records = list(records(self.repo))
+                self.recorded = recorded(self.repo)
+                self.records = list(records(self.repo, self.recorded))
             for record in self.records:
                 for path, digest in record.outputs().items():
                     item = Needed(digest, "md5", self.repo.cache.local)
@@ -127,7 +126,8 @@ class Examination:
 
     def bad_records(self) -> Iterator[tuple[Record, What, str]]:
         """Yield the records of the whole run-cache from which nothing may be restored, and why."""
-        for record in (*self.records, *others(self.repo, self.records)):
+        here = [record for record in self.records if record.path.exists()]
+        for record in (*here, *others(self.repo, here)):
             if wrong := record.wrong():
                 yield record, What.forged if isinstance(wrong, ForgedError) else What.damaged, str(wrong)
 
@@ -139,12 +139,9 @@ class Examination:
         for item in listings:
             raw = item.path.read_bytes() if item.path.exists() else b""
             if item.path not in self.whole:
-                self.corrected[item.path] = corrected(raw, item.hash.removesuffix(".dir"))
-                if (text := self.corrected[item.path]) is None:
-                    for name, digest in _still_readable(raw):
-                        self._need_listed(item, name, digest)
-                    continue
-                raw = text
+                for name, digest in _still_readable(raw):
+                    self._need_listed(item, name, digest)
+                continue
             names = _listed(raw)
             if names is None or any(self._behind_link(item, name) for name in names):
                 dangerous.append(Finding(item, What.dangerous))

@@ -1,32 +1,9 @@
 """The objects of the DVC cache, which DVC takes on trust."""
 
-import hashlib
-
 from dvc.output import Output
 
 from flows.ledger.names import ForgedError, wrong_listing
 from tasks.errors import InputError
-
-SHORT = 2048  # bytes of a listing, some twenty files: all its one-byte changes are tried within seconds
-
-
-def corrected(raw: bytes, digest: str) -> bytes | None:
-    """Return the bytes with the given MD5 that differ from `raw` in one byte; None when there are none, or `raw` is too long to try all.
-
-    A short listing in which a bit has flipped is thereby known again, without any copy of it.
-    """
-    if len(raw) > SHORT:
-        return None
-    before = hashlib.md5(usedforsecurity=False)
-    for position in range(len(raw)):
-        after = raw[position + 1 :]
-        for byte in range(256):
-            attempt = before.copy()
-            attempt.update(bytes([byte]) + after)
-            if attempt.hexdigest() == digest:
-                return raw[:position] + bytes([byte]) + after
-        before.update(raw[position : position + 1])
-    return None
 
 
 def refuse_climbing(output: Output) -> None:

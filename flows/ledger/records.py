@@ -1,7 +1,8 @@
 """The records of the run-cache: which outputs a stage has made from which inputs. Each is named after the hash of what it says."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from voluptuous import Invalid
 
 from flows.ledger.names import ForgedError, wrong_entry
 from tasks.errors import InputError
+
+REFUSED = "damaged/runs"  # where in the cache those are kept that nothing is restored from, here or by a remote
 
 
 @dataclass
@@ -49,28 +52,56 @@ class Record:
             return {}
         return {output["path"]: output["md5"] for output in outputs if "md5" in output}
 
+    def among(self, inputs: Mapping[str, str]) -> str:
+        """Return which of these inputs, their paths by their hashes, it was computed from."""
+        return ", ".join(sorted({inputs[dep["md5"]] for dep in self.recorded["deps"] if dep.get("md5") in inputs}))
+
+    def set_aside(self, folder: Path) -> None:
+        """Keep it where nothing is restored from it, and where it is known that a remote's is not to be taken."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path.replace(folder / self.path.name)
+        self._remove_empty()
+
     def mend(self) -> str:
         """Write it again from dvc.lock when that holds the same, else remove it; return which."""
         self.path.unlink()
         if self.path.name != _names(self.recorded)[1]:
+            self._remove_empty()
             return "removed, so that nothing is restored from it"
         part = self.path.with_name(f".{self.path.name}.part")
         dump_yaml(str(part), self.recorded)
         part.replace(self.path)
         return "written again from dvc.lock"
 
+    def _remove_empty(self) -> None:
+        """Remove the folder of the key when no record is left in it: DVC cannot do without one in a folder."""
+        with suppress(OSError):
+            self.path.parent.rmdir()
 
-def records(repo: Repo) -> Iterator[Record]:
-    """Yield the records of the run-cache for the stages that dvc.lock names."""
+
+def recorded(repo: Repo) -> dict[str, Mapping[str, Any]]:
+    """Return what dvc.lock holds for each stage."""
     lock = repo.fs.join(repo.root_dir, LOCK_FILE)
-    if not repo.fs.exists(lock):
-        return
-    for name, recorded in load_yaml(lock, fs=repo.fs).get("stages", {}).items():
-        if not recorded.get("outs"):
+    return dict(load_yaml(lock, fs=repo.fs).get("stages", {})) if repo.fs.exists(lock) else {}
+
+
+def records(repo: Repo, stages: Mapping[str, Mapping[str, Any]]) -> Iterator[Record]:
+    """Yield the records of the run-cache for the stages that dvc.lock names."""
+    for name, entry in stages.items():
+        if not entry.get("outs"):
             continue
-        key, _ = _names(recorded)
+        key, _ = _names(entry)
         for path in sorted(_folder(repo, key).glob("[0-9a-f]*")):
-            yield Record(path, name, recorded)
+            yield Record(path, name, entry)
+
+
+def computed_from(repo: Repo, inputs: Collection[str]) -> Iterator[Record]:
+    """Yield all whole records of the run-cache of what was computed from inputs with one of these hashes, at any params."""
+    for record in others(repo, []):
+        with suppress(InputError):
+            entry = read(record.path)
+            if any(dep.get("md5") in inputs for dep in entry.get("deps", ())):
+                yield Record(record.path, entry["cmd"].rpartition(".")[2], entry)
 
 
 def others(repo: Repo, named: list[Record]) -> Iterator[Record]:

@@ -26,7 +26,7 @@ from fsspec.spec import AbstractFileSystem
 
 from flows.ledger.names import refuse_forged
 from flows.ledger.objects import refuse_climbing
-from flows.ledger.records import newest, read
+from flows.ledger.records import REFUSED, newest, read
 from flows.ledger.verified import keep
 from tasks.errors import InputError, without_password
 
@@ -114,6 +114,8 @@ class Remote:
         there = fs.join(folder, local.parent.name, local.name)
         for path in fs.find(there) if fs.exists(there) else ():
             name = fs.name(path)
+            if Path(self.repo.cache.legacy.path, REFUSED, name).exists():
+                continue
             arrived = local.parent.parent / f"{os.getpid()}.arriving"
             try:
                 generic.copy(fs, path, LocalFileSystem(), str(arrived))

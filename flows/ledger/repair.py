@@ -2,21 +2,25 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, chdir
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dvc.config import RemoteConfigError
-from dvc.fs import GitFileSystem, MemoryFileSystem, localfs
+from dvc.dvcfile import LOCK_FILE
+from dvc.fs import GitFileSystem, localfs
 from dvc.repo.reproduce import plan_repro
 from dvc.stage import PipelineStage
+from dvc.utils.serialize import modify_yaml
 from dvc_data.hashfile.build import build
 from dvc_objects.fs.generic import transfer
 
 from flows import worktree
+from flows.journal import writing
 from flows.ledger.examination import Examination, Finding, Needed, What
+from flows.ledger.records import REFUSED, computed_from
 from flows.ledger.stages import Ledger, share_cache
 from flows.processes import Processes, StageFailedError
 from flows.signatures import refuse_unsigned
@@ -31,9 +35,11 @@ TRIES = 2  # a stage is run again when a listing it has made shows that more of 
 class Repair:
     """Mends what an examination finds. A damaged object is never written to, as links share its bytes: the new one takes its place."""
 
-    def __init__(self, examination: Examination, say: Say) -> None:
-        self.examination, self.say = examination, say
+    def __init__(self, examination: Examination, say: Say, show: Say) -> None:
+        self.examination, self.say, self.show = examination, say, show
         self.repo, self.checkout = examination.repo, examination.checkout
+        self.refused = Path(self.repo.cache.legacy.path, REFUSED)
+        self.doubtful: set[str] = set()  # stages that read what was damaged
         self.unread: set[str] = set()  # remotes that could not be read
         self.reasons: dict[str, str] = {}  # why a stage could not make its outputs again
         self.copies: dict[Path, list[Path]] = {}  # the damaged files of the checkout by their objects
@@ -69,6 +75,39 @@ class Repair:
             except InputError as error:
                 self.reasons |= {name: str(error) for name in names if name not in self.reasons}
 
+    def distrust(self, damaged: list[Needed]) -> None:
+        """Set aside all records of the run-cache of what was computed from damaged objects, and remember the stages that dvc.lock has so.
+
+        damaged: those found now; what runs have set aside since the last repair counts too.
+
+        Whether the damage came before or after cannot be known: a write can hide its time, and what rots on the disk has none.
+        """
+        for item in self.examination.objects.values():
+            if (aside := self.aside(item)).exists():
+                damaged.append(item)
+                examined = aside.parent / "examined" / aside.name
+                examined.parent.mkdir(exist_ok=True)
+                aside.replace(examined)
+        places = [PurePosixPath(place) for item in damaged for place in item.places]
+        inputs: dict[str, str] = {}
+        for name, entry in self.examination.recorded.items():
+            read = {dep["md5"]: dep["path"] for dep in entry.get("deps", ()) if "md5" in dep and _touches(dep["path"], places)}
+            inputs |= read
+            self.doubtful |= {name} if read else set()
+        for record in computed_from(self.repo, set(inputs)):
+            record.set_aside(self.refused)
+            self.show(f"invalid   {record.path.name}  {record}: it was computed from {record.among(inputs)}, which is or was damaged")
+
+    def forget(self) -> None:
+        """Take the entries of those stages out of the checkout's dvc.lock, so that the next run computes them."""
+        if not self.doubtful or self.examination.commit:
+            return
+        with writing(self.checkout), modify_yaml(str(self.checkout / LOCK_FILE)) as lock:
+            for name in self.doubtful:
+                del lock["stages"][name]
+        names = ", ".join(name for name in self.examination.recorded if name in self.doubtful)
+        self.show(f"invalid   what dvc.lock records of {names}: the next run computes it again")
+
     def relink(self, item: Needed) -> None:
         """Have the checkout's own files, damaged with the object, be links to what has taken its place."""
         for copy in self.copies.pop(item.path, []):
@@ -86,10 +125,6 @@ class Repair:
 
     def _sources(self, item: Needed) -> Iterator[tuple[str, Any, str]]:
         """Yield where a copy may be: what to call that, a file system, a path there."""
-        if text := self.examination.corrected.get(item.path):
-            memory = MemoryFileSystem()
-            memory.pipe_file(f"memory://{item.hash}", text)
-            yield "its own bytes, one of which was wrong", memory, f"memory://{item.hash}"
         for place in item.places:
             copy = self.checkout / place
             if item.is_listing and copy.is_dir():
@@ -192,3 +227,9 @@ class Repair:
     def _run(self, name: str, command: str, processes: Processes) -> None:
         self.say(f"computing {name} again")
         processes.run(command, lambda line: self.say(f"  {line}"), lambda _: None)
+
+
+def _touches(path: str, places: Iterable[PurePosixPath]) -> bool:
+    """Return whether a path is one of the places, above or below one."""
+    here = PurePosixPath(path)
+    return any(here.is_relative_to(place) or place.is_relative_to(here) for place in places)

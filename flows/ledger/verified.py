@@ -127,7 +127,10 @@ class VerifiedCache(LocalHashFileDB):
         while place.exists():
             place, number = self.damaged / f"{oid}.{number}", number + 1
         Path(path).replace(place)
-        self.say(f"warning: {oid} in the DVC cache was damaged: it is set aside as {place} and counts as not cached")
+        self.say(
+            f"warning: {oid} in the DVC cache was damaged: it is set aside as {place} and counts as not cached; "
+            "if `dvc repro` has computed from it, `retrain check --repair` finds what"
+        )
 
 
 def opened(root: Path, say: Say, *, files: LocalFileSystem | None = None, is_looked_at: bool = False) -> Repo:
