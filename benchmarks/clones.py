@@ -1,6 +1,7 @@
 """Fresh clones to run commands in, and a Prefect server to run them against."""
 
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.conftest import Project, clone
+from tests.conftest import ROOT, Project, clone, environment
 from tests.server import prefect_server
 
 HOURS = 3 * 3600
@@ -20,6 +21,20 @@ def fresh_clone() -> Iterator[Project]:
     folder = Path(tempfile.mkdtemp(prefix="retrain-bench-"))
     try:
         yield clone(folder / "project")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def clone_at(commit: str) -> Iterator[Project]:
+    """Yield a new clone of one of this repository's commits, with an empty cache; it is deleted in the end."""
+    folder = Path(tempfile.mkdtemp(prefix="retrain-bench-"))
+    try:
+        root = folder / "project"
+        for words in (["clone", "-q", "--no-local", ROOT, root], ["-C", root, "checkout", "-q", commit]):
+            subprocess.run(["git", *words], check=True)
+        subprocess.run(["git", "-C", root, "remote", "remove", "origin"], check=True)
+        yield Project(root, environment(root))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
