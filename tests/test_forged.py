@@ -1,20 +1,24 @@
 """What others can forge deletes, writes and executes nothing, and `retrain check` names it."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
 import boto3
 import pytest
 import yaml
+from dvc.dependency import Dependency
 from dvc.repo import Repo
 
-from flows.ledger import Ledger, save, share_cache
+from flows.ledger import Ledger, bring_in, save, share_cache, take_in_newer
 from flows.ledger.history import last_run
 from flows.ledger.records import _names
 from flows.worktree import git, taken_along, worktree
 from tests.attacks import forgeries
 from tests.conftest import environment
 from tests.remote_servers import s3_server
+
+RECORD = "data/raw/export.csv.dvc"
 
 
 @pytest.fixture(autouse=True)
@@ -112,3 +116,58 @@ def test_git_executes_nothing_that_was_fetched(tmp_path: Path) -> None:
         last_run(root, saved, {})
     assert saved.is_new
     assert not list(tmp_path.glob("executed-*"))
+
+
+@pytest.fixture
+def importing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout that has imported a file, which has changed since."""
+    root = tmp_path / "checkout"
+    forgeries.make_checkout(root)
+    monkeypatch.chdir(root)
+    source = tmp_path / "export.csv"
+    source.write_text("old")
+    bring_in(Ledger(root), str(source), "export.csv")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "imported")
+    source.write_text("newer")
+    return root
+
+
+def claimed(root: Path) -> str:
+    """Return the .dvc file with the hash of the newer state over the data of the old one."""
+    text = (root / RECORD).read_text()
+    old, newer = (hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() for text in ("old", "newer"))
+    return text.replace(old, newer, 1)
+
+
+def test_a_dvc_file_of_another_experiment_that_names_the_new_state_over_old_data_is_not_believed(importing: Path) -> None:
+    mine = (importing / RECORD).read_text()
+    (importing / RECORD).write_text(claimed(importing))
+    git(importing, "commit", "-qam", "pulled")
+    git(importing, "update-ref", f"refs/exps/{'0' * 2}/{'0' * 38}/pulled", "HEAD")
+    git(importing, "reset", "-q", "--hard", "HEAD~1")
+    assert (importing / RECORD).read_text() == mine
+    assert take_in_newer(Ledger(importing), "data/raw") == [RECORD]
+    assert (importing / "data/raw/export.csv").read_text() == "newer"
+
+
+@pytest.mark.parametrize("how", ["run --update-data", "add"])
+def test_a_dvc_file_of_the_checkout_that_contradicts_itself_is_brought_in_anew(importing: Path, how: str) -> None:
+    (importing / RECORD).write_text(claimed(importing))
+    if how == "add":
+        assert bring_in(Ledger(importing), str(importing.parent / "export.csv"), "export.csv")
+    else:
+        assert take_in_newer(Ledger(importing), "data/raw") == [RECORD]
+    assert (importing / "data/raw/export.csv").read_text() == "newer"
+    assert take_in_newer(Ledger(importing), "data/raw") == []
+
+
+def test_a_state_that_the_cache_holds_is_put_in_place_without_copying_the_source(importing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take_in_newer(Ledger(importing), "data/raw")
+    newer = (importing / RECORD).read_text()
+    git(importing, "checkout", "-q", "--", RECORD)
+    (importing / "data/raw/export.csv").unlink()
+    monkeypatch.setattr(Dependency, "download", lambda *_, **__: pytest.fail("copied again"))
+    assert take_in_newer(Ledger(importing), "data/raw") == [RECORD]
+    assert (importing / RECORD).read_text() == newer
+    assert (importing / "data/raw/export.csv").read_text() == "newer"

@@ -8,13 +8,14 @@ from pathlib import Path
 from dvc.dependency import Dependency
 from dvc.exceptions import DvcException
 from dvc.stage import Stage
+from dvc.stage.imports import update_import
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.meta import Meta
 
-from flows.ledger.experiments import experiments
-from flows.ledger.names import refuse_forged
+from flows.ledger.names import is_hash, refuse_forged
 from flows.ledger.remote import patiently
 from flows.ledger.stages import Ledger, sentence
 from flows.sources import Pattern, at_home, is_url, leads_out, pattern_in, to_add
-from flows.worktree import git
 from tasks.entries import refuse_odd_entries
 from tasks.errors import InputError
 
@@ -33,9 +34,8 @@ def bring_in(ledger: Ledger, source: str, name: str) -> bool:
         if pattern is not None:
             return _bring_in_matches(ledger, pattern, Path(ledger.repo.root_dir, "data/raw", name))
         if record is not None:
-            before = record.read_text("utf-8")
-            ledger.repo.update([str(record)])
-            return record.read_text("utf-8") != before
+            (stage,) = refuse_forged(ledger.repo.stage.load_all(str(record)))
+            return _refresh(ledger, stage)
         ledger.repo.imp_url(_whole(source), out=str(Path(ledger.repo.root_dir, "data/raw", name)))
     except DvcException as error:
         raise InputError(f"cannot bring in {source}: {sentence(error)}") from None
@@ -115,19 +115,12 @@ def content_of_source(ledger: Ledger, path: str) -> str:
 
 @patiently
 def take_in_newer(ledger: Ledger, path: str) -> list[str]:
-    """Bring imported data at `path` to its source's present state, as `dvc update` does; return the .dvc files that changed.
-
-    When an experiment has brought in that very state before, its record is taken over, so that nothing is copied twice.
-    """
+    """Bring imported data at `path` to its source's present state, as `dvc update` does; return the .dvc files that changed."""
     root = Path(ledger.repo.root_dir)
     changed = []
     try:
-        for stage in _imports(ledger, path):
-            if stage.deps[0].changed_checksum():
-                record = Path(stage.path)
-                if not _taken_in_before(ledger, record):
-                    ledger.repo.update([str(record)])
-                changed.append(str(record.relative_to(root)))
+        refreshed = [stage for stage in _imports(ledger, path) if _refresh(ledger, stage)]
+        changed += [str(Path(stage.path).relative_to(root)) for stage in refreshed]
         for record, pattern in _patterns(ledger, path).items():
             if _bring_in_matches(ledger, pattern, record.with_suffix("")):
                 changed.append(str(record.relative_to(root)))
@@ -164,24 +157,45 @@ def _sources(ledger: Ledger, path: str) -> list[Stage]:
     return [stage for stage in found if place.is_relative_to(out := stage.outs[0].fs_path) or Path(out).is_relative_to(place)]
 
 
-def _taken_in_before(ledger: Ledger, record: Path) -> bool:
-    """Put an experiment's version of a .dvc file in place, if there is one that names the source's present state and the cache holds it."""
-    root = Path(ledger.repo.root_dir)
-    mine = record.read_text("utf-8")
-    tried = {mine}
-    for experiment in experiments(root):
-        try:
-            theirs = git(root, "cat-file", "blob", f"{experiment.commit}:{record.relative_to(root)}") + "\n"
-        except InputError:
-            continue
-        if theirs not in tried:
-            tried.add(theirs)
-            record.write_text(theirs, encoding="utf-8")
-            (stage,) = ledger.repo.stage.load_all(str(record))
-            if not stage.deps[0].changed_checksum() and not stage.outs[0].changed_cache():
-                return True
-    record.write_text(mine, encoding="utf-8")
-    return False
+def _refresh(ledger: Ledger, stage: Stage) -> bool:
+    """Bring an import to its source's present state; return whether its .dvc file changed.
+
+    What such a file claims may come from somebody else's commit. Where the source's state is told by the hash of its bytes,
+    the output must have that hash; when the cache holds it, from another run, nothing is copied.
+    """
+    source, output, record = stage.deps[0], stage.outs[0], Path(stage.path)
+    if stage.is_repo_import:
+        return False
+    before = record.read_text("utf-8")
+    is_local = source.fs.protocol == "local"
+    found = source.get_hash()
+    digest = str(found.value).strip('"')
+    if found == source.hash_info and (not is_local or digest == output.hash_info.value):
+        return False
+    if not (is_hash(digest) and _held(ledger, stage, digest)):
+        with ledger.repo.lock:
+            # forced: DVC itself believes the file when its claim about the source is true
+            update_import(stage, force=True)
+            stage.dump()
+        if is_local and not output.hash_info.isdir and output.hash_info != source.hash_info:
+            raise InputError(f"{source} changed while it was brought in; run the same command again")
+    return record.read_text("utf-8") != before
+
+
+def _held(ledger: Ledger, stage: Stage, digest: str) -> bool:
+    """Put what the cache holds under a hash in an import's place, if it holds it: the bytes that its source has now."""
+    source, output = stage.deps[0], stage.outs[0]
+    meta = source.get_meta()
+    output.hash_name, output.hash_info = "md5", HashInfo("md5", digest)
+    output.meta, output.obj, output.files = Meta(size=meta.size, nfiles=meta.nfiles), None, None
+    if output.changed_cache():
+        return False
+    output.remove()
+    ledger.check_out(output)
+    source.hash_info, source.meta = source.get_hash(), meta
+    stage.md5 = stage.compute_md5()
+    stage.dump()
+    return True
 
 
 def refuse_changed_data(home: Path, path: str, say: Callable[[str], None]) -> None:
