@@ -1,6 +1,7 @@
 """Fine-tune the base model on the tokenized splits and keep the checkpoint with the best validation metric."""
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from tasks import base_models, devices, pretrained, problems, slots
 from tasks.errors import InputError, did_you_mean
-from tasks.files import digests, read_json, write_json
+from tasks.files import digests, read_json, replace, write_json
 from tasks.keys import fingerprint
 from tasks.params import Model, Params, Train
 from tasks.problems import Problem
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 INTERRUPTED = Path(".retrain/checkpoints")  # outside the outputs, which DVC deletes before a stage runs
 KEEP_INTERRUPTED = 3
+KEY = re.compile("[0-9a-f]{16}")
+# in a training's folder: how many began before it, which no clock that is set back can turn round
+TURN = "turn"
 
 
 def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoint: Path, metrics: Path, plots: Path, resume: Path) -> None:
@@ -37,7 +41,7 @@ def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoin
     from transformers import EarlyStoppingCallback, enable_full_determinism, set_seed
     from transformers.utils import logging
 
-    from tasks import cpu, trainer
+    from tasks import checkpoints, cpu, trainer
     from tasks.cpu import memory
 
     disable_progress_bars()
@@ -72,10 +76,12 @@ def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoin
         callbacks=[EarlyStoppingCallback(patience, params.early_stopping_threshold)] if patience else [],
     )
     pretrained.try_out(network, problem.collator(processor), _shortest_and_longest(data["train"]))
-    last = trainer.last_complete(resume)
+    # the others look when the first one has deleted what is not whole
+    with arguments.main_process_first(local=False):
+        last = checkpoints.last_whole(resume)
     if last is not None:
         print(f"going on from {last.name} of an interrupted run", flush=True)
-    if last is None or not trainer.is_finished(last):
+    if last is None or not checkpoints.is_finished(last):
         try:
             run.train(resume_from_checkpoint=str(last) if last else None)
         except KeyError as error:
@@ -87,7 +93,7 @@ def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoin
                 f"{did_you_mean(params.metric_for_best_model, known)} Known: {', '.join(known)}"
             ) from None
     if run.is_world_process_zero():
-        state = _state(trainer.last_complete(resume))
+        state = _state(checkpoints.last_whole(resume), run.state.global_step)
         _keep(
             resume / f"checkpoint-{state['best_global_step']}",
             state,
@@ -112,7 +118,8 @@ def training_arguments(params: Train, output_dir: Path, precision: str, *, on_cp
             output_dir=str(output_dir),
             save_strategy=params.eval_strategy,
             save_steps=params.eval_steps,
-            save_total_limit=2,  # the best and the last
+            # the Trainer would delete by the clock, and before the next one is whole: tasks.checkpoints does it
+            save_total_limit=None,
             load_best_model_at_end=True,
             # it would hide that training diverges, and ask the device after every step
             logging_nan_inf_filter=False,
@@ -137,9 +144,15 @@ def _shortest_and_longest(data: "Dataset") -> list[dict[str, Any]]:
     return [rows[lengths.index(length)] for length in (min(lengths), max(lengths))]
 
 
-def _state(checkpoint: Path | None) -> dict[str, Any]:
-    """Return the Trainer's state at its last checkpoint; raise InputError when nothing was evaluated: none is best."""
-    state: dict[str, Any] = {} if checkpoint is None else read_json(checkpoint / "trainer_state.json")
+def _state(last: Path | None, trained: int) -> dict[str, Any]:
+    """Return the Trainer's state at its last checkpoint; raise InputError when nothing was evaluated: none is best.
+
+    trained: the step that this process has trained to; 0 when there was nothing left to do.
+    """
+    state: dict[str, Any] = {} if last is None else read_json(last / "trainer_state.json")
+    if trained > state.get("global_step", 0):
+        damaged = f"a checkpoint was damaged on the disk before training ended at step {trained}"
+        raise InputError(f"{damaged}; run the same command again, which goes on from what is whole")
     if state.get("best_global_step") is None:
         raise InputError(
             "training ended before anything was evaluated, so there is no best checkpoint; train longer, or lower train.extra's eval_delay"
@@ -173,7 +186,7 @@ def _keep(best: Path, state: dict[str, Any], checkpoint: Path, metrics: Path, ho
 
 @contextmanager
 def resume_folder(params: Params, tokens: Path, processes: int) -> Iterator[Path]:
-    """Yield the folder for this training's checkpoints, named by all that decides its bits, held alone; drop the oldest of other trainings.
+    """Yield the folder for this training's checkpoints, named by all that decides its bits, held alone; drop those of the oldest trainings.
 
     An equal training that is dying, because the run that started it was killed, is waited for. Of several processes the first one holds it.
     """
@@ -185,11 +198,23 @@ def resume_folder(params: Params, tokens: Path, processes: int) -> Iterator[Path
         return
     INTERRUPTED.mkdir(parents=True, exist_ok=True)
     with FileLock(_lock(folder)):
-        others = sorted((path for path in INTERRUPTED.iterdir() if path.is_dir() and path != folder), key=lambda path: path.stat().st_mtime)
-        for path in others[: -KEEP_INTERRUPTED + 1]:
+        folder.mkdir(exist_ok=True)
+        others = [path for path in INTERRUPTED.iterdir() if path != folder and KEY.fullmatch(path.name) and path.is_dir()]
+        others.sort(key=_turn)
+        replace(folder / TURN, f"{_turn(others[-1]) + 1 if others else 1}\n")
+        interrupted = [path for path in others if any(path.glob("checkpoint-*"))]
+        for path in set(others).difference(interrupted[-KEEP_INTERRUPTED + 1 :]):
             with suppress(Timeout), FileLock(_lock(path), timeout=0):  # one that is training now is not an old one
                 shutil.rmtree(path)
         yield folder
+
+
+def _turn(folder: Path) -> int:
+    """Return which of the trainings kept here this one is; 0 when that is not known."""
+    try:
+        return int((folder / TURN).read_text("ascii"))
+    except (OSError, ValueError):
+        return 0
 
 
 def _lock(folder: Path) -> Path:

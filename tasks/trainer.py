@@ -1,9 +1,7 @@
 """The Hugging Face Trainer, made to give equal bits whether or not it was interrupted."""
 
-import json
 import math
 import os
-import shutil
 import signal
 import sys
 import time
@@ -23,7 +21,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from tasks import finite, progress
+from tasks import checkpoints, finite, progress
 from tasks.choices import Sampling
 from tasks.errors import InputError
 from tasks.progress import Progress
@@ -31,7 +29,6 @@ from tasks.progress import Progress
 RUNNING_LOSS = "running_loss"
 BLUR = 0.05  # of a row's length when rows are grouped by it: rare lengths meet other rows in each epoch
 CHECKPOINT_EVERY = "RETRAIN_CHECKPOINT_SECONDS"
-COMPLETE = "complete"  # written last into a checkpoint, so its existence proves the rest
 
 
 class EpochSampler(Sampler[int]):
@@ -85,6 +82,7 @@ class Follow(TrainerCallback):
         self.sampler, self.curves = sampler, curves
         self.progress: Progress | None = None
         self.loss = float("nan")
+        self.best: int | None = None
         self.asked_to_end = False
         self.every = seconds_between_checkpoints()
         self.saved = self.asked = time.monotonic()
@@ -100,6 +98,7 @@ class Follow(TrainerCallback):
         """Start the progress where the checkpoint left off. One process alone can save at any step; several would have to agree on it."""
         if state.is_world_process_zero:
             self.progress = Progress("train", state.max_steps, state.global_step)
+            self.best = state.best_global_step
         if args.world_size == 1:
             signal.signal(signal.SIGTERM, self.ask_to_end)
 
@@ -151,9 +150,13 @@ class Follow(TrainerCallback):
             print(f"validation at step {state.global_step}: {scores}", flush=True)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
-        """Mark the checkpoint as whole; end when asked to."""
+        """Mark the checkpoint as whole, and only then delete what it makes needless; end when asked to."""
         if state.is_world_process_zero:
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+            step, best = state.global_step, state.best_global_step
+            checkpoints.mark(Path(args.output_dir) / f"checkpoint-{step}")
+            # one that is the best itself leaves the best before it to fall back on
+            checkpoints.rotate(Path(args.output_dir), step, self.best if best == step else best)
+            self.best = best
         self.took, self.saved = time.monotonic() - self.asked, time.monotonic()
         if self.asked_to_end:
             progress.kept(state.global_step)
@@ -207,10 +210,15 @@ class SeededTrainer(Trainer):
         finite.check_weights(model, self.state.global_step, self.args)
         self.state.stateful_callbacks[RUNNING_LOSS] = {"sum": self._tr_loss.item(), "since_step": self._globalstep_last_logged}
         # an epoch's end is saved over what the clock may have saved at its last step
-        (Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}" / COMPLETE).unlink(missing_ok=True)
+        checkpoints.unmark(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
         super()._save_checkpoint(model, trial)
+        # each process saves its own random states, and the first one is about to take the checksums of all
+        self.accelerator.wait_for_everyone()
         # it is for a resume alone: the next epoch of this process would take it for its own
         del self.state.stateful_callbacks[RUNNING_LOSS]
+
+    def _load_best_model(self) -> None:
+        """Leave it on the disk: it is taken from there once its checksums have been looked at."""
 
     def _run_epoch(self, **kwargs: Any) -> None:
         known = self.state.stateful_callbacks.pop(RUNNING_LOSS, None)  # there when this is the first epoch after a resume
@@ -218,31 +226,6 @@ class SeededTrainer(Trainer):
             self._tr_loss.fill_(known["sum"])
             self._globalstep_last_logged = known["since_step"]
         super()._run_epoch(**kwargs)
-
-
-def last_complete(folder: Path) -> Path | None:
-    """Return the last checkpoint that is whole and whose weights are numbers; delete the torn and the diverged."""
-    if not folder.is_dir():
-        return None
-    checkpoints = {int(path.name.partition("-")[2]): path for path in folder.glob("checkpoint-*")}
-    whole = {step: path for step, path in checkpoints.items() if (path / COMPLETE).exists()}
-    for step in checkpoints.keys() - whole.keys():
-        shutil.rmtree(checkpoints[step])
-    for step in sorted(whole, reverse=True):
-        if finite.are_weights_finite(whole[step]):
-            return whole[step]
-        shutil.rmtree(whole[step])
-    return None
-
-
-def is_finished(checkpoint: Path) -> bool:
-    """Return whether training had ended at this checkpoint: all steps done, or stopped early.
-
-    The Trainer would train one more step after restoring an early stop.
-    """
-    state = json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))
-    control = state["stateful_callbacks"]["TrainerControl"]["args"]
-    return bool(state["global_step"] >= state["max_steps"] or control["should_training_stop"])
 
 
 def validation_names(metrics: dict[str, Any]) -> list[str]:

@@ -12,13 +12,14 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForSequenceClassification, DefaultDataCollator, TrainingArguments
 
+from tasks.checkpoints import last_whole, mark
 from tasks.choices import Sampling
 from tasks.errors import InputError
 from tasks.files import write_json
 from tasks.finite import check_weights
 from tasks.package import repeat
 from tasks.params import Evaluate, Train
-from tasks.trainer import COMPLETE, EpochSampler, SeededTrainer, last_complete
+from tasks.trainer import EpochSampler, SeededTrainer
 from tests.tiny import NO_DROPOUT, SIZES
 from tests.way import PROBLEM, Way, way
 
@@ -90,8 +91,9 @@ def test_a_checkpoint_with_weights_that_are_no_numbers_is_never_gone_on_from(tmp
         if step == 20:
             weights[3] = float("nan") if unread else float("inf")
         save_file({"weights": weights}, tmp_path / f"checkpoint-{step}/model.safetensors")
-        (tmp_path / f"checkpoint-{step}" / COMPLETE).touch()
-    assert last_complete(tmp_path) == tmp_path / "checkpoint-10"
+        (tmp_path / f"checkpoint-{step}/trainer_state.json").write_text("{}")
+        mark(tmp_path / f"checkpoint-{step}")
+    assert last_whole(tmp_path) == tmp_path / "checkpoint-10"
     assert not (tmp_path / "checkpoint-20").exists()
 
 

@@ -1,6 +1,5 @@
-"""The Trainer's additions: an order of rows that survives a resume, checkpoints that are whole, and the learning curves."""
+"""The Trainer's additions: an order of rows that survives a resume, gradients clipped in passing, and the learning curves."""
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,20 +18,19 @@ from transformers import (
     TrainingArguments,
 )
 
+from tasks.checkpoints import last_whole
 from tasks.choices import Sampling
 from tasks.errors import InputError
 from tasks.files import digests
 from tasks.trainer import (
-    COMPLETE,
     EpochSampler,
     Follow,
     SeededTrainer,
-    is_finished,
-    last_complete,
     seconds_between_checkpoints,
     validation_names,
     write_curves,
 )
+from tests.test_checkpoints import saved
 from tests.tiny import NO_DROPOUT, SIZES
 
 LENGTHS = [3 + (7 * i) % 50 for i in range(1003)]
@@ -43,18 +41,6 @@ def sampler(strategy: str = Sampling.group_by_length, seed: int = 0, epoch: int 
     made = EpochSampler(LENGTHS, 8, strategy, seed)
     made.epoch = epoch
     return made
-
-
-def checkpoint(folder: Path, step: int, *, whole: bool = True, **state: Any) -> Path:
-    """Write what a checkpoint of the Trainer looks like from outside."""
-    path = folder / f"checkpoint-{step}"
-    path.mkdir(parents=True)
-    stop = state.pop("stop", False)
-    callbacks = {"TrainerControl": {"args": {"should_training_stop": stop}}}
-    (path / "trainer_state.json").write_text(json.dumps({"global_step": step, "max_steps": 100, "stateful_callbacks": callbacks, **state}))
-    if whole:
-        (path / COMPLETE).touch()
-    return path
 
 
 # the order of rows
@@ -154,52 +140,18 @@ def test_gradients_are_clipped_as_the_trainer_clips_them(tmp_path: Path, optim: 
     torch.testing.assert_close(*found)
 
 
-# checkpoints
-
-
-def test_a_folder_that_is_not_there_or_empty_has_no_checkpoint(tmp_path: Path) -> None:
-    assert last_complete(tmp_path / "nowhere") is None
-    assert last_complete(tmp_path) is None
-
-
-def test_the_last_checkpoint_is_chosen_by_its_step_number(tmp_path: Path) -> None:
-    newest = checkpoint(tmp_path, 1000)
-    checkpoint(tmp_path, 999)
-    checkpoint(tmp_path, 20)  # written last, and last by spelling too
-    assert last_complete(tmp_path) == newest
-
-
-def test_checkpoints_without_the_mark_are_ignored_and_deleted(tmp_path: Path) -> None:
-    whole = checkpoint(tmp_path, 20)
-    checkpoint(tmp_path, 30, whole=False)
-    (tmp_path / "checkpoint-40").mkdir()
-    assert last_complete(tmp_path) == whole
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-20"]
-
-
-def test_only_torn_checkpoints_are_no_checkpoint(tmp_path: Path) -> None:
-    checkpoint(tmp_path, 10, whole=False)
-    assert last_complete(tmp_path) is None
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("state", "finished"),
-    [({}, False), ({"max_steps": 11}, False), ({"max_steps": 10}, True), ({"max_steps": 9}, True), ({"stop": True}, True)],
-)
-def test_training_is_finished_when_all_steps_are_done_or_it_stopped_early(tmp_path: Path, state: dict[str, Any], *, finished: bool) -> None:
-    assert is_finished(checkpoint(tmp_path, 10, **state)) is finished
+# what follows a training
 
 
 def test_a_checkpoint_is_marked_when_it_is_saved_and_logged_when_it_is_due(tmp_path: Path) -> None:
     follow = Follow(sampler(), tmp_path / "curves")
     arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none")
     state, control = TrainerState(global_step=10, epoch=1.0), TrainerControl(should_save=True)
-    torn = checkpoint(tmp_path, 10, whole=False)
+    torn = saved(tmp_path, 10, is_whole=False)
     follow.on_step_end(arguments, state, control)
     assert control.should_log
     follow.on_save(arguments, state, control)
-    assert last_complete(tmp_path) == torn
+    assert last_whole(tmp_path) == torn
 
 
 def test_the_sampler_follows_the_epoch_also_in_the_middle_of_one(tmp_path: Path) -> None:
