@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from flows.repository import at, change, changing, remove_ref, set_ref
 from flows.worktree import git, identity
 from tasks.files import read_json
 
@@ -49,8 +50,24 @@ class Certificate:
 
     def keep(self, checkout: Path) -> None:
         """Add the certificate to the commit's Git notes: beside the record, which stays as it is."""
-        words = ("notes", f"--ref={NOTES}", "append", "-m", self.to_json(), self.commit)
-        git(checkout, *words, env=identity(checkout))
+        with changing(checkout):
+            # whoever else writes notes, with Git itself or by fetching them, does not ask for our lock
+            while not self._appended(checkout):
+                pass
+
+    def _appended(self, checkout: Path) -> bool:
+        """Append to a copy of the notes, which takes their place unless somebody has written them meanwhile; return whether it did."""
+        before = at(checkout, f"refs/notes/{NOTES}")
+        aside = f"{NOTES}-aside"
+        if left := at(checkout, f"refs/notes/{aside}"):
+            remove_ref(checkout, f"refs/notes/{aside}", left)
+        if before:
+            set_ref(checkout, f"refs/notes/{aside}", before, None)
+        change(checkout, "notes", f"--ref={aside}", "append", "-m", self.to_json(), self.commit, env=identity(checkout))
+        after = git(checkout, "rev-parse", f"refs/notes/{aside}")
+        moved = set_ref(checkout, f"refs/notes/{NOTES}", after, before)
+        remove_ref(checkout, f"refs/notes/{aside}", after)
+        return moved
 
 
 def now() -> str:

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,14 +31,13 @@ class Journal:
     texts: params.yaml, dvc.lock and the stages' uncached outputs (metrics), by path; None where there was no file.
     outputs: the cached outputs that were there.
     ours: digests of what the run may have left in params.yaml and dvc.lock.
-    is_writing: dvc.lock is being written just now. is_mixed: another program wrote dvc.lock in between.
+    is_mixed: another program wrote dvc.lock in between.
     """
 
     root: Path
     texts: dict[str, str | None]
     outputs: list[str]
     ours: dict[str, list[str]] = field(default_factory=dict)
-    is_writing: bool = False
     is_mixed: bool = False
 
     @classmethod
@@ -55,7 +54,11 @@ class Journal:
     def of(cls, root: Path) -> Self | None:
         """Return the journal of the run that is under way in a checkout, or that died there; else None."""
         file = root / FILE
-        return cls(root, **read_json(file)) if file.exists() else None
+        if not file.exists():
+            return None
+        known = {each.name for each in fields(cls)}
+        # an older retrain noted more
+        return cls(root, **{name: value for name, value in read_json(file).items() if name in known})
 
     def write(self) -> None:
         """Write the journal down."""
@@ -65,8 +68,8 @@ class Journal:
 
     def is_ours(self, name: str) -> bool:
         """Return whether params.yaml or dvc.lock is as it stood before, or as the run has written it."""
-        if name == LOCK and (self.is_writing or self.is_mixed):
-            return self.is_writing
+        if name == LOCK and self.is_mixed:
+            return False
         return _digest(_text(self.root / name)) in self.ours[name]
 
     def put_back(self) -> list[str]:
@@ -116,19 +119,26 @@ def will_write(root: Path, name: str, text: str) -> None:
 
 
 @contextmanager
-def writing(root: Path) -> Iterator[None]:
-    """Note that the run under way in a checkout, if any, is writing dvc.lock: DVC truncates it in place."""
-    journal = Journal.of(root)
-    if journal is None:
-        yield
-        return
-    journal.is_mixed = journal.is_mixed or not journal.is_ours(LOCK)
-    journal.is_writing = True
-    journal.write()
-    yield
-    journal.ours[LOCK].append(_digest(_text(root / LOCK)))
-    journal.is_writing = False
-    journal.write()
+def replacing_lock(root: Path) -> Iterator[Path]:
+    """Yield a copy of dvc.lock for DVC to change, which takes its place afterwards in one step."""
+    lock, aside = root / LOCK, root / ".retrain" / LOCK
+    aside.parent.mkdir(exist_ok=True)
+    aside.write_bytes(lock.read_bytes() if lock.exists() else b"")
+    yield aside
+    write_lock(root, aside.read_text("utf-8"))
+    aside.unlink()
+
+
+def write_lock(root: Path, text: str) -> None:
+    """Replace dvc.lock in one step, noted by the run that is under way, if any: DVC would truncate it in place.
+
+    A kill leaves the old one or the new one, both known; whatever else stands there later is somebody else's.
+    """
+    if journal := Journal.of(root):
+        journal.is_mixed = journal.is_mixed or not journal.is_ours(LOCK)
+        journal.ours[LOCK].append(_digest(text))
+        journal.write()
+    replace(root / LOCK, text)
 
 
 def _text(file: Path) -> str | None:

@@ -17,7 +17,7 @@ def alone(file: Path, waiting: Callable[[str], None] = lambda _: None) -> Iterat
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        waiting(f"process {holder.read_text('utf-8').strip()}" if holder.exists() else "another process")
+        waiting(_who(holder))
         lock.acquire()
     try:
         holder.write_text(f"{os.getpid()}\n", encoding="utf-8")
@@ -26,10 +26,35 @@ def alone(file: Path, waiting: Callable[[str], None] = lambda _: None) -> Iterat
         lock.release()
 
 
+def _who(holder: Path) -> str:
+    try:
+        return f"process {holder.read_text('utf-8').strip()}"
+    except FileNotFoundError:
+        return "another process"
+
+
+@contextmanager
+def alone_if_free(file: Path) -> Iterator[bool]:
+    """Hold the lock `file` if nobody has it; yield whether it is held now."""
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
 def is_free(file: Path) -> bool:
     """Return whether nobody holds the lock `file`."""
-    try:
-        with FileLock(file, timeout=0):
-            return True
-    except Timeout:
-        return False
+    with alone_if_free(file) as is_mine:
+        return is_mine
+
+
+def forget(file: Path) -> None:
+    """Remove a lock that is held here; who waits for it makes it anew."""
+    file.unlink(missing_ok=True)
+    file.with_name(f"{file.name}.pid").unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flows import journal, worktree
+from flows import journal, repository, worktree
 from flows.locks import alone
 from flows.outcome import Experiment
 from flows.signatures import refuse_unsigned
@@ -136,7 +136,7 @@ def in_place(given: Given, update_data: bool, say: Say) -> Iterator[Workspace]: 
     worktree.refuse_without_git(checkout)
     with alone(checkout / journal.RUN_LOCK, lambda who: say(f"waiting for another run in this checkout ({who})")):
         journal.undo(checkout, say, journal.DEAD)
-        worktree.remove_dead(checkout, say)
+        repository.remove_dead(checkout, say)
         texts = journal.Journal.begin(checkout).texts
         before = {name: text for name, text in texts.items() if text is not None}
         try:
@@ -162,10 +162,10 @@ def isolated(given: Given, update_data: bool, name: str, say: Say) -> Iterator[W
     home = root()
     worktree.ready(home, say)
     journal.recover(home, say)
-    worktree.remove_dead(home, say)
+    repository.remove_dead(home, say)
     under_way = journal.Journal.of(home)
     taken = worktree.taken_along(home, say)
-    with worktree.worktree(home, name, worktree.commit_of(home, "HEAD"), taken.tree) as folder:
+    with repository.worktree(home, name, worktree.commit_of(home, "HEAD"), taken.tree) as folder:
         share_cache(home, folder)
         if under_way is not None:
             say("another run is under way in the checkout: this one starts from what stood there before it")
@@ -191,10 +191,10 @@ def at_revision(revision: str, name: str, say: Say) -> Iterator[tuple[Workspace,
     home = root()
     worktree.ready(home, say)
     journal.recover(home, say)
-    worktree.remove_dead(home, say)
+    repository.remove_dead(home, say)
     commit = commit_named(home, revision)
     refuse_unsigned(home, commit)
-    with worktree.worktree(home, name, commit) as folder:
+    with repository.worktree(home, name, commit) as folder:
         share_cache(home, folder)
         with chdir(folder):
             params = load(folder / PARAMS)

@@ -1,15 +1,19 @@
-"""A Git worktree for each isolated run: made at a commit together with what is uncommitted, removed in the end or by a later run."""
+"""What runs ask of Git, and what an isolated run takes along into its worktree: what is uncommitted, links to what Git does not bring."""
 
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+<<<<<<< HEAD
 from flows.locks import alone, is_free
 from tasks.errors import InputError, readable
+=======
+from flows.locks import alone
+from tasks.errors import InputError
+>>>>>>> 8e8338d (Many runs and kills in one repository: refs, notes and worktrees change one at a time, from where they were seen, past what a kill left)
 
 LARGE = 50_000_000  # bytes of an untracked file that nobody meant to have in Git
 SHOWN = 5  # names in a sentence
@@ -115,24 +119,6 @@ def commit_of(checkout: Path, revision: str) -> str:
         ) from None
 
 
-@contextmanager
-def worktree(checkout: Path, name: str, commit: str, tree: str | None = None) -> Iterator[Path]:
-    """Yield a new folder with `commit` checked out, and over it the files of `tree`; it is removed when the context ends.
-
-    It lies in the checkout's own ignored folder, on the same disk as the DVC cache.
-    """
-    folder = checkout / ".retrain" / "worktrees" / name
-    with alone(folder.with_name(f"{name}.lock")):
-        if folder.exists():
-            _remove(checkout, folder)
-        git(checkout, "worktree", "add", "--detach", "--no-checkout", str(folder), commit)
-        try:
-            git(folder, "read-tree", "--reset", "-u", tree or commit)
-            yield folder
-        finally:
-            _remove(checkout, folder)
-
-
 def link(path: str, folder: Path, checkout: Path) -> None:
     """Have a worktree see what Git does not bring along: a base model, or data that nothing versions.
 
@@ -153,19 +139,6 @@ def is_link(path: str, folder: Path, checkout: Path) -> bool:
 
 def _is_empty(path: Path) -> bool:
     return not path.exists() or (path.is_dir() and not path.is_symlink() and not any(path.iterdir()))
-
-
-def remove_dead(checkout: Path, say: Callable[[str], None]) -> None:
-    """Remove the worktrees of runs that died: those whose lock nobody holds."""
-    folder = checkout / ".retrain" / "worktrees"
-    for lock in sorted(folder.glob("*.lock")):
-        left = lock.with_suffix("")
-        if is_free(lock):
-            if left.exists():
-                _remove(checkout, left)
-                say(f"removed {left.relative_to(checkout)}, which a run that died had left")
-            lock.unlink(missing_ok=True)
-            lock.with_name(f"{lock.name}.pid").unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -206,23 +179,20 @@ def taken_along(checkout: Path, say: Callable[[str], None]) -> Taken:
 
 def _tree_of(checkout: Path, untracked: Sequence[str]) -> str:
     """Write the checkout as it stands to a Git tree, with a copy of its index, which stays as it is."""
-    index = checkout / ".retrain" / f"index-{os.getpid()}"
-    index.parent.mkdir(exist_ok=True)
+    index = checkout / ".retrain" / "index"
     env = {"GIT_INDEX_FILE": str(index)}
-    try:
-        # the checkout's own index knows what has been added by force, or only by name
-        shutil.copyfile(checkout / git(checkout, "rev-parse", "--git-path", "index"), index)
-        git(checkout, "add", "--update", env=env)
-        git(checkout, "update-index", "--add", "-z", "--stdin", env=env, given="\0".join([*untracked, ""]))
-        return git(checkout, "write-tree", env=env)
-    finally:
-        index.unlink(missing_ok=True)
+    # alone, so that what a kill has left of it is known to be nobody's
+    with alone(index.with_name("index.alone")):
+        index.with_name("index.lock").unlink(missing_ok=True)
+        try:
+            # the checkout's own index knows what has been added by force, or only by name
+            shutil.copyfile(checkout / git(checkout, "rev-parse", "--git-path", "index"), index)
+            git(checkout, "add", "--update", env=env)
+            git(checkout, "update-index", "--add", "-z", "--stdin", env=env, given="\0".join([*untracked, ""]))
+            return git(checkout, "write-tree", env=env)
+        finally:
+            index.unlink(missing_ok=True)
 
 
 def _some(files: Sequence[str]) -> str:
     return ", ".join(map(readable, files[:SHOWN])) + (" ..." if len(files) > SHOWN else "")
-
-
-def _remove(checkout: Path, folder: Path) -> None:
-    shutil.rmtree(folder)
-    git(checkout, "worktree", "prune")

@@ -14,7 +14,8 @@ from dvc.repo import Repo
 from flows import OF_A_HOOK
 from flows.certificate import Certificate
 from flows.ledger import experiments, save, share_cache
-from flows.worktree import git, is_link, link, names, readable, ready, taken_along, worktree
+from flows.repository import worktree
+from flows.worktree import git, is_link, link, names, readable, ready, taken_along
 from tasks.errors import InputError
 from tests.conftest import Project, copy_of, environment
 from tests.test_end_to_end import STAGES, happened

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.journal import FILE, RUN_LOCK, Journal, will_write, writing
+from flows.journal import FILE, RUN_LOCK, Journal, will_write, write_lock
 from flows.ledger import roll_back
 from flows.locks import alone
 from tests.conftest import ROOT, Project
@@ -33,7 +33,8 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def contents(checkout: Path) -> dict[str, bytes]:
-    files = (path for path in checkout.rglob("*") if path.is_file() and ".retrain" not in path.parts)
+    """Return all files but those that Git ignores: of the run's own folder, and what a kill leaves of a file being replaced."""
+    files = (path for path in checkout.rglob("*") if path.is_file() and ".retrain" not in path.parts and path.suffix != ".part")
     return {str(path.relative_to(checkout)): path.read_bytes() for path in files}
 
 
@@ -48,8 +49,7 @@ def work(checkout: Path) -> None:
     will_write(checkout, "params.yaml", "train:\n  max_steps: 20\n")
     (checkout / "params.yaml").write_text("train:\n  max_steps: 20\n")
     (checkout / "metrics/ingest.json").unlink()
-    with writing(checkout):
-        (checkout / "dvc.lock").write_text(LOCK + "  split:\n    cmd: exec python -m tasks.split\n")
+    write_lock(checkout, LOCK + "  split:\n    cmd: exec python -m tasks.split\n")
 
 
 def test_what_a_run_has_changed_is_put_back_to_the_byte(checkout: Path) -> None:
@@ -80,22 +80,23 @@ def test_a_run_that_changed_nothing_is_undone_without_a_word(checkout: Path) -> 
     assert undone(checkout) == []
 
 
-@pytest.mark.parametrize("moment", ["before the params", "after the params", "writing the lock", "after the lock"])
+@pytest.mark.parametrize("moment", ["before the params", "after the params", "noting the lock", "writing the lock", "after the lock"])
 def test_sudden_death_at_any_moment_leaves_enough_to_put_all_back(checkout: Path, moment: str) -> None:
     before = contents(checkout)
     script = f"""
 import os
 from pathlib import Path
-from flows.journal import Journal, will_write, writing
+from flows.journal import Journal, will_write, write_lock
 here = Path()
 Journal.begin(here)
 will_write(here, "params.yaml", "a: 1")
 if {moment == "before the params"}: os.abort()
 Path("params.yaml").write_text("a: 1")
 if {moment == "after the params"}: os.abort()
-with writing(here):
-    Path("dvc.lock").write_text("sch")
-    if {moment == "writing the lock"}: os.abort()
+replaced = Path.replace
+Path.replace = lambda part, file: os.abort() if {moment == "noting the lock"} or file.name == "dvc.lock" else replaced(part, file)
+if {moment == "after the lock"}: Path.replace = replaced
+write_lock(here, "schema: '2.0'")
 os.abort()
 """
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -123,6 +124,15 @@ def test_a_lock_that_dvc_has_written_in_between_is_left(checkout: Path) -> None:
     work(checkout)
     assert "something else has changed dvc.lock" in undone(checkout)[0]
     assert "split" in (checkout / "dvc.lock").read_text()
+
+
+def test_a_lock_that_is_newer_than_a_run_that_died_is_left_whenever_it_died(checkout: Path) -> None:
+    Journal.begin(checkout)
+    work(checkout)
+    (checkout / "dvc.lock").write_text(LOCK + "# by dvc repro, after the run was killed while it wrote the lock\n")
+    now = contents(checkout)
+    assert "something else has changed dvc.lock" in undone(checkout)[0]
+    assert contents(checkout) == now
 
 
 # the whole road

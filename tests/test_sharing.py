@@ -8,7 +8,8 @@ from dvc.repo import Repo
 
 from flows.ledger import Ledger, save, send
 from flows.outcome import Experiment
-from flows.worktree import git, taken_along, worktree
+from flows.repository import worktree
+from flows.worktree import git, taken_along
 from tests.conftest import Project, environment
 
 SECRET = "TOKEN=s3cret"  # noqa: S105 (made up)

@@ -16,6 +16,7 @@ from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STAS
 
 from flows.ledger.remote import TRIES, is_shared
 from flows.outcome import Experiment
+from flows.repository import change, changing, remove_ref, set_ref
 from flows.signatures import signing
 from flows.worktree import commit_of, git, identity, names
 from tasks.errors import InputError, readable, without_password
@@ -87,19 +88,30 @@ def save(
     for path in leave_out:
         git(workspace, "--literal-pathspecs", "reset", "--quiet", "HEAD", "--", path)
     mine = git(workspace, "ls-files", "--stage", LOCK_FILE).split()[1]
-    others = experiments(workspace)
-    for other in [Experiment(baseline[:10], baseline, baseline), *others]:
-        if _blob(workspace, other.commit) == mine:
-            return replace(other, is_new=False)
-    taken = {other.name for other in others}
-    name = next(free for free in (name, *(f"{name}-{number}" for number in range(2, len(taken) + 3))) if free not in taken)
     trailers = [f"{UNTRACKED}: {json.dumps(path)}" for path in untracked]
     told = "\n\n".join([message, *(["\n".join(trailers)] if trailers else [])])
     tree = git(workspace, "write-tree")
     words = ("commit-tree", *signing(workspace), tree, "-p", baseline, "-m", told)
     commit = git(workspace, *words, env=identity(workspace))
-    git(workspace, "update-ref", str(ExpRefInfo(baseline, name)), commit, "0" * 40)
-    return Experiment(name, commit, baseline)
+    # alone, so that of equal runs that end at once one is kept
+    with changing(workspace):
+        while True:
+            others = experiments(workspace)
+            for other in [Experiment(baseline[:10], baseline, baseline), *others]:
+                if _blob(workspace, other.commit) == mine:
+                    return replace(other, is_new=False)
+            free = _free(name, {other.name for other in others})
+            if set_ref(workspace, str(ExpRefInfo(baseline, free)), commit, None):
+                return Experiment(free, commit, baseline)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """Return the name, with the next number behind it when it is taken."""
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name}-{number}"
+    return free
 
 
 def _blob(workspace: Path, commit: str) -> str:
@@ -124,7 +136,7 @@ def send(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str]
         return
     ref = str(ExpRefInfo(experiment.baseline, experiment.name))
     if git(checkout, "for-each-ref", ref) and not _holds_untracked(checkout, experiment, say):
-        git(checkout, "update-ref", ref.replace(EXPS_NAMESPACE, UNSENT, 1), experiment.commit)
+        change(checkout, "update-ref", ref.replace(EXPS_NAMESPACE, UNSENT, 1), experiment.commit)
     for kept in reversed(experiments(checkout, say, UNSENT)):
         commit, name, target = kept.commit, kept.name, str(ExpRefInfo(kept.baseline, kept.name))
         unsent = target.replace(EXPS_NAMESPACE, UNSENT, 1)
@@ -134,7 +146,7 @@ def send(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str]
             say(f"warning: could not send experiment {name} to Git remote '{without_password(remote)}': {error}; "
                 "the next isolated run tries again")  # fmt: skip
             return
-        git(checkout, "update-ref", "-d", unsent, commit)
+        remove_ref(checkout, unsent, commit)
         if is_new:
             say(f"sent experiment {name} to Git remote {_where(checkout, remote)}")
 

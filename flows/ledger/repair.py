@@ -17,8 +17,8 @@ from dvc.utils.serialize import modify_yaml
 from dvc_data.hashfile.build import build
 from dvc_objects.fs.generic import transfer
 
-from flows import worktree
-from flows.journal import writing
+from flows import repository, worktree
+from flows.journal import replacing_lock
 from flows.ledger.examination import Examination, Finding, Needed, What
 from flows.ledger.records import REFUSED, computed_from
 from flows.ledger.stages import Ledger, share_cache
@@ -102,7 +102,7 @@ class Repair:
         """Take the entries of those stages out of the checkout's dvc.lock, so that the next run computes them."""
         if not self.doubtful or self.examination.commit:
             return
-        with writing(self.checkout), modify_yaml(str(self.checkout / LOCK_FILE)) as lock:
+        with replacing_lock(self.checkout) as file, modify_yaml(str(file)) as lock:
             for name in self.doubtful:
                 del lock["stages"][name]
         names = ", ".join(name for name in self.examination.recorded if name in self.doubtful)
@@ -182,7 +182,7 @@ class Repair:
         if commit:
             refuse_unsigned(self.checkout, commit)
         tree = None if commit else worktree.taken_along(self.checkout, lambda _: None).tree
-        return worktree.worktree(self.checkout, f"check-{os.getpid()}", commit or worktree.commit_of(self.checkout, "HEAD"), tree)
+        return repository.worktree(self.checkout, f"check-{os.getpid()}", commit or worktree.commit_of(self.checkout, "HEAD"), tree)
 
     def _order(self, folder: Path, names: set[str]) -> list[str]:
         """Make a fresh worktree ready for stages; return those in `names` and all they depend on, in order."""

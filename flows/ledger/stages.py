@@ -11,7 +11,7 @@ from typing import Any
 from configobj import ConfigObj
 from dvc.config import Config, _pack_named
 from dvc.config_schema import RelPath
-from dvc.dvcfile import LOCK_FILE
+from dvc.dvcfile import LOCK_FILE, Lockfile
 from dvc.exceptions import DvcException
 from dvc.fs import LocalFileSystem
 from dvc.output import Output
@@ -22,7 +22,7 @@ from dvc.stage.decorators import rwlocked, unlocked_repo
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc_data.hashfile._progress import QueryingProgress
 
-from flows.journal import writing
+from flows.journal import replacing_lock
 from flows.ledger.names import refuse_forged
 from flows.ledger.objects import refuse_climbing
 from flows.ledger.records import newest
@@ -277,8 +277,7 @@ class Ledger:
     def _record(self, stage: PipelineStage) -> None:
         """Keep the stage's outputs in the cache and write down in dvc.lock that they are there.
 
-        DVC only logs what it could not copy into the cache, so look whether all is there before the lock says so; and it writes
-        the lock in place, so put the old one back when that fails.
+        DVC only logs what it could not copy into the cache, so look whether all is there before the lock says so.
         """
         stage.save()
         stage.commit()
@@ -288,8 +287,8 @@ class Ledger:
                 f"{stage.name}: its outputs could not all be written to the DVC cache {self.cache} ({free:.1f} MB free), "
                 "so the disk is full or not writable, or an object there is damaged (`retrain check`); mend that and run the same command again"
             )
-        with writing(Path(self.repo.root_dir)):
-            stage.dump(update_pipeline=False)
+        with replacing_lock(Path(self.repo.root_dir)) as file:
+            Lockfile(self.repo, str(file)).dump(stage)
 
 
 def share_cache(home: Path, folder: Path) -> None:
