@@ -7,13 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-<<<<<<< HEAD
-from flows.locks import alone, is_free
-from tasks.errors import InputError, readable
-=======
 from flows.locks import alone
-from tasks.errors import InputError
->>>>>>> 8e8338d (Many runs and kills in one repository: refs, notes and worktrees change one at a time, from where they were seen, past what a kill left)
+from tasks.errors import InputError, readable
 
 LARGE = 50_000_000  # bytes of an untracked file that nobody meant to have in Git
 SHOWN = 5  # names in a sentence

@@ -15,8 +15,8 @@ from flows import OF_A_HOOK
 from flows.certificate import Certificate
 from flows.ledger import experiments, save, share_cache
 from flows.repository import worktree
-from flows.worktree import git, is_link, link, names, readable, ready, taken_along
-from tasks.errors import InputError
+from flows.worktree import git, is_link, link, names, ready, taken_along
+from tasks.errors import InputError, readable
 from tests.conftest import Project, copy_of, environment
 from tests.test_end_to_end import STAGES, happened
 

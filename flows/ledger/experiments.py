@@ -97,8 +97,9 @@ def save(
     with changing(workspace):
         while True:
             others = experiments(workspace)
-            for other in [Experiment(baseline[:10], baseline, baseline), *others]:
-                if _blob(workspace, other.commit) == mine:
+            known = [Experiment(baseline[:10], baseline, baseline), *others]
+            for other, lock in zip(known, _locks(workspace, known), strict=True):
+                if lock == mine:
                     return replace(other, is_new=False)
             free = _free(name, {other.name for other in others})
             if set_ref(workspace, str(ExpRefInfo(baseline, free)), commit, None):
@@ -114,12 +115,12 @@ def _free(name: str, taken: set[str]) -> str:
     return free
 
 
-def _blob(workspace: Path, commit: str) -> str:
-    try:
-        listed = git(workspace, "ls-tree", commit, LOCK_FILE).split()
-    except InputError:  # a commit without its tree: others may have pushed half of it
-        return ""
-    return listed[2] if listed else ""
+def _locks(workspace: Path, kept: Sequence[Experiment]) -> list[str]:
+    """Return what Git names the dvc.lock of each experiment."""
+    asked = "".join(f"{experiment.commit}:{LOCK_FILE}\n" for experiment in kept)
+    told = git(workspace, "cat-file", "--batch-check=%(objectname)", given=asked).splitlines()
+    # of one that has none, Git says `... missing`
+    return [line.split()[0] for line in told]
 
 
 def send(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str], None]) -> None:
