@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dvc.config import RemoteConfigError
-from dvc.dvcfile import LOCK_FILE
 from dvc.fs import GitFileSystem, localfs
 from dvc.repo.reproduce import plan_repro
 from dvc.stage import PipelineStage
