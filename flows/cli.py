@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +21,7 @@ from flows.options import OF_PARAMS, unknown, written_out
 from flows.pipes import ends_when_unread
 from flows.reach import past_proxies
 from flows.sources import is_url, pattern_in
-from tasks.errors import InputError
+from tasks.errors import DiskError, InputError, disk_in_words
 from tasks.params import NONE, Params
 from tasks.params_file import PARAMS, explain, given, lay_over, load, over, read
 
@@ -310,13 +310,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in words
     words = written_out(word for word in words if word != "--debug")
     try:
-        status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        with disk_in_words():
+            status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         print(f"error: {_why_not(error, words)}", file=sys.stderr)
         status = WRONG_INPUT
     except InputError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
-        status = WRONG_INPUT
+        # standard error may be a file on the disk that is full
+        with suppress(OSError):
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        status = FAILED if isinstance(error, DiskError) else WRONG_INPUT
     sys.exit(status if isinstance(status, int) else OK)

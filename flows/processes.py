@@ -20,6 +20,7 @@ Message = dict[str, Any]
 # seconds for a stage to end, or to say that it keeps a checkpoint, when the run is cancelled; and then for the checkpoint
 REACT, KEEP = 8.0, 20.0
 STALE = 3.0  # seconds without news after which the time left is counted down
+ERROR = "error: "  # how a line begins that says why a stage failed
 POLL = 0.25  # seconds between looks at the progress file
 
 
@@ -86,11 +87,14 @@ class Processes:
         try:
             pid, output = self._request(module, {**self.environment, progress.FILE: str(told)})
             last: Message = {}
+            # what a stage says aloud when the disk is full, and it cannot tell
+            said: str | None = None
             came = time.monotonic()
             try:
                 for line, message in _follow(output, told):
                     if line is not None:
                         on_line(line)
+                        said = line.removeprefix(ERROR) if line.startswith(ERROR) else said
                     if message is not None:
                         last, came = message, time.monotonic()
                         on_progress(message)
@@ -103,7 +107,7 @@ class Processes:
         finally:
             told.unlink()
         if status:
-            raise StageFailedError(last.get("error") or _how_it_ended(module, status))
+            raise StageFailedError(last.get("error") or said or _how_it_ended(module, status))
 
     def _end(self, pid: int, told: Path) -> None:
         """Ask a stage to end, which lets training keep a checkpoint, and after a while make it, with all it has started."""
@@ -124,7 +128,8 @@ class Processes:
             # its status, when it is over
             over = bool(select.select([self.connection], [], [], POLL)[0])
             # what it tells in the moment of asking may be told in part
-            messages = [json.loads(line) for line in told.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
+            lines = told.read_bytes().splitlines(keepends=True)
+            messages = [_message(line) for line in lines if line.endswith(b"\n")]
             if not keeping and any("keeping" in message for message in messages):
                 keeping, end = True, time.monotonic() + KEEP
                 print("keeping a checkpoint ...", end="", file=sys.stderr, flush=True)
@@ -174,8 +179,17 @@ def _follow(output: int, told: Path) -> Iterator[tuple[str | None, Message | Non
             else:
                 yield None, None
             *whole, partial = (partial + messages.read()).split(b"\n")
-            yield from ((None, json.loads(message)) for message in whole)
+            yield from ((None, message) for message in map(_message, whole) if message)
     os.close(output)
+
+
+def _message(line: bytes) -> Message:
+    """Return what a stage has told in a line; nothing for what a full disk has cut short."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _how_it_ended(module: str, status: int) -> str:

@@ -21,7 +21,7 @@ from flows.processes import Processes, StageFailedError
 from flows.run_name import settled
 from flows.stage import show_running
 from flows.workspace import STAGES, Workspace, at_revision, root
-from tasks.errors import InputError
+from tasks.errors import InputError, disk_in_words
 from tasks.files import read_json
 from tasks.markup import plain
 from tasks.stage import ANY_VERSION, PINS, pins
@@ -49,7 +49,11 @@ def reproduce(revision: str) -> Certificate | State[None]:
     try:
         settle_in()
         name = settled(runtime.flow_run.name, runtime.flow_run.id, root(), log.info)
-        with at_revision(revision, f"reproduce-{name}", log.info) as (space, commit), tempfile.TemporaryDirectory() as kept:
+        with (
+            disk_in_words(),
+            at_revision(revision, f"reproduce-{name}", log.info) as (space, commit),
+            tempfile.TemporaryDirectory() as kept,
+        ):
             certificate = Certificate(revision, commit, versions=versions(pins(space.root / PINS)), time=now())
             others = [
                 f"{name} {is_['installed']} instead of {is_['pinned']}" for name, is_ in certificate.versions.items() if len({*is_.values()}) > 1
@@ -95,8 +99,9 @@ def compute(name: str, space: Workspace, processes: Processes, certificate: Cert
     began = time.monotonic()
     clear(space.ledger, name)
     try:
-        show_running(name, space.ledger.command(name), processes)
-    except StageFailedError as error:
+        with disk_in_words():
+            show_running(name, space.ledger.command(name), processes)
+    except (InputError, StageFailedError) as error:
         return Failed(message=why(error))
     outputs = compare(space.ledger, name)
     same = all(output.is_same for output in outputs)

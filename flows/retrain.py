@@ -16,7 +16,7 @@ from flows.run_name import settled
 from flows.stage import Run
 from flows.summary import Summary
 from flows.workspace import of_this_run, root
-from tasks.errors import InputError
+from tasks.errors import InputError, disk_in_words
 from tasks.params_file import load
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def retrain(params: Given = Given(), update_data: bool = False) -> State[Summary
         settle_in()
         name = settled(runtime.flow_run.name, runtime.flow_run.id, root(), log.info)
         with (
+            disk_in_words(),
             of_this_run(params.model_dump(mode="json"), update_data, name, log.info) as space,
             Processes.of(space.root) as processes,
         ):

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from flows.outcome import Outcome, why
 from flows.processes import Message, Processes, StageFailedError
 from flows.workspace import TOOK, Workspace
-from tasks.errors import InputError
+from tasks.errors import InputError, disk_in_words
 from tasks.files import read_json, replace
 
 EVERY = 2.0  # seconds between updates of a progress artifact
@@ -63,7 +63,8 @@ def settle(name: str, run: Run) -> State[None]:
         show_running(name, run.space.ledger.command(name), run.processes)
 
     try:
-        outcome = Outcome.unchanged if run.space.nothing_to_do else run.space.ledger.settle(name, compute)
+        with disk_in_words():
+            outcome = Outcome.unchanged if run.space.nothing_to_do else run.space.ledger.settle(name, compute)
     except (StageFailedError, InputError) as error:
         return Failed(message=why(error))
     run.outcomes[name] = outcome

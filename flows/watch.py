@@ -14,7 +14,7 @@ from prefect.variables import Variable
 from flows import recovery
 from flows.ledger import Ledger, content_of_source
 from flows.workspace import root
-from tasks.errors import InputError
+from tasks.errors import InputError, disk_in_words
 from tasks.params_file import PARAMS, load
 
 CHANGED = "retrain.data.changed"
@@ -37,8 +37,9 @@ def watch(path: str = "") -> State[None]:
     recovery.go_on(log.info)
     miss_workers()
     try:
-        path = path or load(root() / PARAMS).data.path
-        content = content_of_source(Ledger(root(), say=log.info), path)
+        with disk_in_words():
+            path = path or load(root() / PARAMS).data.path
+            content = content_of_source(Ledger(root(), say=log.info), path)
     except InputError as error:
         return Failed(message=str(error))
     seen: dict[str, str] = dict(Variable.get(SEEN, default={}))

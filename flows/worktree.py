@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.locks import alone
-from tasks.errors import InputError, readable
+from tasks.errors import DiskError, InputError, disk_trouble, readable
 
 LARGE = 50_000_000  # bytes of an untracked file that nobody meant to have in Git
 SHOWN = 5  # names in a sentence
@@ -55,6 +55,8 @@ def _run(where: Path, words: Sequence[str], env: Mapping[str, str] | None = None
         check=False,
     )
     if done.returncode:
+        if full := disk_trouble(ChildProcessError(done.stderr)):
+            raise DiskError(full)
         raise InputError(readable(f"git {' '.join(words[:2])}: {' '.join(done.stderr.split())}"))
     return done.stdout
 

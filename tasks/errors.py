@@ -1,8 +1,17 @@
-"""The one kind of error that a user can cause and mend."""
+"""The one kind of error that a user can cause and mend, and a full disk, which is said as one wherever it strikes."""
 
 import difflib
+import errno
 import re
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# how the libraries that do not hand on the system's number tell of it: Git, SQLite, Rust's, PyTorch's writer
+FULL = re.compile("No space left on device|Disk quota exceeded|disk is full|PytorchStreamWriter failed|os error (28|122)")
+BROKEN = re.compile("Input/output error|disk I/O error|Read-only file system|os error (5|30)")
+SAFE = "nothing that was finished is lost: run the same command again, and it goes on from there"
 
 
 class InputError(ValueError):
@@ -25,6 +34,49 @@ def _printable(line: str) -> str:
 def readable(name: str) -> str:
     """Return a file's name as it can be printed: on one line, what is not UTF-8 replaced."""
     return " ".join(name.encode(errors="surrogateescape").decode(errors="replace").splitlines())
+
+
+class DiskError(InputError):
+    """A disk is full, or fails."""
+
+
+@contextmanager
+def disk_in_words() -> Iterator[None]:
+    """Raise DiskError, one sentence, for whatever a library makes of a disk that is full or fails."""
+    try:
+        yield
+    except Exception as error:
+        sentence = None if SAFE in str(error) else disk_trouble(error)
+        if sentence is None:
+            raise
+        raise DiskError(sentence) from error
+
+
+def disk_trouble(error: BaseException) -> str | None:
+    """Return the sentence when a disk that is full or fails is behind an error, or behind what that was raised from; else None."""
+    behind: BaseException | None = error
+    place: str | None = None
+    while behind is not None:
+        number = behind.errno if isinstance(behind, OSError) else None
+        # what our own sentences quote is a user's
+        text = "" if isinstance(behind, InputError) else str(behind)
+        place = (str(behind.filename) if isinstance(behind, OSError) and behind.filename else None) or place
+        if number in (errno.ENOSPC, errno.EDQUOT) or FULL.search(text):
+            return f"the disk is full{_while_writing(place)}; free some space; {SAFE}"
+        if number in (errno.EIO, errno.EROFS) or BROKEN.search(text):
+            where = f" at {place}" if place else ""
+            return f"the disk fails{where} ({' '.join(str(behind).split())}); `dmesg` may say why; mend that; {SAFE}"
+        behind = behind.__cause__ or behind.__context__
+    return None
+
+
+def _while_writing(place: str | None) -> str:
+    """Return what was written, and how much is free there."""
+    folder = Path(place or ".").absolute()
+    while not folder.is_dir():
+        folder = folder.parent
+    free = f"{shutil.disk_usage(folder).free / 1e6:.1f} MB free in {folder}"
+    return f" while writing {place} ({free})" if place else f" ({free})"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

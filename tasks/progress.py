@@ -2,7 +2,7 @@
 
 A driver asks by naming a file in RETRAIN_PROGRESS; each line appended there is one JSON object, {"what": "train", "done": 120,
 "total": 480, "loss": 0.83}, {"error": "one sentence"}, or, of a checkpoint before the end, {"keeping": true} and {"kept": 7}.
-A file, because any process of the stage can append to it and none ever waits for a reader.
+A file, because any process of the stage can append to it and none ever waits for a reader. When the disk is full, it is said on standard error.
 """
 
 import json
@@ -19,8 +19,12 @@ EVERY = 5.0  # seconds between plain lines
 def _tell(message: dict[str, Any]) -> bool:
     if FILE not in os.environ:
         return False
-    with Path(os.environ[FILE]).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(message) + "\n")
+    try:
+        # a line of its own, also behind one that a full disk has cut short
+        with Path(os.environ[FILE]).open("a", encoding="utf-8") as file:
+            file.write("\n" + json.dumps(message) + "\n")
+    except OSError:
+        return False
     return True
 
 

@@ -1,18 +1,17 @@
 """What every stage does around its work: read params, refuse wrong versions, end with its parent, and say errors in one sentence."""
 
 import ctypes
-import errno
 import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
 
 from tasks import progress
-from tasks.errors import InputError
+from tasks.errors import InputError, disk_in_words
 from tasks.params import Params
 from tasks.params_file import load, read
 
@@ -28,14 +27,10 @@ def stage(name: str) -> Iterator[Params]:
     end_with_parent()
     try:
         check_pins()
-        yield load()
+        with disk_in_words():
+            yield load()
     except InputError as error:
         _fail(f"{name}: {error}")
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        where = f" while writing {error.filename}" if error.filename else ""
-        _fail(f"{name}: the disk is full{where}; free some space and run the same command again")
 
 
 def warn(sentences: list[str]) -> dict[str, list[str]]:
@@ -47,7 +42,9 @@ def warn(sentences: list[str]) -> dict[str, list[str]]:
 
 def _fail(sentence: str) -> NoReturn:
     if not progress.error(sentence):
-        print(f"error: {sentence}", file=sys.stderr, flush=True)
+        # where that goes may be full too
+        with suppress(OSError):
+            print(f"error: {sentence}", file=sys.stderr, flush=True)
     sys.exit(FAILED)
 
 

@@ -4,13 +4,18 @@ For a run that holds the checkout's lock: torn state is mended first, as when th
 """
 
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from flows.ledger import Ledger, mend
+from tasks.errors import DiskError, disk_in_words
 
 if __name__ == "__main__":
     say = partial(print, file=sys.stderr, flush=True)
-    mend(Path.cwd(), say)
-    ledger = Ledger(Path.cwd(), say=say)
-    sys.exit(not (ledger.unchanged() and ledger.all_sent()))
+    with suppress(DiskError), disk_in_words():
+        mend(Path.cwd(), say)
+        ledger = Ledger(Path.cwd(), say=say)
+        sys.exit(not (ledger.unchanged() and ledger.all_sent()))
+    # the run meets the same, and says it
+    sys.exit(1)

@@ -1,6 +1,5 @@
 """The stages of one checkout: which have something to do, bringing their outputs in place, and writing down that they are."""
 
-import errno
 import logging
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -108,11 +107,7 @@ class Ledger:
             with self.repo.lock:
                 outcome = self._decide(stage, run)
         except DvcException as error:
-            raise InputError(f"{name}: {sentence(error)}") from None
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise InputError(f"{name}: the disk is full while writing {error.filename}; free some space and run the same command again") from None
+            raise InputError(f"{name}: {sentence(error)}") from error
         self.remote.push(stage)
         return outcome
 
