@@ -1,5 +1,6 @@
 """What has been computed, as DVC records it in dvc.lock, its cache and its run-cache. The only package that imports dvc."""
 
+import flows.ledger.nesting  # noqa: F401 (before anything of DVC's reads YAML)
 from flows.ledger.check import check
 from flows.ledger.comparison import Compared, bring_data, changed_key, clear, compare
 from flows.ledger.experiments import commit_named, experiments, save, send

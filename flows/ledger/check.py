@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from flows.ledger.examination import Examination, Finding, What
-from flows.ledger.experiments import commit_named
+from flows.ledger.experiments import commit_named, experiments
 from flows.ledger.repair import Repair
 from flows.locks import alone
 
@@ -26,8 +26,10 @@ def check(checkout: Path, revision: str | None, *, repair: bool, show: Say, say:
         found = _objects(examination, mender, show)
         if mender:
             mender.forget()
-    for where, wrong in examination.forged.items():
-        show(f"{What.forged:9} {where}  {wrong}; find out who wrote it (`git log`), and take an older one of it")
+    forged = [f"{where}  {wrong}; find out who wrote it (`git log`), and take an older one of it" for where, wrong in examination.forged.items()]
+    experiments(checkout, forged.append)
+    for told in forged:
+        show(f"{What.forged:9} {told}")
     bad_records = list(examination.bad_records())
     for record, what, why in bad_records:
         show(f"{what:9} {record.path.name}  {record} {why}")
@@ -37,9 +39,9 @@ def check(checkout: Path, revision: str | None, *, repair: bool, show: Say, say:
             show(f"mended    {record.path.name}  {record.mend()}")
     counts = Counter(finding.what for finding in found.values())
     counts += Counter(what for _, what, _ in bad_records)
-    counts += Counter({What.forged: len(examination.forged)})
+    counts += Counter({What.forged: len(forged)})
     unmended = [item for item in examination.findings() if not item.object.spare or item.object.path.exists()]
-    left = len(unmended) + len(examination.forged)
+    left = len(unmended) + len(forged)
     words = ", ".join(f"{counts[what]} {what}" for what in What if counts[what]) or "all whole"
     outcome = f"; {counts.total() - left} mended" if repair and counts else ""
     if outcome and left:

@@ -8,17 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
 from dvc.dvcfile import LOCK_FILE
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils.serialize import ParseError, parse_yaml
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 from voluptuous import Invalid
-from yaml import YAMLError
-from yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from flows.ledger.experiments import experiments
+from flows.ledger.names import wrong_entry
 from flows.ledger.stages import Ledger
 from flows.outcome import Experiment
 from flows.worktree import git
@@ -26,7 +24,6 @@ from tasks.errors import InputError
 
 BEFORE = "the run before"
 ENDS = 2  # of an interval
-DEEPEST = 50  # levels of a dvc.lock: far more than any params have
 COMPARED = {"data/ingested", "data/splits"}  # the outputs whose rows are laid beside those of the last run
 
 
@@ -43,16 +40,14 @@ class Record:
 
     @cached_property
     def stages(self) -> Mapping[str, Any]:
-        """What dvc.lock holds of each stage; empty when it cannot be read."""
+        """What dvc.lock holds of each stage; empty when it cannot be read, or is forged."""
         text = self.read(LOCK_FILE) or ""
         try:
-            if _is_deep(text):
-                return {}
             lock = COMPILED_LOCKFILE_SCHEMA(parse_yaml(text, LOCK_FILE, typ="safe"))
-        except (ParseError, Invalid, YAMLError):
+        except (ParseError, Invalid):
             return {}
         stages: Mapping[str, Any] = lock.get("stages") or {}
-        return stages
+        return {} if any(map(wrong_entry, stages.values())) else stages
 
     @property
     def source(self) -> tuple[Any, Any]:
@@ -82,16 +77,6 @@ class Record:
             return _mapping(json.loads(self.read(f"metrics/{stage}.json") or ""))
         except (ValueError, RecursionError):
             return {}
-
-
-def _is_deep(text: str) -> bool:
-    """Return whether YAML is nested deeper than any dvc.lock, or holds aliases: what DVC reads it with would crash on it."""
-    depth = 0
-    for event in yaml.parse(text, yaml.CSafeLoader):
-        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-        if depth > DEEPEST or isinstance(event, AliasEvent):
-            return True
-    return False
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from pathlib import Path
 from dvc.dvcfile import LOCK_FILE
 from dvc.rwlock import RWLOCK_FILE, SCHEMA
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from dvc.utils.serialize import ParseError, load_yaml
 from voluptuous import Invalid
 
 from flows.journal import Journal, discard
@@ -65,7 +64,7 @@ def mended(root: Path) -> dict[Path, str]:
 
 def _is_torn(lock: Path) -> bool:
     try:
-        COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(lock.read_text("utf-8")))
-    except (YAMLError, Invalid, UnicodeDecodeError):
+        COMPILED_LOCKFILE_SCHEMA(load_yaml(str(lock)))
+    except (ParseError, Invalid):
         return True
     return False

@@ -120,7 +120,7 @@ def read(path: Path, key: str | None = None, name: str | None = None) -> dict[st
     """
     try:
         entry = dict(COMPILED_LOCK_FILE_STAGE_SCHEMA(load_yaml(str(path))))
-    except (ParseError, Invalid, OSError, UnicodeDecodeError, RecursionError):
+    except (ParseError, Invalid, OSError):
         raise InputError("cannot be read") from None
     if wrong := wrong_entry(entry):
         raise ForgedError(f"is forged: {wrong}")

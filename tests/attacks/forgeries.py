@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from flows.ledger import Ledger, check, take_in_newer
+from flows.ledger.history import last_run
 from flows.ledger.plan import plan
 from flows.ledger.records import _names
 from flows.worktree import git
@@ -105,7 +106,7 @@ def _bring(root: Path) -> None:
 
 def _put_back(root: Path) -> None:
     ledger = Ledger(root)
-    ledger.put_back({"made", "metrics.json", *(str(output) for stage in ledger.repo.index.stages for output in stage.outs)})
+    ledger.put_back({"made", "metrics.json", *(str(output) for stage in ledger.all_stages() for output in stage.outs)})
 
 
 def _take_in(root: Path) -> None:
@@ -120,7 +121,11 @@ def _mend(root: Path) -> None:
     check(root, None, repair=True, show=lambda _: None, say=lambda _: None)
 
 
-OTHERS = (_plan, _bring, _put_back, _take_in, _mend)
+def _compare(root: Path) -> None:
+    last_run(root, None, {})
+
+
+OTHERS = (_compare, _plan, _bring, _put_back, _take_in, _mend)
 
 
 def _outside(root: Path) -> dict[str, str]:
@@ -296,10 +301,50 @@ def _data_file(root: Path, chance: random.Random) -> str:
     return value
 
 
+def _nested(root: Path, chance: random.Random) -> str:
+    """Write a dvc.lock, .dvc file or record that is nested so deeply that a reader crashes, or grows as it is walked through."""
+    (record,) = (root / ".dvc/cache/runs").glob("*/*/*")
+    place = chance.choice([root / "dvc.lock", root / "data/raw/imported.dvc", record])
+    depth = chance.choice([1_000, 100_000])
+    laughs = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+    forms = {"lists": "[" * depth + "]" * depth, "maps": "{a: " * depth + "}" * depth, "aliases": f"a0: &a0 [x]\n{laughs}"}
+    form = chance.choice([*forms])
+    place.write_text(f"schema: '2.0'\nstages: {forms[form]}\n" if form != "aliases" else forms[form], "utf-8")
+    (root / "forged").touch()
+    return f"{form} in {place.name}"
+
+
+def _ref(root: Path, chance: random.Random) -> str:
+    """Push a ref among the experiments that is none, or whose parts are options, paths or commands."""
+    head, rest = git(root, "rev-parse", "HEAD"), "0" * 38
+    blob = git(root, "hash-object", "-w", "--stdin", given="no commit")
+    names = [
+        f"--/output={PRECIOUS}/name",
+        "ab/short/name",
+        "alone",
+        f"00/{rest}/-rf",
+        f"00/{rest}/$(touch${{IFS}}{PRECIOUS})",
+        f"00/{rest}/`reboot`",
+        f"00/{rest}/a/b/c",
+        f"zz/{rest}/name",
+        f"00/{rest}/<script>",
+        f"00/{rest}/a\u2028b",
+    ]
+    name = chance.choice(names)
+    target = chance.choice([head, head, blob, "1" * 40])
+    path = root / ".git/refs/exps" / name
+    path.parent.mkdir(parents=True)
+    path.write_text(f"{target}\n")
+    (root / "forged").touch()
+    return f"{name} at {target}"
+
+
 KINDS: tuple[Callable[[Path, random.Random], str], ...] = (
     _record_in_the_cache,
     _record_in_the_remote,
     _listing,
     _lock,
     _data_file,
+    _nested,
+    _ref,
 )
