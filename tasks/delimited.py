@@ -1,12 +1,11 @@
 """CSV and TSV: which delimiter, whether quotes count, and no line that a stray quote swallows unsaid."""
 
 import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tasks.choices import Format, Quoting
-from tasks.dialects import Dialect, blanks_before_quotes, fitting_delimiters, look, without_separator_line
+from tasks.dialects import Dialect, blanks_before_quotes, fitting_delimiters, lines_of, look, without_separator_line
 from tasks.errors import InputError
 from tasks.params import Data
 from tasks.rows import SHOWN, Read, Reject, Row, clean, gather, twice
@@ -50,9 +49,10 @@ class Attempt:
 def read_delimited(text: str, name: str, kind: str, params: Data) -> Read:
     """Return the columns of delimited text; raise InputError with the line where no reading is the plain one."""
     body, skipped, said = without_separator_line(text)
+    csv.field_size_limit(params.max_field_chars)
     usual = "," if kind == Format.csv else "\t"
     delimiter = params.delimiter or said or _delimiter(body, name, usual, header=params.header)
-    reader = _Reader(body, name, delimiter, params.header, skipped)
+    reader = _Reader(body, name, delimiter, params, skipped)
     usually = kind == Format.csv
     forced = params.quoting != Quoting.auto
     attempt = reader.read(quoted=params.quoting == Quoting.quoted) if forced else reader.choose(quoted=usually)
@@ -77,8 +77,9 @@ def _delimiter(text: str, name: str, usual: str, *, header: bool) -> str:
 class _Reader:
     """One text, to be read in one dialect or another."""
 
-    def __init__(self, text: str, name: str, delimiter: str, header: bool, skipped: int) -> None:  # noqa: FBT001
-        self.text, self.name, self.delimiter, self.header, self.skipped = text, name, delimiter, header, skipped
+    def __init__(self, text: str, name: str, delimiter: str, params: Data, skipped: int) -> None:
+        self.text, self.name, self.delimiter, self.params, self.skipped = text, name, delimiter, params, skipped
+        self.header = params.header
 
     def choose(self, *, quoted: bool) -> Attempt:
         """Return the file as its lines say; where they say nothing, by the format's convention (`quoted`)."""
@@ -103,7 +104,7 @@ class _Reader:
         blanks = quoted and blanks_before_quotes(self.text, self.delimiter)
         attempt = Attempt(quoted, Read({}, []))
         try:
-            attempt.read = gather(self._rows(Dialect(self.delimiter, quoted, blanks), attempt), self.name)
+            attempt.read = gather(self._rows(Dialect(self.delimiter, quoted, blanks), attempt), self.name, self.params)
         except UnclosedError as error:
             attempt.unclosed = error
         if blanks:
@@ -122,11 +123,7 @@ class _Reader:
                 return
             except csv.Error as error:
                 attempt.errors += 1
-                if names is None or "unexpected end" in str(error):
-                    raise UnclosedError(
-                        f"{self.name}: line {first + self.skipped}: a quote is opened and never closed, or this is not CSV; "
-                        f"close it, check data.format, or {SETTLE}"
-                    ) from None
+                self._stop_if_endless(str(error), first + self.skipped, started=names is not None)
                 number += 1
                 yield from self._lost(Span(number, first, reader.line_num), f"not CSV: {error}")
                 continue
@@ -146,6 +143,18 @@ class _Reader:
                 attempt.ragged += 1
                 said = " ".join(dialect.delimiter.join(fields).splitlines())[:SHOWN]
                 yield from self._lost(span, f"{len(fields)} fields where the first line has {len(names)}: {said}")
+
+    def _stop_if_endless(self, error: str, line: int, *, started: bool) -> None:
+        """Raise UnclosedError when what is wrong with a line reaches beyond it."""
+        if "field limit" in error:
+            raise UnclosedError(
+                f"{self.name}: line {line}: a field is longer than data.max_field_chars {self.params.max_field_chars}; "
+                f"raise that if it is what the file holds, or if a quote is opened there and never closed, {SETTLE}"
+            ) from None
+        if not started or "unexpected end" in error:
+            raise UnclosedError(
+                f"{self.name}: line {line}: a quote is opened and never closed, or this is not CSV; close it, check data.format, or {SETTLE}"
+            ) from None
 
     def _names(self, fields: list[str]) -> list[str]:
         """Return the columns' names, from the header or by position."""
@@ -188,7 +197,7 @@ class _Reader:
         index = {number: at for at, number in enumerate(attempt.read.numbers) if number in rows}
         values = list(attempt.read.columns.values())
         cells = []
-        for number, line in enumerate(io.StringIO(self.text, newline=""), start=1):
+        for number, line in enumerate(lines_of(self.text), start=1):
             fields = line.rstrip("\r\n").split(self.delimiter) if number in inside else []
             if len(fields) != len(attempt.names):
                 continue

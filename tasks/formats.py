@@ -11,7 +11,7 @@ from tasks.columnar import read_columnar
 from tasks.delimited import read_delimited
 from tasks.errors import InputError
 from tasks.params import Data
-from tasks.rows import SHOWN, Read, Row, clean, gather, twice
+from tasks.rows import SHOWN, Read, Row, clean, gather, limit_field, twice
 
 ENDINGS = {
     ".csv": Format.csv,
@@ -25,8 +25,8 @@ ENDINGS = {
 }
 
 
-def read_file(file: Path, name: str, field: str | None, params: Data, wanted: Mapping[str, str]) -> Read:
-    """Return the columns, the row numbers they come from, and the unreadable rows of one file.
+def read_file(file: Path, name: str, field: str | None, params: Data, wanted: Mapping[str, str]) -> Iterator[Read]:
+    """Yield the columns, the row numbers they come from, and the unreadable rows of one file, of large ones in parts.
 
     wanted: the problem's column for each of the file's columns that must hold one value per row.
     """
@@ -36,14 +36,18 @@ def read_file(file: Path, name: str, field: str | None, params: Data, wanted: Ma
             raise InputError(f"{name}: cannot tell the format from the ending '{file.suffix}'; set data.format (known: {', '.join(ENDINGS)})")
         kind = ENDINGS[file.suffix.lower()]
     if file.stat().st_size == 0:
-        return Read({}, [])
+        return
     if kind in (Format.parquet, Format.arrow):
-        return read_columnar(file, name, kind, wanted)
+        yield from read_columnar(file, name, kind, params, wanted)
+        return
     text = _text(file, name, params.encoding)
     if kind in (Format.csv, Format.tsv):
-        return read_delimited(text, name, kind, params)
+        yield read_delimited(text, name, kind, params)
+        return
     rows = _jsonl(text) if kind == Format.jsonl else _json(text, name, field)
-    return gather((_row(number, row, name, wanted) for number, row in rows), name)
+    found = (_row(number, row, name, wanted) for number, row in rows)
+    # where the text is shorter than a field may be, so are its fields
+    yield gather(found if len(text) <= params.max_field_chars else _with_short_fields(found, name, params), name, params)
 
 
 def _text(file: Path, name: str, encoding: str) -> str:
@@ -106,6 +110,12 @@ class _Twice(dict[str, object]):
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     row = dict(pairs)
     return row if len(row) == len(pairs) else _Twice(row)
+
+
+def _with_short_fields(rows: Iterator[Row], name: str, params: Data) -> Iterator[Row]:
+    for row in rows:
+        limit_field(name, row.number, max((len(value) for value in row.values if isinstance(value, str)), default=0), params)
+        yield row
 
 
 def _row(number: int, row: object, name: str, wanted: Mapping[str, str]) -> Row:

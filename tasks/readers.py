@@ -6,8 +6,8 @@ from typing import NamedTuple
 import polars as pl
 
 from tasks.columns import SOURCE, kept_name
+from tasks.contents import contents
 from tasks.errors import InputError
-from tasks.formats import read_file
 from tasks.params import Data
 from tasks.raw_files import File, raw_files
 from tasks.rows import Read, Reject
@@ -39,12 +39,11 @@ def read(params: Data, wanted: Mapping[str, str] | None = None) -> Raw:
         notes.setdefault(f"not read, {why}", []).append(name)
     tables, rejects = [], []
     without: dict[str | None, list[tuple[File, Read]]] = {}
-    for file in files:
-        found = read_file(file.path, file.name, file.field, params, wanted or {})
+    for file, found in contents(files, params, wanted or {}):
         rejects += found.rejects
         for note in found.notes:
             notes.setdefault(note, []).append(file.name)
-        if found.numbers:
+        if len(found.numbers):
             tables.append(_table(found, file))
         else:
             without.setdefault(file.split, []).append((file, found))
@@ -55,10 +54,10 @@ def read(params: Data, wanted: Mapping[str, str] | None = None) -> Raw:
 
 
 def _table(found: Read, file: File) -> pl.DataFrame:
-    table = pl.DataFrame(found.columns, strict=False)
+    table = pl.DataFrame(found.columns)
     table = table.rename({column: kept_name(column, SOURCE) for column in table.columns})
     split = pl.lit(file.split, pl.String)
-    return table.with_columns(source_file=pl.lit(file.name), source_row=pl.Series(found.numbers), source_split=split)
+    return table.with_columns(source_file=pl.lit(file.name), source_row=found.numbers, source_split=split)
 
 
 def _of_one_type(tables: list[pl.DataFrame]) -> list[pl.DataFrame]:

@@ -1,11 +1,15 @@
 """Rows as a file's reader finds them, gathered into columns."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tasks.errors import InputError
+from tasks.params import Data
 from tasks.values import written
 
+AT_ONCE = 16_384  # rows that come together from the process that reads
 SHOWN = 500  # characters of a row that is kept only in its reason
 
 
@@ -32,10 +36,30 @@ class Row(NamedTuple):
 class Read:
     """What one file holds: columns, the numbers of the rows in them, what is no row, and what was found out."""
 
-    columns: dict[str, Any]  # lists of texts, or polars' series
-    numbers: list[int]
+    columns: dict[str, Any]  # lists of texts, Arrow's arrays, or polars' series
+    numbers: Any  # a list, or polars' series
     rejects: list[Reject] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    # columns of which earlier parts of the file have rows, and which are not taken after all
+    left_out: list[str] = field(default_factory=list)
+
+
+def limit_columns(name: str, columns: int, params: Data) -> None:
+    """Raise InputError when a file has too many columns."""
+    if columns > params.max_columns:
+        raise InputError(
+            f"{name}: more than {params.max_columns} columns (data.max_columns), all rows and files together; "
+            f"if that is what it holds: --data.max_columns {2 * columns}"
+        )
+
+
+def limit_field(name: str, row: int, longest: int, params: Data) -> None:
+    """Raise InputError when a field of a file is too long."""
+    if longest > params.max_field_chars:
+        raise InputError(
+            f"{name}: row {row} has a field of {longest} characters, more than data.max_field_chars {params.max_field_chars}; "
+            f"raise it if that is what the file holds: --data.max_field_chars {longest}"
+        )
 
 
 def clean(column: str) -> str:
@@ -45,11 +69,14 @@ def clean(column: str) -> str:
 
 def twice(names: Sequence[str]) -> list[str]:
     """Return the names that occur more than once, sorted."""
-    return sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    return sorted(name for name, times in Counter(names).items() if times > 1) if len(set(names)) < len(names) else []
 
 
-def gather(rows: Iterable[Row], name: str) -> Read:
-    """Turn rows into columns of strings: text formats either have no types or do not keep them from row to row."""
+def gather(rows: Iterable[Row], name: str, params: Data) -> Read:
+    """Turn rows into columns of strings: text formats either have no types or do not keep them from row to row.
+
+    Raises InputError for more columns, all rows together, than data.max_columns.
+    """
     columns: dict[str, list[str | None]] = {}
     found = Read(columns, [])
     names: Sequence[str] = ()
@@ -64,11 +91,14 @@ def gather(rows: Iterable[Row], name: str) -> Read:
         if row.names is not names:
             # one list for all rows where a header names them, another in each row of JSON
             names = row.names
+            here = set(names)
+            limit_columns(name, len(here), params)
             for column in names:
                 if column not in columns:
                     columns[column] = [None] * len(found.numbers)
             there = [columns[column] for column in names]
-            elsewhere = [kept for column, kept in columns.items() if column not in names]
+            limit_columns(name, len(columns), params)
+            elsewhere = [kept for column, kept in columns.items() if column not in here]
         for kept, text in zip(there, texts, strict=True):
             kept.append(text)
         for kept in elsewhere:
