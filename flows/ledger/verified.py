@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from diskcache import Timeout
 from dvc.fs import LocalFileSystem
 from dvc.output import Output
 from dvc.repo import Repo
@@ -25,6 +26,8 @@ from dvc_data.hashfile.meta import Meta
 from dvc_data.hashfile.obj import HashFile
 from dvc_data.hashfile.state import State
 from dvc_objects.errors import ObjectFormatError
+
+from tasks.errors import InputError
 
 Say = Callable[[str], None]
 MEMORY = "verified"  # a folder in .dvc/tmp for the checkout's files, and one in the cache for its objects
@@ -45,8 +48,11 @@ class Inodes(State):
             self.hashes = HashesCache(str(folder))
         except (sqlite3.DatabaseError, DiskError):
             # only a memory: without it, all is hashed again
-            shutil.rmtree(folder)
-            self.hashes = HashesCache(str(folder))
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                self.hashes = HashesCache(str(folder))
+            except (sqlite3.DatabaseError, OSError) as error:
+                raise InputError(f"{folder} cannot be written ({error}); free some space there or make it writable") from None
 
     def close(self) -> None:
         """Close the databases."""
@@ -63,9 +69,11 @@ class Inodes(State):
         if not isinstance(fs, LocalFileSystem):
             return
         known = [(path, hash_info, info or _localfs_info(path)) for path, hash_info, info in items if os.path.lexists(path)]
-        super().save_many([(path, hash_info, _with_ctime(info)) for path, hash_info, info in known], fs)
-        if self.theirs is not None:
-            self.theirs.save_many(known, fs)
+        with suppress(sqlite3.Error, Timeout):
+            # what cannot be kept is hashed again
+            super().save_many([(path, hash_info, _with_ctime(info)) for path, hash_info, info in known], fs)
+            if self.theirs is not None:
+                self.theirs.save_many(known, fs)
 
     def _get(self, path: str, raw: str, info: dict[str, Any]) -> tuple[Meta, HashInfo] | None:
         found = super()._get(path, raw, _with_ctime(info))
