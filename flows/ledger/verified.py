@@ -13,12 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from diskcache import Timeout
 from dvc.fs import LocalFileSystem
 from dvc.output import Output
 from dvc.repo import Repo
 from dvc_data.fsutils import _localfs_info
-from dvc_data.hashfile.cache import DiskError, HashesCache
+from dvc_data.hashfile.cache import DiskError, HashesCache, Timeout  # type: ignore[attr-defined]
 from dvc_data.hashfile.db.local import LocalHashFileDB
 from dvc_data.hashfile.hash import hash_file
 from dvc_data.hashfile.hash_info import HashInfo
