@@ -4,6 +4,7 @@
 """
 
 import re
+import shlex
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -12,14 +13,16 @@ from typing import Any
 import funcy
 
 from tasks.entries import refuse_odd_entries
-from tasks.errors import InputError
+from tasks.errors import InputError, readable
 from tasks.files import folder_digest, read_json
+from tasks.foreign_code import refuse_code
 from tasks.params import Model
 
 TRIES = 4  # with 1, 2 and 4 seconds in between
 SERVER_ERROR = 500
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 OTHER_WEIGHTS = (".bin", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".pt", ".pth")
+PICKLES = (".bin", ".pt", ".pth")
 PYPI = "pypi:"
 WANTED = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # never *.bin: those are pickles
 
@@ -82,6 +85,7 @@ def _sound(folder: Path, name: str) -> Path:
         refuse_odd_entries(folder, within=_reach(folder))
     except InputError as error:
         raise InputError(f"model.name: in '{name}', {error}") from None
+    refuse_code(folder, name)
     files = sorted(path for path in folder.iterdir() if path.is_file())
     is_safe = any(file.suffix == ".safetensors" for file in files)
     read = [file for file in files if not is_safe or any(file.match(pattern) for pattern in WANTED)]
@@ -98,14 +102,25 @@ def _sound(folder: Path, name: str) -> Path:
     if is_safe:
         return folder
     others = [file.name for file in files if file.suffix in OTHER_WEIGHTS]
-    if "pytorch_model.bin" not in others:
+    pickles = [other for other in others if other.endswith(PICKLES)]
+    if not pickles:
         only = f", only {others[0]}" if others else ""
         raise InputError(f"model.name: '{name}' has no weights in safetensors{only}; name another model")
-    load = f"from transformers import AutoModel; AutoModel.from_pretrained('{name}')"
+    convert = f"python -c {shlex.quote(_conversion(folder, pickles[0]))}"
     raise InputError(
-        f"model.name: the weights of '{name}' are a pickle, pytorch_model.bin, which is not read; "
-        f"if you trust it, convert it once: python -c \"{load}.save_pretrained('{name}')\""
+        f"model.name: the weights of '{name}' are a pickle, {readable(pickles[0])}, which is not read; if you trust it, convert it once: {convert}"
     )
+
+
+def _conversion(folder: Path, pickle: str) -> str:
+    """Return the Python that makes safetensors of pickled weights; none of it runs what else is in the pickle."""
+    if pickle.startswith("pytorch_model"):
+        load = f"AutoModel.from_pretrained({str(folder)!r}, trust_remote_code=False)"
+        return f"from transformers import AutoModel; {load}.save_pretrained({str(folder)!r})"
+    load = f"torch.load({str(folder / pickle)!r}, weights_only=True)"
+    weights = f"{{name: weight.clone() for name, weight in {load}.items()}}"
+    save = f"save_file({weights}, {str(folder / 'model.safetensors')!r})"
+    return f"import torch; from safetensors.torch import save_file; {save}"
 
 
 def _reach(folder: Path) -> Path:

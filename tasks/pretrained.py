@@ -1,10 +1,14 @@
-"""A base model's tokenizer and weights as `transformers` loads them, or one sentence why it cannot be used."""
+"""A base model's tokenizer and weights as `transformers` loads them, or one sentence why it cannot be used.
+
+The one place that loads what others wrote: never their code, never a pickle, never anything from elsewhere.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import InputError
+from tasks.foreign_code import refuse_code
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -67,6 +71,14 @@ def tokenizer(folder: Path, max_length: int) -> "PreTrainedTokenizerBase":
     return made
 
 
+def saved_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
+    """Load a tokenizer as it was saved, beside a model or alone."""
+    from transformers import AutoTokenizer
+
+    refuse_code(folder)
+    return AutoTokenizer.from_pretrained(folder, **HERE)
+
+
 def _missing_vocabulary(made: "PreTrainedTokenizerBase", folder: Path) -> str:
     """Return the files that a tokenizer lacks; empty when it lacks none, or needs none because it reads bytes."""
     names = type(made).vocab_files_names
@@ -80,11 +92,10 @@ def config(folder: Path) -> "PreTrainedConfig":
     """Load a model's config; raise InputError for a kind of model that transformers does not know."""
     from transformers import AutoConfig
 
+    refuse_code(folder)
     try:
         return AutoConfig.from_pretrained(folder, **HERE)
     except Exception as error:  # noqa: BLE001 - whatever files raise that are not sound
-        if "auto_map" in (folder / "config.json").read_text("utf-8", errors="replace"):
-            raise InputError(f"model.name: {folder} needs code of its own, which is never run; name another model") from None
         raise InputError(f"model.name: config.json in {folder} cannot be loaded: {_brief(error)}") from None
 
 
@@ -105,6 +116,7 @@ def classifier(folder: Path, labels: Sequence[str]) -> "tuple[PreTrainedModel, l
     """
     from transformers import AutoModelForSequenceClassification
 
+    refuse_code(folder)
     try:
         made, how = AutoModelForSequenceClassification.from_pretrained(
             folder,

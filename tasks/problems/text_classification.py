@@ -83,9 +83,9 @@ class TextClassification:
 
     def load_processor(self, folder: Path) -> "PreTrainedTokenizerBase":
         """Load a tokenizer as it was saved."""
-        from transformers import AutoTokenizer
+        from tasks import pretrained
 
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return pretrained.saved_tokenizer(folder)
 
     def encode(self, processor: "PreTrainedTokenizerBase", table: pl.DataFrame, params: Tokenize) -> Iterator[Encoded]:
         """Yield `input_ids` list<int32> and `length` int32, special tokens included, cut to what the model reads.
