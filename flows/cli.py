@@ -19,7 +19,7 @@ from flows.commands import FAILED, OK, say
 from flows.interruption import ends_in_order
 from flows.options import OF_PARAMS, unknown, written_out
 from flows.pipes import ends_when_unread
-from flows.reach import past_proxies
+from flows.reach import password_apart, past_proxies
 from flows.sources import is_url, pattern_in
 from tasks.errors import DiskError, InputError, disk_in_words
 from tasks.params import NONE, Params
@@ -306,6 +306,7 @@ def _why_not(error: CycloptsError, words: Sequence[str]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; wrong input is one sentence and exit status 2."""
     past_proxies()
+    password_apart()
     words = [*(arguments or []), *sys.argv[1:]]
     debug = "--debug" in words
     words = written_out(word for word in words if word != "--debug")

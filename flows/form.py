@@ -32,7 +32,7 @@ def _without_values(schema: dict[str, Any]) -> None:
 class Given(BaseModel):
     """Some of the params; what is not given is None."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_without_values)
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_without_values, hide_input_in_errors=True)
 
     @model_serializer(mode="wrap")
     def _what_is_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:

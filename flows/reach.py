@@ -37,6 +37,19 @@ def past_proxies(*hosts: str) -> None:
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(dict.fromkeys([*names, *LOOPBACK, *hosts]))
 
 
+def password_apart() -> None:
+    """Take a password out of PREFECT_API_URL, which Prefect logs and keeps in links, and hand it on where Prefect looks for it."""
+    given = os.environ.get("PREFECT_API_URL", "")
+    try:
+        address = urlsplit(given)
+    except ValueError:
+        return  # `check` says what is wrong with it
+    secret, at, host = address.netloc.rpartition("@")
+    if at:
+        os.environ["PREFECT_API_URL"] = address._replace(netloc=host).geturl()
+        os.environ.setdefault("PREFECT_API_AUTH_STRING", unquote(secret))
+
+
 def refuse_unusable_proxy() -> None:
     """Raise InputError for a proxy that Prefect's client cannot even be made with, whether it would be used or not."""
     for name, proxy in _proxies().items():

@@ -16,6 +16,7 @@ from flows.since import Since, since
 from flows.stage import Run
 from flows.summary import Summary, summarize
 from flows.workspace import STAGES
+from tasks.errors import without_password
 from tasks.markup import code, plain
 from tasks.verdict import HEADLINE, Verdict, beside_baselines, judge, spelled
 
@@ -74,7 +75,7 @@ LONG = 80  # characters of a row that is shown as an example
 
 def publish(run: Run) -> State[Summary]:
     """Save an isolated run as an experiment, leave the report as an artifact, and return how the run ended: in one line, and all of it."""
-    url = url_for("flow-run", obj_id=runtime.flow_run.id) or "It ran without a server that stays."
+    url = without_password(url_for("flow-run", obj_id=runtime.flow_run.id) or "It ran without a server that stays.")
     saved = run.space.save(f"retrain: flow run {run.space.name} ({runtime.flow_run.id})\n\n{url}")
     if saved is not None:
         with get_client(sync_client=True) as client:

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import InputError
+from tasks.files import private_folder
 
 if TYPE_CHECKING:
     import psutil
 
 PATIENCE = 120.0  # seconds for a temporary server to answer: the first in a checkout makes its database
+PRIVATE = 0o077  # the umask of servers: their databases hold what runs were given and logged
 GRACE = 5.0  # seconds for it to end
 _temporary: subprocess.Popen[bytes] | None = None
 
@@ -100,8 +102,8 @@ def start_temporary(checkout: Path) -> None:
     from flows import reach
 
     reach.refuse_unusable_proxy()
-    home = checkout / ".retrain" / "prefect"
-    home.mkdir(parents=True, exist_ok=True)
+    home = private_folder(checkout / ".retrain") / "prefect"
+    home.mkdir(exist_ok=True)
     os.environ.setdefault("PREFECT_HOME", str(home))
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_UI_URL", "")  # so that no link leads to a server that is gone
@@ -110,6 +112,7 @@ def start_temporary(checkout: Path) -> None:
         _temporary = subprocess.Popen(  # noqa: S603 (our own interpreter and module, no shell)
             [sys.executable, "-m", "flows.temporary", str(listening.fileno()), str(os.getpid())],
             pass_fds=[listening.fileno()],
+            umask=PRIVATE,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )

@@ -21,7 +21,7 @@ import psutil
 from flows import reach, server
 from flows.locks import alone
 from tasks.errors import InputError
-from tasks.files import replace
+from tasks.files import for_owner, private_folder, replace
 
 POOL = "retrain"
 ANYWHERE = "0.0.0.0"  # noqa: S104 (never without a password)
@@ -133,10 +133,19 @@ def environment(checkout: Path, api: str) -> dict[str, str]:
 def _start(checkout: Path, name: str, command: list[str], env: dict[str, str], **record: str) -> None:
     """Start a service in a session of its own, its output at the end of its log, and write down which process it is."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it and would hand that on; workers end by it
-    logs(checkout).mkdir(parents=True, exist_ok=True)
-    with (logs(checkout) / f"{name}.log").open("ab") as log:
+    private_folder(checkout / ".retrain")
+    logs(checkout).mkdir(exist_ok=True)
+    with open(logs(checkout) / f"{name}.log", "ab", opener=for_owner) as log:
         process = subprocess.Popen(  # noqa: S603 (our own interpreter, no shell)
-            command, cwd=checkout, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=checkout,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            # what workers make is to be read by whom their user's own umask says
+            umask=server.PRIVATE if name == "server" else -1,
         )
     created = psutil.Process(process.pid).create_time()
     replace(server.records(checkout) / f"{name}.json", json.dumps({"pid": process.pid, "created": created, **record}))

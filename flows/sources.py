@@ -11,6 +11,7 @@ from tasks.entries import matching, refuse_odd_entries, refuse_outside
 from tasks.errors import InputError
 
 SIGNS = "*?["
+LONGEST = 200  # bytes of a name in data/raw, to which DVC adds endings
 WRITTEN = "data/ingested"  # what the first stage makes of the data
 
 
@@ -77,7 +78,7 @@ def name_in_raw(source: str, name: str | None = None) -> str:
             raise InputError(f"there is no file or folder '{source}' to bring in; give an existing path or a URL")
         refuse_odd_entries(Path(source))
     name = name or _last_part(source if pattern is None else str(pattern.folder.resolve()))
-    if name in ("", ".", "..") or "/" in name or not name.isprintable():
+    if name in ("", ".", "..") or "/" in name or not name.isprintable() or len(os.fsencode(name)) > LONGEST:
         raise InputError(f"'{name}' cannot name a folder entry in data/raw; give a plain name: `{to_add(source)}`")
     return name
 

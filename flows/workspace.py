@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import stat
 import subprocess
 import sys
 import time
@@ -20,8 +21,8 @@ from flows.signatures import refuse_unsigned
 from flows.sources import Pattern, at_home, is_url, leads_out, name_in_raw, pattern_in, refuse_around
 from tasks import base_models, problems
 from tasks.entries import refuse_odd_entries, refuse_odd_name
-from tasks.errors import InputError, did_you_mean
-from tasks.files import replace
+from tasks.errors import InputError, did_you_mean, refuse_secret
+from tasks.files import private_folder, replace
 from tasks.params import Params
 from tasks.params_file import PARAMS, differences, in_words, lay_over, load, word, written
 from tasks.params_file import given as checked
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from flows.ledger import Ledger
 
 STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
+OURS = ".retrain"  # logs, databases and worktrees: nobody else's business
 TOOK = ".retrain/seconds.json"  # how long each stage took when it last ran
 Say = Callable[[str], None]
 Given = Mapping[str, Any]  # some of the params, by section
@@ -110,6 +112,8 @@ def root() -> Path:
         if (folder / "dvc.yaml").exists():
             for part in (folder, *folder.parents):
                 refuse_odd_name(part)
+            if (folder / OURS).is_dir():
+                private_folder(folder / OURS)
             return folder
     raise InputError(f"there is no dvc.yaml in {here} or above it; change into a clone of the retrain repository")
 
@@ -134,6 +138,7 @@ def in_place(given: Given, update_data: bool, say: Say) -> Iterator[Workspace]: 
     checkout = root()
     os.chdir(checkout)
     worktree.refuse_without_git(checkout)
+    private_folder(checkout / OURS)
     with alone(checkout / journal.RUN_LOCK, lambda who: say(f"waiting for another run in this checkout ({who})")):
         journal.undo(checkout, say, journal.DEAD)
         repository.remove_dead(checkout, say)
@@ -161,6 +166,7 @@ def isolated(given: Given, update_data: bool, name: str, say: Say) -> Iterator[W
 
     home = root()
     worktree.ready(home, say)
+    private_folder(home / OURS)
     journal.recover(home, say)
     repository.remove_dead(home, say)
     under_way = journal.Journal.of(home)
@@ -190,6 +196,7 @@ def at_revision(revision: str, name: str, say: Say) -> Iterator[tuple[Workspace,
 
     home = root()
     worktree.ready(home, say)
+    private_folder(home / OURS)
     journal.recover(home, say)
     repository.remove_dead(home, say)
     commit = commit_named(home, revision)
@@ -211,6 +218,8 @@ def prepare(params: Params, update_data: bool, checkout: Path, home: Path, say: 
     params, source = located(params, checkout, home, isolated=home != checkout)
     worktree.link(params.model.name, checkout, home)
     model = base_models.resolve(params.model)
+    if home == checkout:
+        _warn_of_readers(home / (source or params.data.path), checkout, say)
     params = _data_inside(params, source, checkout, say)
     if update_data:
         _take_in_newer(params, checkout, say)
@@ -223,6 +232,13 @@ def prepare(params: Params, update_data: bool, checkout: Path, home: Path, say: 
         journal.will_write(checkout, str(PARAMS), text)
         replace(checkout / PARAMS, text)
     return load(checkout / PARAMS)
+
+
+def _warn_of_readers(data: Path, checkout: Path, say: Say) -> None:
+    """Say so when data that only its owner may read is about to be read into a checkout that others can read."""
+    is_private = data.exists() and not data.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
+    if is_private and all(folder.stat().st_mode & stat.S_IXOTH for folder in (checkout, *checkout.parents)):
+        say(f"warning: only you may read {data}, but everybody what stages write into {checkout}: chmod 700 {shlex.quote(str(checkout))}")
 
 
 def refuse_unknown_names(params: Params) -> None:
@@ -290,7 +306,7 @@ def add(source: str, name: str | None, checkout: Path, say: Say) -> str:
     """Bring a file, folder or URL into data/raw under DVC; return its path in the repository."""
     from flows.ledger import Ledger, bring_in
 
-    source = at_home(source, Path())
+    source = at_home(refuse_secret(source), Path())
     if not is_url(source) and pattern_in(source, Path()) is None:
         refuse_around(Path(source), checkout)
     name = name_in_raw(source, name)

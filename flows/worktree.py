@@ -12,6 +12,7 @@ from tasks.errors import DiskError, InputError, disk_trouble, readable
 
 LARGE = 50_000_000  # bytes of an untracked file that nobody meant to have in Git
 SHOWN = 5  # names in a sentence
+LOCAL_CONFIG = ".dvc/config.local"  # DVC's, which may hold passwords: never Git's, whatever a .gitignore says
 OURS = "retrain <retrain@localhost>"  # who commits where Git knows no one
 # What a user has set to run at each command of Git may be a path in the checkout, and in a worktree of a commit that
 # was fetched that is the commit's own. Git runs no filter but those of the user's configuration: they stay, as LFS is one.
@@ -157,7 +158,7 @@ def taken_along(checkout: Path, say: Callable[[str], None]) -> Taken:
     """
     listed = names(checkout, "ls-files", "--others", "--exclude-standard", "-z")
     nested = [name for name in listed if name.endswith("/")]
-    untracked = [name for name in listed if name not in nested]
+    untracked = [name for name in listed if name not in nested and name != LOCAL_CONFIG]
     for name in untracked:
         if (size := (checkout / name).lstat().st_size) > LARGE:
             raise InputError(

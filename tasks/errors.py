@@ -1,4 +1,4 @@
-"""The one kind of error that a user can cause and mend, and a full disk, which is said as one wherever it strikes."""
+"""The one kind of error that a user can cause and mend; a full disk, said as one; what no sentence tells: secrets in URLs."""
 
 import difflib
 import errno
@@ -13,15 +13,22 @@ FULL = re.compile("No space left on device|Disk quota exceeded|disk is full|Pyto
 BROKEN = re.compile("Input/output error|disk I/O error|Read-only file system|os error (5|30)")
 SAFE = "nothing that was finished is lost: run the same command again, and it goes on from there"
 
+SCHEME = "[A-Za-z][A-Za-z0-9+.-]*://"
+# of a field in a URL's query, whole or as a part of it, in capitals or not
+NAMES = ("sig", "key", "auth", "pwd")
+PARTS = ("token", "secret", "passw", "signature", "credential", "apikey", "api_key", "api-key", "accesskey", "access_key")
+
 
 class InputError(ValueError):
     """Something the user gave is wrong: one sentence saying what, where, which value, and what to do.
 
-    It can be printed and kept anywhere: half characters and control characters of what it quotes are spelled out.
+    It can be printed and kept anywhere: half characters and control characters of what it quotes are spelled out, and the
+    secrets of the URLs in it left out.
     """
 
     def __init__(self, sentence: str) -> None:
-        super().__init__("\n".join(map(_printable, sentence.split("\n"))))
+        told = without_password(sentence)
+        super().__init__("\n".join(map(_printable, told.split("\n"))))
 
 
 def _printable(line: str) -> str:
@@ -85,6 +92,34 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
+def _any_case(word: str) -> str:
+    """Return a pattern for a word in capitals or not, as JavaScript reads it too: it has no flag inside a pattern."""
+    return "".join(f"[{letter.upper()}{letter}]" if letter.isalpha() else letter for letter in word)
+
+
+_PARTS = "|".join(map(_any_case, PARTS))
+_FIELD = f"(?:{'|'.join(map(_any_case, NAMES))}|[^=&;#\\s]*(?:{_PARTS})[^=&;#\\s]*)"
+_HTTP = f"{_any_case('http')}[Ss]?://"
+# a user's name alone is none, but to HTTP servers a token is given as one
+_USER = rf"{SCHEME}[^/?#\s]*:[^/?#\s]*@|{_HTTP}[^/?#\s]*@"
+WITHOUT_SECRETS = rf"^(?!\s*(?:{_USER}|{SCHEME}[^?#]*[?#](?:.*[&;?#])?{_FIELD}=))"
+
+
+def refuse_secret(url: str) -> str:
+    """Return a source of data; raise InputError for a URL that holds a password or token.
+
+    It would stand in Git, in DVC's records and in Prefect's database, where nobody can take it back.
+    """
+    if re.match(WITHOUT_SECRETS, url):
+        return url
+    raise InputError(
+        f"{url} holds a password or token, which Git, DVC and Prefect would keep for all to read; put it into ~/.netrc "
+        "or into a DVC remote of your own (`dvc remote add --local NAME URL`, then remote://NAME/PATH, see docs/data.md), "
+        "or download the file first"
+    )
+
+
 def without_password(text: str) -> str:
-    """Return the text without the user names and passwords of the URLs in it."""
-    return re.sub(r"://[^/\s]+@", "://***@", text)
+    """Return the text without the passwords and tokens of the URLs in it."""
+    text = re.sub(rf"({SCHEME})[^/\s]*:[^/\s]*@|({_HTTP})[^/\s]+@", lambda found: f"{found[1] or found[2]}***@", text)
+    return re.sub(rf"([?&;#]{_FIELD}=)[^&;#\s'\"]+", r"\1***", text)

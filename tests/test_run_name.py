@@ -9,8 +9,9 @@ from dvc.repo import Repo
 
 from flows.ledger import commit_named, experiments, save, send
 from flows.ledger.history import Record
+from flows.repository import worktree
 from flows.run_name import LONGEST, safe
-from flows.worktree import git, worktree
+from flows.worktree import git
 from tests.conftest import environment
 
 RUN, ANOTHER = "0a1b2c3d-0000-4000-8000-000000000000", "deadbeef-0000-4000-8000-000000000000"

@@ -2,15 +2,18 @@
 
 from base64 import b64encode
 
+import pytest
+
 from tests.conftest import Project
 from tests.hold import held
+from tests.planted import Planted
 from tests.server import STAGES
 from tests.site import up
 from tests.wait import until
 from tests.webhook import TOKEN, make_channel, webhook
 
 PASSWORD = "retrain:planted-password"  # noqa: S105
-SECRETS = ("planted-password", b64encode(PASSWORD.encode()).decode(), TOKEN, "planted-key")
+SECRETS = ("planted-password", b64encode(PASSWORD.encode()).decode(), TOKEN)
 
 
 def append(project: Project, rows: int) -> None:
@@ -25,8 +28,9 @@ def append(project: Project, rows: int) -> None:
 
 
 def test_new_data_starts_a_run_by_itself_failures_are_told_and_no_secret_leaves_the_environment(trained: Project) -> None:
-    project = trained
-    with webhook() as (url, taken), up(project, password=PASSWORD, AWS_SECRET_ACCESS_KEY="planted-key") as site:  # noqa: S106
+    project, planted = trained, Planted()
+    environment = {"AWS_SECRET_ACCESS_KEY": planted["AWS"], "HF_TOKEN": planted["hub"]}
+    with webhook() as (url, taken), up(project, password=PASSWORD, **environment) as site:
         make_channel(site, url)
         again = site.up_again()
         assert "Custom Webhook" in again.stderr
@@ -56,6 +60,11 @@ def test_new_data_starts_a_run_by_itself_failures_are_told_and_no_secret_leaves_
         assert told[0]["subject"] == "retrain: a run failed"
         assert f"{site.url}/v2/runs/flow-run/{failed}" in told[0]["body"]
 
+        # the server itself refuses what it would have to keep
+        for secret in (f"https://me:{planted['URL']}@host/a.csv", f"https://host/a.csv?sig={planted['link']}"):
+            with pytest.raises(AssertionError, match="409"):
+                site.run("retrain/manual", params={"data": {"path": secret}})
+
         # nobody is there to take the next run
         site.process("worker-1").kill()
         site.run("retrain/manual")
@@ -64,6 +73,9 @@ def test_new_data_starts_a_run_by_itself_failures_are_told_and_no_secret_leaves_
     for file in [*(project.root / ".retrain/logs").iterdir(), *(project.root / ".retrain/prefect").glob("prefect.db*")]:
         content = file.read_bytes()
         assert not [secret for secret in SECRETS if secret.encode() in content], file
+    assert planted.leaks(project.root) == {}
+    assert (project.root / ".retrain").stat().st_mode & 0o777 == 0o700
+    assert (project.root / ".retrain/logs/server.log").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_clock_faster_than_the_training_neither_overlaps_nor_piles_up(trained: Project) -> None:

@@ -18,7 +18,7 @@ from flows.ledger.remote import TRIES, is_shared
 from flows.outcome import Experiment
 from flows.repository import change, changing, remove_ref, set_ref
 from flows.signatures import signing
-from flows.worktree import commit_of, git, identity, names
+from flows.worktree import LOCAL_CONFIG, commit_of, git, identity, names
 from tasks.errors import InputError, readable, without_password
 
 UNTRACKED = "Untracked"  # the trailer of an experiment's commit that names a file Git did not track, as JSON
@@ -84,7 +84,9 @@ def save(
     leave_out: paths whose content is not the experiment's. untracked: files in it that the checkout does not track.
     """
     baseline = git(workspace, "rev-parse", "HEAD")
-    git(workspace, "add", "--all")
+    # Git refuses to leave out by name what it ignores already
+    is_ignored = not names(workspace, "ls-files", "--others", "--exclude-standard", "-z", "--", LOCAL_CONFIG)
+    git(workspace, "add", "--all", "--", ".", *(() if is_ignored else (f":(exclude){LOCAL_CONFIG}",)))
     for path in leave_out:
         git(workspace, "--literal-pathspecs", "reset", "--quiet", "HEAD", "--", path)
     mine = git(workspace, "ls-files", "--stage", LOCK_FILE).split()[1]

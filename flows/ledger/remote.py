@@ -50,7 +50,8 @@ class Remote:
         url = str(self.settings.get("url", ""))
         for option, seconds in PATIENCE.get(url.partition("://")[0], {}).items():
             self.settings.setdefault(option, seconds)
-        place = sha256(f"{url} {self.settings.get('endpointurl', '')}".encode()).hexdigest()
+        # not even the hash of a password stands in a name; who may use a remote does not change what is there
+        place = sha256(f"{without_password(url)} {self.settings.get('endpointurl', '')}".encode()).hexdigest()
         self.sent = Path(repo.cache.legacy.path, "sent", place[:16])  # an empty file for each entry of the run-cache that is there
 
     def lacks(self, stage: PipelineStage) -> bool:

@@ -1,6 +1,7 @@
 """The stages of one checkout: which have something to do, bringing their outputs in place, and writing down that they are."""
 
 import logging
+import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from flows.ledger.verified import keep, opened
 from flows.locks import alone
 from flows.outcome import Outcome
 from tasks.errors import InputError
+from tasks.files import for_owner, private_folder
 
 for library in ("dvc", "dvc_data", "dvc_objects"):  # what they would log is raised, or found by `_record`
     logging.getLogger(library).setLevel(logging.CRITICAL)
@@ -64,6 +66,7 @@ class Ledger:
             self.stages: dict[str, PipelineStage] = {stage.name: stage for stage in stages}
         except DvcException as error:
             raise InputError(sentence(error)) from None
+        keep_private(self.repo)
         self.remote = Remote(self.repo, say)
 
     @property
@@ -286,6 +289,17 @@ class Ledger:
             Lockfile(self.repo, str(file)).dump(stage)
 
 
+def keep_private(repo: Repo) -> None:
+    """Keep others out of the checkout's own cache: DVC makes every file in it readable to all, also of data that was not.
+
+    One that is shared (DVC's `cache.shared`), or lies elsewhere, is as its owner has made it.
+    """
+    cache = Path(repo.cache.legacy.path)
+    mine = Path(repo.local_dvc_dir or os.devnull)
+    if cache == mine / "cache" and os.access(mine, os.W_OK) and not repo.config["cache"].get("shared"):
+        private_folder(cache)
+
+
 def share_cache(home: Path, folder: Path) -> None:
     """Have a worktree use the DVC cache, the remotes and all other settings of its home checkout, and none of its commit's.
 
@@ -295,6 +309,7 @@ def share_cache(home: Path, folder: Path) -> None:
     place = _own_folder(folder)
     settings = Config(str(home / ".dvc")).load_one("local")
     with Repo(str(home)) as repo:
+        keep_private(repo)
         settings["cache"]["dir"] = RelPath(repo.cache.legacy.path)
         for name, remote in repo.config["remote"].items():
             paths = {option: value for option, value in remote.items() if isinstance(value, RelPath)}
@@ -309,7 +324,7 @@ def share_cache(home: Path, folder: Path) -> None:
         encoding="utf-8",
         interpolation=False,
     )
-    with file.open("wb") as out:
+    with open(file, "xb", opener=for_owner) as out:
         written.write(out)
 
 
