@@ -163,7 +163,7 @@ def reproduce(revision: str, /) -> int:
     return EXIT_STATUS[certificate.grade]
 
 
-for command in (commands.add, commands.check, commands.up, commands.down):
+for command in (commands.add, commands.check, commands.gc, commands.up, commands.down):
     app.command(command)
 
 

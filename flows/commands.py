@@ -1,10 +1,12 @@
-"""The commands of `retrain` that keep things going: add, check, up, down. Those that compute are in flows/cli.py."""
+"""The commands of `retrain` that keep things going: add, check, gc, up, down. Those that compute are in flows/cli.py."""
 
 import os
 import sys
 from typing import Annotated
 
 from cyclopts import Parameter
+
+from tasks.errors import InputError
 
 OK, FAILED = 0, 1
 
@@ -29,6 +31,45 @@ def check(revision: str | None = None, /, *, repair: Annotated[bool, Parameter(n
 
     journal.recover(workspace.root(), say)
     return OK if examine(workspace.root(), revision, repair=repair, show=print, say=say) else FAILED
+
+
+def gc(
+    *,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    yes: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Free what the DVC cache holds and nothing needs: no branch, tag, experiment, checkout or run under way.
+
+    Runs may go on meanwhile; what they have made so far is kept. What is freed was made by runs that nobody kept:
+    the same run computes it again.
+
+    Examples: `retrain gc --dry-run`, `retrain gc --yes`.
+
+    Parameters
+    ----------
+    dry_run
+        Only say what would be freed.
+    yes
+        Free it without asking.
+    """
+    from flows import journal, repository, workspace
+    from flows.ledger import collect
+
+    checkout = workspace.root()
+    journal.recover(checkout, say)
+    if not dry_run:
+        repository.remove_dead(checkout, say)
+    found = collect(checkout, dry_run=True)
+    if dry_run or not (found.objects or found.records):
+        print(f"would free {found}" if found.objects or found.records else "nothing to free")
+        return OK
+    if not yes:
+        if not sys.stdin.isatty():
+            raise InputError("there is no terminal to ask at; `retrain gc --dry-run` shows what would go, `retrain gc --yes` frees it")
+        if input(f"free {found}? [y/N] ").strip().lower() not in ("y", "yes"):
+            return OK
+    print(f"freed {collect(checkout, dry_run=False)}")
+    return OK
 
 
 def add(source: str, name: str | None = None, /) -> int:

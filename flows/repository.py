@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.locks import alone, alone_if_free, forget
-from flows.worktree import git
+from flows.worktree import git, identity, names, tree_of
 from tasks.errors import InputError
 
 NONE = "0" * 40  # for Git: the ref is not there
 HELD = re.compile(r"Unable to create '(.+?\.lock)': File exists")
+EXPERIMENTS = "refs/exps"  # DVC's namespace
+RUNNING = ".running"  # behind the name of a run that is under way; no name of a run or experiment of ours has a dot
 STALE = 5.0  # seconds: Git itself holds the lock of a ref for milliseconds
 
 
@@ -113,6 +115,34 @@ def worktree(checkout: Path, name: str, commit: str, tree: str | None = None) ->
             yield folder
         finally:
             remove_worktree(checkout, folder)
+            release(checkout, name)
+
+
+def hold(folder: Path, name: str) -> None:
+    """Name what stands in the worktree of a run by a ref of its own, or anew: what it has computed is then no garbage.
+
+    It is an experiment to DVC, so `dvc gc --all-experiments` keeps what it names, and `dvc exp list` shows it while the run is under way.
+    """
+    baseline = git(folder, "rev-parse", "HEAD")
+    new = names(folder, "ls-files", "--others", "--exclude-standard", "-z", "--", "dvc.lock", "*.dvc")
+    words = ("commit-tree", tree_of(folder, new), "-p", baseline, "-m", f"{name} is under way")
+    change(folder, "update-ref", f"{EXPERIMENTS}/{baseline[:2]}/{baseline[2:]}/{name}{RUNNING}", git(folder, *words, env=identity(folder)))
+
+
+def release(checkout: Path, name: str) -> None:
+    """Remove the ref of a run that is over."""
+    for ref, commit in _held(checkout, name):
+        remove_ref(checkout, ref, commit)
+
+
+def _held(checkout: Path, name: str = "*") -> list[tuple[str, str]]:
+    """Return the refs of runs under way of that name, or of all, and what they are at."""
+    told = git(checkout, "for-each-ref", "--format=%(refname) %(objectname)", f"{EXPERIMENTS}/*/*/{name}{RUNNING}")
+    found = []
+    for line in told.split("\n") if told else ():
+        ref, _, commit = line.rpartition(" ")
+        found.append((ref, commit))
+    return found
 
 
 def remove_worktree(checkout: Path, folder: Path) -> None:
@@ -145,4 +175,10 @@ def remove_dead(checkout: Path, say: Callable[[str], None]) -> None:
             if left.exists():
                 remove_worktree(checkout, left)
                 say(f"removed {left.relative_to(checkout)}, which a run that died had left")
+            release(checkout, left.name)
             forget(lock)
+    # a run has its lock before it has a ref
+    for ref, commit in _held(checkout):
+        name = ref.rpartition("/")[2].removesuffix(RUNNING)
+        if not (folder / f"{name}.lock").exists():
+            remove_ref(checkout, ref, commit)

@@ -67,11 +67,12 @@ class Workspace:
     @cached_property
     def ledger(self) -> "Ledger":
         """The record of its stages, torn state mended; DVC is imported when it is first asked."""
-        from flows.ledger import Ledger, mend
+        from flows.ledger import Ledger, UnderWay, mend
 
         if not self.isolated:
             mend(self.root, self.say)
-        return Ledger(self.root, sparse=self.isolated, say=self.say)
+        under_way = UnderWay(self.home, self.root, self.name) if self.isolated else None
+        return Ledger(self.root, sparse=self.isolated, say=self.say, under_way=under_way)
 
     def save(self, message: str) -> Experiment | None:
         """Keep an isolated run as an experiment, or find the one it equals, and have what its report shows checked out; share it."""
@@ -82,6 +83,7 @@ class Workspace:
         from flows.ledger import save as save_experiment
         from flows.ledger import send
 
+        self.ledger.refuse_lost()
         self.ledger.bring(["plots/train", "plots/evaluate"])
         linked = [path for path in (self.params.model.name,) if worktree.is_link(path, self.root, self.home)]
         own = self.ledger.for_git()
@@ -186,6 +188,7 @@ def isolated(given: Given, update_data: bool, name: str, say: Say) -> Iterator[W
         (folder / ".retrain" / "checkpoints").symlink_to(home / ".retrain" / "checkpoints")  # what a later run goes on from
         with chdir(folder):
             prepared = prepare(params, update_data, folder, home, say)
+            repository.hold(folder, name)
             yield Workspace(home, folder, prepared, say, untracked=taken.untracked, name=name)
 
 
@@ -206,6 +209,7 @@ def at_revision(revision: str, name: str, say: Say) -> Iterator[tuple[Workspace,
         with chdir(folder):
             params = load(folder / PARAMS)
             worktree.link(params.model.name, folder, home)
+            repository.hold(folder, name)
             yield Workspace(home, folder, params, say, name=name), commit
 
 

@@ -167,7 +167,7 @@ def taken_along(checkout: Path, say: Callable[[str], None]) -> Taken:
             )
     if nested:
         say(f"not taking along what is a Git repository of its own: {_some(nested)}")
-    tree = _tree_of(checkout, untracked)
+    tree = tree_of(checkout, untracked)
     changed = names(checkout, "diff", "--name-only", "-z", "HEAD", tree)
     if not changed:
         return Taken()
@@ -175,7 +175,7 @@ def taken_along(checkout: Path, say: Callable[[str], None]) -> Taken:
     return Taken(tree, tuple(untracked))
 
 
-def _tree_of(checkout: Path, untracked: Sequence[str]) -> str:
+def tree_of(checkout: Path, untracked: Sequence[str]) -> str:
     """Write the checkout as it stands to a Git tree, with a copy of its index, which stays as it is."""
     index = checkout / ".retrain" / "index"
     env = {"GIT_INDEX_FILE": str(index)}

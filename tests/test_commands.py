@@ -63,6 +63,7 @@ ELSEWHERE = {
     "^dvc (import-url|remote add|remote modify|add|update|config exp.git_remote)$": "words about a command",
     "^git (commit|add|add --intent-to-add|pull|diff --exit-code)$": "words about a command",
     "^dvc gc( --cloud)?$|^retrain <": "words about a command",
+    "^dvc gc .*--projects": "another checkout, which shares the cache",
 }
 
 # what a reader has done before

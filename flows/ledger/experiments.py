@@ -16,7 +16,7 @@ from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STAS
 
 from flows.ledger.remote import TRIES, is_shared
 from flows.outcome import Experiment
-from flows.repository import change, changing, remove_ref, set_ref
+from flows.repository import RUNNING, change, changing, remove_ref, set_ref
 from flows.signatures import signing
 from flows.worktree import LOCAL_CONFIG, commit_of, git, identity, names
 from tasks.errors import InputError, readable, without_password
@@ -28,7 +28,9 @@ REF = re.compile(r"/([0-9a-f]{2})/([0-9a-f]{38}|[0-9a-f]{62})/(\w[\w.+@=,#-]*)")
 
 
 def experiments(checkout: Path, say: Callable[[str], None] = lambda _: None, where: str = EXPS_NAMESPACE) -> list[Experiment]:
-    """Return all experiments of the repository, the newest first. What others have pushed beside them is passed over, and said.
+    """Return all experiments of the repository, the newest first, runs under way left out.
+
+    What others have pushed beside them is passed over, and said.
 
     where: the namespace of refs in which they are.
     """
@@ -42,6 +44,8 @@ def experiments(checkout: Path, say: Callable[[str], None] = lambda _: None, whe
     newest_first = {commit: number for number, commit in enumerate(_commits(checkout, named.values()))}
     found = []
     for ref, commit in named.items():
+        if ref.endswith(RUNNING):
+            continue
         parts = REF.fullmatch(ref.removeprefix(where))
         if parts is not None and commit in newest_first:
             found.append(Experiment(parts[3], commit, parts[1] + parts[2]))

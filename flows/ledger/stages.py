@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from flows.ledger.names import refuse_forged
 from flows.ledger.objects import refuse_climbing
 from flows.ledger.records import newest
 from flows.ledger.remote import Remote
+from flows.ledger.under_way import UnderWay, no_garbage_collected
 from flows.ledger.verified import keep, opened
 from flows.locks import alone
 from flows.outcome import Outcome
@@ -54,12 +55,19 @@ class Ledger:
 
     sparse: outputs that dvc.lock names and the cache holds count as being there; they are checked out when a stage needs them.
     files: how DVC reads the checkout, when it is not as it lies there; then damaged objects of the cache are left where they are.
+    under_way: the isolated run whose stages these are, if it is one.
     """
 
     def __init__(
-        self, root: Path, *, sparse: bool = False, say: Callable[[str], None] = lambda _: None, files: LocalFileSystem | None = None
+        self,
+        root: Path,
+        *,
+        sparse: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+        files: LocalFileSystem | None = None,
+        under_way: UnderWay | None = None,
     ) -> None:
-        self.sparse, self.say = sparse, say
+        self.sparse, self.say, self.under_way = sparse, say, under_way
         try:
             self.repo = opened(root, say, files=files, is_looked_at=files is not None)
             stages = refuse_forged(self.repo.stage.load_all("dvc.yaml"))
@@ -250,9 +258,10 @@ class Ledger:
                 if output.changed_cache():
                     self.remote.pull(output)
                     refuse_climbing(output)
-            if cached.outs_cached():
-                cached.checkout()
-                return
+            with self._no_garbage_collected():
+                if cached.outs_cached():
+                    cached.checkout()
+                    return
         raise RunCacheNotFoundError(stage)
 
     def _keep(self, stage: PipelineStage, recorded: dict[str, Any] | None) -> None:
@@ -272,21 +281,49 @@ class Ledger:
         if (entry := newest(self.repo, stage)) is not None:
             yield entry
 
+    @contextmanager
+    def _no_garbage_collected(self) -> Iterator[None]:
+        """Have garbage collection wait: an isolated run must say so, one in the checkout holds the same lock anyway."""
+        with no_garbage_collected(self.under_way.home) if self.under_way else nullcontext():
+            yield
+
     def _record(self, stage: PipelineStage) -> None:
         """Keep the stage's outputs in the cache and write down in dvc.lock that they are there.
 
         DVC only logs what it could not copy into the cache, so look whether all is there before the lock says so.
         """
-        stage.save()
-        stage.commit()
-        if not stage.outs_cached():
-            free = shutil.disk_usage(self.cache).free / 1e6
+        with self._no_garbage_collected():
+            stage.save()
+            stage.commit()
+            if not stage.outs_cached():
+                free = shutil.disk_usage(self.cache).free / 1e6
+                raise InputError(
+                    f"{stage.name}: its outputs could not all be written to the DVC cache {self.cache} ({free:.1f} MB free), so the disk is "
+                    "full or not writable, or an object there is damaged (`retrain check`); mend that and run the same command again"
+                )
+            with replacing_lock(Path(self.repo.root_dir)) as file:
+                Lockfile(self.repo, str(file)).dump(stage)
+            if self.under_way:
+                self.under_way.hold()
+
+    def refuse_lost(self) -> None:
+        """Raise InputError when the cache no longer holds all that the stages have made, or been found to have.
+
+        What it lacks and the folder has whole is put in again.
+        """
+        with self._no_garbage_collected():
+            lost = []
+            for output in self._outputs():
+                if output.exists:
+                    keep(output)
+                is_made = not output.stage.is_data_source
+                if is_made and output.changed_cache():
+                    lost.append(str(output))
+        if lost:
             raise InputError(
-                f"{stage.name}: its outputs could not all be written to the DVC cache {self.cache} ({free:.1f} MB free), "
-                "so the disk is full or not writable, or an object there is damaged (`retrain check`); mend that and run the same command again"
+                f"{', '.join(lost)}: gone from the DVC cache {self.cache} while this run worked (did another clone that shares it collect "
+                "garbage?), so it is not recorded; run the same command again, and what is gone is computed again"
             )
-        with replacing_lock(Path(self.repo.root_dir)) as file:
-            Lockfile(self.repo, str(file)).dump(stage)
 
 
 def keep_private(repo: Repo) -> None:

@@ -1,0 +1,139 @@
+"""Garbage of the DVC cache: what nothing that Git keeps, no checkout and no run under way names any more.
+
+`dvc gc` keeps what a commit's stages have DVC look up; here every hash that stands in a dvc.lock or .dvc file is kept, so that metrics, inputs and
+the records that restore them stay, and no commit's dvc.yaml has to be read.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvc.repo import Repo
+
+from flows import journal
+from flows.ledger.experiments import experiments
+from flows.ledger.names import is_hash
+from flows.ledger.records import Record, others
+from flows.ledger.under_way import no_garbage_collected
+from flows.locks import alone_if_free, forget
+from flows.worktree import git, names
+from tasks.errors import InputError
+
+HASH = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")
+RECORDS = ("dvc.lock", "*.dvc")  # the files in which DVC writes hashes down
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What nothing names: objects of the cache, and records of the run-cache that would restore them."""
+
+    objects: tuple[Path, ...]
+    records: tuple[Path, ...]
+    size: int
+
+    def __str__(self) -> str:
+        return f"{len(self.objects)} objects ({self.size / 1e6:.1f} MB) and {len(self.records)} records of the run-cache that nothing names any more"
+
+
+def collect(checkout: Path, *, dry_run: bool) -> Garbage:
+    """Find garbage in the cache of a checkout, and remove it unless it is only to be shown; runs beside it may go on.
+
+    Raises InputError when the cache is not the checkout's own: who else uses it is not known.
+    """
+    with Repo(str(checkout)) as repo, no_garbage_collected(checkout):
+        store = Path(repo.cache.local.path)
+        if not store.resolve().is_relative_to(checkout.resolve()):
+            raise InputError(
+                f"the DVC cache {repo.cache.legacy.path} is outside this checkout, and what others keep in it is not known here; use "
+                "`dvc gc --workspace --all-branches --all-tags --all-experiments --projects OTHER`"
+            )
+        kept = _with_listed(_named(checkout), store)
+        objects = [path for path in sorted(store.glob("[0-9a-f][0-9a-f]/*")) if _is_garbage(path, kept)]
+        records = [record for record in others(repo, []) if not _is_restorable(record, kept)]
+        found = Garbage(tuple(objects), tuple(record.path for record in records), sum(path.stat().st_size for path in objects))
+        if not dry_run:
+            _remove(found)
+            for lock in Path(repo.cache.legacy.path, "locks").glob("*"):
+                _forget(lock)
+    return found
+
+
+def _remove(found: Garbage) -> None:
+    """Remove records before what they restore, and listings before the files in them, so that a kill leaves none that promises too much."""
+    for path in found.records:
+        path.unlink()
+        if not any(path.parent.iterdir()):
+            path.parent.rmdir()
+    for path in sorted(found.objects, key=lambda path: path.suffix != ".dir"):
+        path.unlink()
+
+
+def _forget(lock: Path) -> None:
+    if lock.suffix == ".pid":
+        return
+    with alone_if_free(lock) as is_mine:
+        if is_mine:
+            forget(lock)
+
+
+def _is_garbage(path: Path, kept: set[str]) -> bool:
+    name = path.parent.name + path.name
+    # whatever else lies there is being written just now
+    return is_hash(name) and name not in kept
+
+
+def _is_restorable(record: Record, kept: set[str]) -> bool:
+    outputs = record.outputs()
+    return bool(outputs) and kept.issuperset(outputs.values())
+
+
+def _named(checkout: Path) -> set[str]:
+    """Return every hash in a dvc.lock or .dvc file, of commits and of checkouts as they stand.
+
+    Commits: the newest of each branch, tag, remote's branch and run under way, and all of an experiment. In a checkout, also
+    what a run there will put back if it fails.
+    """
+    found: set[str] = set()
+    blobs: set[str] = set()
+    for commit in _commits(checkout):
+        listed = names(checkout, "ls-tree", "-r", "-z", "--full-tree", commit)
+        for line in listed:
+            how, _, path = line.partition("\t")
+            if path.rpartition("/")[2] == RECORDS[0] or path.endswith(".dvc"):
+                blobs.add(how.split()[2])
+    found.update(HASH.findall(git(checkout, "cat-file", "--batch", given="".join(f"{blob}\n" for blob in sorted(blobs)))))
+    for folder in _checkouts(checkout):
+        for name in names(folder, "ls-files", "-z", "--cached", "--others", "--", *RECORDS):
+            if (folder / name).is_file():
+                found.update(HASH.findall((folder / name).read_text("utf-8", "replace")))
+        before = folder / journal.FILE
+        if before.exists():
+            found.update(HASH.findall(before.read_text("utf-8", "replace")))
+    return found
+
+
+def _commits(checkout: Path) -> set[str]:
+    tips = git(checkout, "rev-list", "--no-walk=unsorted", "--all").splitlines()
+    # an experiment of `dvc exp save` may be several commits
+    between = [git(checkout, "rev-list", kept.commit, f"^{kept.baseline}").splitlines() for kept in experiments(checkout)]
+    return {*tips, *(commit for commits in between for commit in commits)}
+
+
+def _checkouts(checkout: Path) -> Iterator[Path]:
+    """Yield the checkout and all worktrees of its repository."""
+    yield checkout
+    for line in git(checkout, "worktree", "list", "--porcelain").splitlines():
+        what, _, folder = line.partition(" ")
+        if what == "worktree" and Path(folder).is_dir():
+            yield Path(folder)
+
+
+def _with_listed(named: set[str], store: Path) -> set[str]:
+    """Return the hashes, and those in the listings of the folders among them."""
+    found = set(named)
+    for name in named:
+        listing = store / name[:2] / name[2:]
+        if name.endswith(".dir") and listing.exists():
+            found.update(HASH.findall(listing.read_text("utf-8", "replace")))
+    return found
