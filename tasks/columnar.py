@@ -75,9 +75,9 @@ def _batches(file: Path, name: str, kind: str, params: Data, wanted: Mapping[str
             yield from _of_parquet(file, name, params, wanted, left_out)
         else:
             yield from _of_arrow(file, name, params, wanted, left_out)
-    except MemoryError:
+    except (MemoryError, InputError):
         raise
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever native code raises on what is not sound
         said = " ".join(str(error).split())[:200]
         raise InputError(f"{name}: not a valid {kind} file ({said}); check data.format") from None
 
@@ -141,6 +141,9 @@ def _plain(column: pa.Array, where: str) -> pa.Array | None:
             column = column.cast(BYTES[str(column.type)])
         column.validate(full=True)
         column = column.cast(column.type.value_type) if is_.is_dictionary(column.type) else column
+        if is_.is_decimal(column.type) and column.type.scale < 0:
+            # hundreds, say: polars has no such decimals
+            column = column.cast(pa.decimal128(38, 0))
     except MemoryError:
         raise
     except pa.ArrowException as error:
@@ -152,12 +155,33 @@ def _plain(column: pa.Array, where: str) -> pa.Array | None:
             return None
     elif is_.is_float16(column.type):
         column = column.cast(pa.float32())
-    elif is_.is_timestamp(column.type) and column.type.tz is not None:
+    elif is_.is_temporal(column.type):
+        _refuse_out_of_time(column, where)
+    if is_.is_timestamp(column.type) and column.type.tz is not None:
         # one zone for all files: the moments are the same
         column = column.cast(pa.timestamp(column.type.unit, "UTC"))
     return column
 
 
+def _refuse_out_of_time(column: Any, where: str) -> None:
+    """Raise InputError for a moment or duration that neither Python nor polars can write: polars panics on it."""
+    kind = column.type
+    parts = PARTS[str(getattr(kind, "unit", "ms" if is_.is_date64(kind) else "D"))]
+    least, most = FIRST, LAST
+    if is_.is_duration(kind):
+        least, most = -LONGEST, LONGEST
+        column = column.cast(pa.int64())
+    for found in pc.min_max(column).values():
+        number = found.as_py() if is_.is_duration(kind) else getattr(found, "value", None)
+        if number is not None and not least <= number * parts[0] // parts[1] <= most:
+            raise InputError(f"{where} holds {number} as a {kind}, beyond the years 1 to 9999; write the file again")
+
+
+# seconds
+DAY = 86_400
+FIRST, LAST, LONGEST = -62_135_596_800, 253_402_300_799, 999_999_999 * DAY
+# how many seconds how many of a unit are
+PARTS = {"D": (DAY, 1), "s": (1, 1), "ms": (1, 10**3), "us": (1, 10**6), "ns": (1, 10**9)}
 BYTES = {"string": "binary", "large_string": "large_binary", "string_view": "binary_view"}
 
 

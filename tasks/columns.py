@@ -14,6 +14,7 @@ from tasks.values import as_text
 SOURCE = ("source_file", "source_row", "source_split")
 RAW = "raw_"
 SPELLINGS = 5  # labels that a note lists
+SHOWN = 40  # columns that a sentence lists
 WHOLE = re.compile(r"-?\d+(\.0+)?")
 
 
@@ -53,13 +54,20 @@ def _chosen(raw: pl.DataFrame, data: Data, problem: Problem) -> dict[str, str]:
         name = data.columns.get(column, column).strip()
         if name not in files:
             raise InputError(
-                f"{data.path}: there is no column '{name}'{did_you_mean(name, files) or '.'} It has {', '.join(files)}; "
+                f"{data.path}: there is no column '{name}'{did_you_mean(name, files) or '.'} It has {_some(files)}; "
                 f"say which one is the {column} with --data.columns.{column} NAME"
             )
         if name in chosen:
             raise InputError(f"data.columns: '{name}' cannot be both {chosen[name]} and {column}; name a column for each")
         chosen[name] = column
     return chosen
+
+
+def _some(columns: Iterable[str]) -> str:
+    """Return the columns as a sentence lists them: of thousands the first."""
+    names = list(columns)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def _names_in_files(raw: pl.DataFrame) -> dict[str, str]:

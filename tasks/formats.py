@@ -3,6 +3,8 @@
 import codecs
 import io
 import json
+import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -23,6 +25,10 @@ ENDINGS = {
     ".arrow": Format.arrow,
     ".feather": Format.arrow,
 }
+
+# Python makes no whole number of more: that would take time that grows with the square
+MOST_DIGITS = sys.get_int_max_str_digits()
+DIGITS = re.compile(rf"\d{{{MOST_DIGITS + 1}}}")
 
 
 def read_file(file: Path, name: str, field: str | None, params: Data, wanted: Mapping[str, str]) -> Iterator[Read]:
@@ -77,10 +83,17 @@ def _jsonl(text: str) -> Iterator[tuple[int, object]]:
             continue
         try:
             row = json.loads(line, object_pairs_hook=_object)
-        except (json.JSONDecodeError, RecursionError) as error:
-            yield number, Row(number, None, reason=f"unreadable: not JSON ({getattr(error, 'msg', 'nested too deep')}): {line.strip()[:SHOWN]}")
+        except (ValueError, RecursionError) as error:
+            yield number, Row(number, None, reason=f"unreadable: not JSON ({_no_json(error)}): {line.strip()[:SHOWN]}")
             continue
         yield number, row
+
+
+def _no_json(error: ValueError | RecursionError) -> str:
+    """Return why Python takes a text for no JSON, or JSON for nothing that it can hold."""
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg
+    return "nested too deep" if isinstance(error, RecursionError) else f"a number of more than {MOST_DIGITS} digits"
 
 
 def _json(text: str, name: str, field: str | None) -> Iterator[tuple[int, object]]:
@@ -90,6 +103,9 @@ def _json(text: str, name: str, field: str | None) -> Iterator[tuple[int, object
         raise InputError(f"{name}: line {error.lineno} is not valid JSON ({error.msg}); one object per line is format jsonl") from None
     except RecursionError:
         raise InputError(f"{name}: the JSON is nested too deep to be rows") from None
+    except ValueError as error:
+        line = text.count("\n", 0, match.start()) + 1 if (match := DIGITS.search(text)) else 1
+        raise InputError(f"{name}: line {line} holds {_no_json(error)}; write it as text, in quotes") from None
     if field is not None:
         if not isinstance(document, dict) or field not in document:
             keys = f"; it has {', '.join(map(str, document))}" if isinstance(document, dict) else ""

@@ -81,11 +81,13 @@ def gather(rows: Iterable[Row], name: str, params: Data) -> Read:
     found = Read(columns, [])
     names: Sequence[str] = ()
     for row in rows:
-        if row.names is None:
-            found.rejects.append(Reject(name, row.number, row.reason, {}))
+        if not row.names:
+            # what a reason quotes is written down as well
+            reason = row.reason.encode(errors="backslashreplace").decode() or "unreadable: there is nothing in it"
+            found.rejects.append(Reject(name, row.number, reason, {}))
             continue
         texts = [value if isinstance(value, str) else written(value) for value in row.values]
-        if not all(map(_is_text, texts)):
+        if not all(map(_is_text, texts)) or not (row.names is names or all(map(_is_text, row.names))):
             found.rejects.append(Reject(name, row.number, "unreadable: half a character (a lone surrogate)", {}))
             continue
         if row.names is not names:

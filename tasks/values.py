@@ -27,7 +27,7 @@ def written(value: object) -> str | None:
 
 
 def as_text(column: pl.Series) -> pl.Series:
-    """Return a column as text, each value as `written` writes it; dates and times in ISO 8601."""
+    """Return a column as text, each value as `written` writes it; dates, times and durations in ISO 8601."""
     if column.dtype == pl.Float32:
         # through its shortest digits: 0.1 is not 0.10000000149011612
         column = column.cast(pl.String).cast(pl.Float64)
@@ -37,4 +37,6 @@ def as_text(column: pl.Series) -> pl.Series:
         return column.replace_strict(pl.Series(distinct, dtype=column.dtype), words, return_dtype=pl.String)
     if column.dtype == pl.Datetime:
         return column.dt.to_string("iso:strict")
+    if column.dtype == pl.Duration:
+        return column.dt.to_string("iso")
     return column.cast(pl.String)
