@@ -48,11 +48,12 @@ def main() -> None:
     set_seed(training.seed)
     raw = load_dataset("csv", data_files={"train": args.train_file, "test": args.test_file}, cache_dir=str(out / "cache"))
     labels = sorted(raw["train"].unique("label"))
-    config = AutoConfig.from_pretrained(args.model_name_or_path, num_labels=len(labels))
+    config = AutoConfig.from_pretrained(args.model_name_or_path, num_labels=len(labels), trust_remote_code=False)
     config.label2id = {str(label): i for i, label in enumerate(labels)}
     config.id2label = {i: str(label) for i, label in enumerate(labels)}
-    tokenizer = AutoTokenizer.from_pretrained(args.model_name_or_path)
-    model = AutoModelForSequenceClassification.from_pretrained(args.model_name_or_path, config=config)
+    tokenizer = AutoTokenizer.from_pretrained(args.model_name_or_path, trust_remote_code=False)
+    safe = {"trust_remote_code": False, "use_safetensors": True}
+    model = AutoModelForSequenceClassification.from_pretrained(args.model_name_or_path, config=config, **safe)
 
     def preprocess(examples: dict[str, list[Any]]) -> Any:
         padding = "max_length" if args.pad_to_max_length else False
