@@ -71,6 +71,8 @@ def last_whole(folder: Path) -> Path | None:
             return standing[step]
         print(f"{standing[step].name} is passed over: {why}", flush=True)
         _remove(standing[step])
+    if standing:
+        print("no checkpoint is whole, so training starts anew", flush=True)
     return None
 
 

@@ -68,10 +68,14 @@ def test_a_checkpoint_without_checksums_is_passed_over_and_deleted(tmp_path: Pat
     ]
 
 
-def test_only_torn_checkpoints_are_no_checkpoint(tmp_path: Path) -> None:
+def test_without_a_whole_checkpoint_training_starts_anew_and_says_so(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     saved(tmp_path, 10, is_whole=False)
     assert last_whole(tmp_path) is None
     assert names(tmp_path) == []
+    assert capsys.readouterr().out.endswith("no checkpoint is whole, so training starts anew\n")
 
 
 def test_a_checkpoint_of_an_earlier_version_proves_nothing_and_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,6 +108,22 @@ def test_standard_input_that_says_yes_runs_nothing(tmp_path: Path, tiny_model: P
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_model_of_the_hub_with_code_of_its_own_is_refused_once_it_is_here(
+    tmp_path: Path,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshots = tmp_path / "models--somebody--something/snapshots"
+    snapshots.mkdir(parents=True)
+    (snapshots.parent / "refs").mkdir()
+    (snapshots.parent / "refs/main").write_text(commit)
+    with_settings(tiny_model, snapshots / commit, *CASES[0])
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(InputError, match=r"config.json in 'somebody/something' needs code of its own"):
+        fetch(Model(name="somebody/something", revision=commit))
+
+
 def test_what_only_looks_like_code_is_let_through(tmp_path: Path, tiny_model: Path) -> None:
     harmless = {
         "auto_map": {},
