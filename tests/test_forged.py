@@ -13,7 +13,9 @@ from dvc.repo import Repo
 from flows.ledger import Ledger, bring_in, save, share_cache, take_in_newer
 from flows.ledger.history import last_run
 from flows.ledger.records import _names
-from flows.worktree import git, taken_along, worktree
+from flows.repository import worktree
+from flows.worktree import git, taken_along
+from tasks.errors import InputError
 from tests.attacks import forgeries
 from tests.conftest import environment
 from tests.remote_servers import s3_server
@@ -65,14 +67,12 @@ def test_a_record_in_a_bucket_brings_no_file_into_the_checkout(tmp_path: Path, m
 def test_settings_of_a_commit_are_not_used_with_those_of_the_checkout(tmp_path: Path) -> None:
     root = tmp_path / "checkout"
     forgeries.make_checkout(root)
-    (root / ".dvc/config.local").write_text("['remote \"team\"']\npassword = geheim\nurl = ssh://me@here/store\n")
     git(root, "checkout", "-q", "-b", "theirs")
     theirs = "[core]\nremote = evil\n['remote \"evil\"']\nurl = ssh://evil/x\n['remote \"team\"']\nport = 666\nask_password = true\n"
     (root / ".dvc/config").write_text(theirs)
     (root / ".dvc/tmp").mkdir(exist_ok=True)
     (root / ".dvc/tmp/planted").touch()
     git(root, "add", "--force", ".dvc")
-    git(root, "rm", "-q", "--cached", ".dvc/config.local")
     local = git(root, "hash-object", "-w", "--stdin", given=str(tmp_path / "escaped.txt"))
     git(root, "update-index", "--add", "--cacheinfo", f"120000,{local},.dvc/config.local")
     git(root, "commit", "-qm", "theirs")
@@ -171,3 +171,14 @@ def test_a_state_that_the_cache_holds_is_put_in_place_without_copying_the_source
     assert take_in_newer(Ledger(importing), "data/raw") == [RECORD]
     assert (importing / RECORD).read_text() == newer
     assert (importing / "data/raw/export.csv").read_text() == "newer"
+
+
+def test_a_dvc_file_does_not_send_the_secrets_of_a_remote_to_another_host(importing: Path) -> None:
+    record = {
+        "deps": [{"path": "remote://team/export.csv", "fs_config": {"endpointurl": "http://evil"}, "etag": "123"}],
+        "outs": [{"path": "export.csv", "md5": "0" * 32, "hash": "md5"}],
+    }
+    (importing / RECORD).write_text(yaml.safe_dump(record))
+    (importing / ".dvc/config.local").write_text("['remote \"team\"']\nurl = s3://bucket\naccess_key_id = me\n")
+    with pytest.raises(InputError, match="its fs_config would have the secrets of that remote sent elsewhere"):
+        take_in_newer(Ledger(importing), "data/raw")

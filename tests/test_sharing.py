@@ -136,3 +136,16 @@ def test_a_run_that_a_pre_push_hook_starts_pushes_nothing_itself(checkout: Path)
     hook.chmod(0o755)
     assert "sent experiment run" in ran(checkout)[1][0]
     assert (checkout / ".retrain/seen").read_text() == "false\n"
+
+
+@pytest.mark.parametrize("told", ["no JSON", '"../../../../outside"', "/etc/passwd", "[1]", "[" * 5000])
+def test_whatever_somebody_wrote_into_an_experiment_a_run_that_equals_it_ends(checkout: Path, told: str) -> None:
+    switch(checkout)
+    mine, _ = ran(checkout)
+    git(checkout, "update-ref", "-d", f"refs/exps/{mine.baseline[:2]}/{mine.baseline[2:]}/{mine.name}")
+    words = ("commit-tree", f"{mine.commit}^{{tree}}", "-p", mine.baseline, "-m", f"a run\n\nUntracked: {told}")
+    theirs = git(checkout, *words)
+    git(checkout, "update-ref", f"refs/exps/{mine.baseline[:2]}/{mine.baseline[2:]}/theirs", theirs)
+    again, said = ran(checkout, "again")
+    assert again.commit == theirs
+    assert said[0].startswith("warning: experiment theirs stays here, because it holds what Git does not track: ")

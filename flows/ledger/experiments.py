@@ -14,6 +14,7 @@ from dvc.env import DVC_EXP_AUTO_PUSH, DVC_EXP_GIT_REMOTE
 from dvc.repo import Repo
 from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STASHES, ExpRefInfo
 
+from flows.ledger.names import climbs
 from flows.ledger.remote import TRIES, is_shared
 from flows.outcome import Experiment
 from flows.repository import RUNNING, change, changing, remove_ref, set_ref
@@ -162,8 +163,9 @@ def _holds_untracked(checkout: Path, experiment: Experiment, say: Callable[[str]
     """Return whether an experiment holds files that Git does not track in the checkout to this moment; say which."""
     trailers = f"--format=%(trailers:key={UNTRACKED},valueonly)"
     told = git(checkout, "show", "--no-patch", trailers, experiment.commit)
-    held = [json.loads(line) for line in told.splitlines() if line]
-    known = names(checkout, "--literal-pathspecs", "ls-files", "-z", "--", *held) if held else []
+    held = [_path(line) for line in told.splitlines() if line]
+    inside = [path for path in held if not climbs(path.split("/"))]
+    known = names(checkout, "--literal-pathspecs", "ls-files", "-z", "--", *inside) if inside else []
     untracked = [readable(name) for name in held if name not in known]
     if untracked:
         say(
@@ -172,6 +174,15 @@ def _holds_untracked(checkout: Path, experiment: Experiment, say: Callable[[str]
             f"`dvc exp remove {experiment.name}`, and run the same command again"
         )
     return bool(untracked)
+
+
+def _path(line: str) -> str:
+    """Return the path that a trailer names, or the trailer as it stands: others may have written anything there."""
+    try:
+        path = json.loads(line)
+    except (ValueError, RecursionError):
+        return line
+    return path if isinstance(path, str) else line
 
 
 def _where(checkout: Path, remote: str) -> str:

@@ -65,6 +65,9 @@ def wrong_stage(stage: Stage) -> str | None:
     for output in stage.outs if stage.is_data_source else ():
         if not _is_inside(output):
             return f"its output {output.def_path!r} is outside the checkout, or among what Git, DVC or retrain keep there"
+    for source in stage.deps:
+        if source.def_fs_config and source.def_path.startswith("remote://"):
+            return f"{source.def_path}: its fs_config would have the secrets of that remote sent elsewhere"
     for item in (*stage.deps, *stage.outs):
         # what is outside the checkout is known by whatever its store says of it, and never looked up in the cache
         if isinstance(item, ParamsDependency) or (item.IS_DEPENDENCY and not item.is_in_repo):
