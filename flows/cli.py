@@ -21,7 +21,7 @@ from flows.options import OF_PARAMS, unknown, written_out
 from flows.pipes import ends_when_unread
 from flows.reach import password_apart, past_proxies
 from flows.sources import is_url, pattern_in
-from tasks.errors import DiskError, InputError, disk_in_words
+from tasks.errors import DiskError, InputError, disk_in_words, full
 from tasks.params import NONE, Params
 from tasks.params_file import PARAMS, explain, given, lay_over, load, over, read
 
@@ -323,4 +323,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with suppress(OSError):
             print(f"error: {error}", file=sys.stderr, flush=True)
         status = FAILED if isinstance(error, DiskError) else WRONG_INPUT
+    except Exception:
+        # Prefect's server cannot write its database either, and its client says other things
+        sentence = full(Path.cwd())
+        if debug or sentence is None:
+            raise
+        with suppress(OSError):
+            print(f"error: {sentence}", file=sys.stderr, flush=True)
+        status = FAILED
     sys.exit(status if isinstance(status, int) else OK)

@@ -11,6 +11,7 @@ from pathlib import Path
 # how the libraries that do not hand on the system's number tell of it: Git, SQLite, Rust's, PyTorch's writer
 FULL = re.compile("No space left on device|Disk quota exceeded|disk is full|PytorchStreamWriter failed|os error (28|122)")
 BROKEN = re.compile("Input/output error|disk I/O error|Read-only file system|os error (5|30)")
+NEARLY = 1_000_000  # bytes: with less, whatever fails fails for that
 SAFE = "nothing that was finished is lost: run the same command again, and it goes on from there"
 
 SCHEME = "[A-Za-z][A-Za-z0-9+.-]*://"
@@ -77,13 +78,22 @@ def disk_trouble(error: BaseException) -> str | None:
     return None
 
 
+def full(folder: Path) -> DiskError | None:
+    """Return the sentence when next to nothing is free where a folder is: for what fails without a word of that."""
+    return DiskError(f"the disk is full{_while_writing(str(folder))}; free some space; {SAFE}") if _free(folder) < NEARLY else None
+
+
 def _while_writing(place: str | None) -> str:
     """Return what was written, and how much is free there."""
     folder = Path(place or ".").absolute()
     while not folder.is_dir():
         folder = folder.parent
-    free = f"{shutil.disk_usage(folder).free / 1e6:.1f} MB free in {folder}"
+    free = f"{_free(folder) / 1e6:.1f} MB free in {folder}"
     return f" while writing {place} ({free})" if place else f" ({free})"
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

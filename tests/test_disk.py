@@ -14,7 +14,7 @@ import pytest
 from flows.processes import Processes, StageFailedError
 from flows.worktree import git
 from tasks import progress
-from tasks.errors import SAFE, DiskError, InputError, disk_in_words
+from tasks.errors import SAFE, DiskError, InputError, disk_in_words, full
 from tests.conftest import ROOT, environment, tiny
 
 STRACE = shutil.which("strace")
@@ -109,6 +109,14 @@ def test_git_on_a_full_disk_is_said_like_everything_else(tmp_path: Path, monkeyp
         (disk / "large").write_bytes(os.urandom(250_000))
         with pytest.raises(DiskError, match=r"^the disk is full"):
             git(disk, "add", "large")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_what_fails_on_a_full_disk_without_a_word_of_it_is_said_to_be_that(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "1100k") as disk:
+        assert full(disk) is None
+        (disk / "large").write_bytes(bytes(200_000))
+        assert str(full(disk)).startswith(f"the disk is full while writing {disk} (0.9 MB free in {disk}); free some space")
 
 
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed; it makes system calls fail")

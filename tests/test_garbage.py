@@ -21,17 +21,7 @@ from flows.repository import hold, remove_dead, worktree
 from flows.worktree import git
 from tasks.errors import InputError
 from tests.conftest import ROOT, environment
-
-DVC_YAML = """
-stages:
-  make:
-    cmd: exec python -m make
-    deps: [source.txt]
-    outs: [made]
-    metrics:
-    - metrics/make.json:
-        cache: false
-"""
+from tests.small import made, objects, pipeline
 
 
 @pytest.fixture
@@ -39,31 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with a stage that makes a folder and a metric, committed before it has run."""
     for name, value in environment(tmp_path).items():
         monkeypatch.setenv(name, value)
-    folder = tmp_path / "home"
-    folder.mkdir()
-    git(folder, "init", "-q")
-    Repo.init(str(folder)).close()
-    (folder / "dvc.yaml").write_text(DVC_YAML)
-    (folder / "source.txt").write_text("first\n")
-    (folder / ".gitignore").write_text(".retrain/\n/made\n")
-    git(folder, "add", "-A")
-    git(folder, "commit", "-qm", "start")
-    return folder
-
-
-def made(folder: Path, ledger: Ledger | None = None) -> Outcome:
-    """Have the stage run in a folder."""
-
-    def run() -> None:
-        (folder / "made").mkdir(exist_ok=True)
-        (folder / "metrics").mkdir(exist_ok=True)
-        text = (folder / "source.txt").read_text()
-        (folder / "made/a").write_text(text)
-        (folder / "made/b").write_text(f"more of {text}")
-        (folder / "metrics/make.json").write_text(f'{{"length": {len(text)}}}\n')
-
-    with chdir(folder):
-        return (ledger or Ledger(folder)).settle("make", run)
+    return pipeline(tmp_path / "home")
 
 
 @contextmanager
@@ -82,10 +48,6 @@ def as_documented_before(home: Path) -> None:
     """Do what docs/history.md told to do."""
     with Repo(str(home)) as repo:
         repo.gc(workspace=True, all_branches=True, all_tags=True, all_experiments=True, force=True)
-
-
-def objects(home: Path) -> set[str]:
-    return {path.parent.name + path.name for path in (home / ".dvc/cache/files/md5").glob("*/*")}
 
 
 def empty(home: Path) -> None:

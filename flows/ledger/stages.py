@@ -31,7 +31,7 @@ from flows.ledger.under_way import UnderWay, no_garbage_collected
 from flows.ledger.verified import keep, opened
 from flows.locks import alone
 from flows.outcome import Outcome
-from tasks.errors import InputError
+from tasks.errors import InputError, full
 from tasks.files import for_owner, private_folder
 
 for library in ("dvc", "dvc_data", "dvc_objects"):  # what they would log is raised, or found by `_record`
@@ -118,7 +118,8 @@ class Ledger:
             with self.repo.lock:
                 outcome = self._decide(stage, run)
         except DvcException as error:
-            raise InputError(f"{name}: {sentence(error)}") from error
+            # DVC tries out links on the disk, and takes a full one for one that knows no links
+            raise full(self.cache) or InputError(f"{name}: {sentence(error)}") from error
         self.remote.push(stage)
         return outcome
 

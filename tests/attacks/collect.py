@@ -1,0 +1,91 @@
+"""Isolated runs while garbage is collected over and over: every run that ends well has its model, in the cache and in Git."""
+
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import chdir, suppress
+from pathlib import Path
+from random import Random
+
+import yaml
+from dvc.lock import LockError
+from dvc.repo import Repo
+
+from flows.ledger import Ledger, UnderWay, collect, experiments, save, share_cache
+from flows.repository import hold, worktree
+from flows.worktree import git
+from tests.attacks import Attempt
+from tests.conftest import environment
+from tests.small import made, objects, pipeline
+
+TOGETHER = 6
+LONG, SHORT = 10 * TOGETHER, TOGETHER
+FORKED = multiprocessing.get_context("fork")
+
+
+def run(home: Path, number: int) -> None:
+    """Work as an isolated run does, with moments between its steps in which garbage is collected."""
+    chance = Random(number)  # noqa: S311 (the same attempt again, no secret)
+    name = f"run-{number}"
+    with worktree(home, name, "HEAD") as folder, chdir(folder):
+        share_cache(home, folder)
+        hold(folder, name)
+        for step in range(3):
+            (folder / "source.txt").write_text(f"step {step} of {number}\n")
+            ledger = Ledger(folder, sparse=True, under_way=UnderWay(home, folder, name))
+            made(folder, ledger)
+            # as of a stage that nothing in this run needs any more
+            shutil.rmtree(folder / "made")
+            time.sleep(chance.uniform(0, 0.5))
+        ledger.refuse_lost()
+        save(folder, name, "a run")
+
+
+def collecting(home: Path) -> None:
+    """Collect garbage until killed, by DVC's command and by ours in turn."""
+    while True:
+        # while a run puts something into the cache, DVC gives up
+        with suppress(LockError), Repo(str(home)) as repo:
+            repo.gc(workspace=True, all_branches=True, all_tags=True, all_experiments=True, force=True)
+        collect(home, dry_run=False)
+
+
+def missing(home: Path, commit: str) -> set[str]:
+    """Return what an experiment's dvc.lock names of outputs that the cache does not hold, and the listings in it."""
+    stage = yaml.safe_load(git(home, "show", f"{commit}:dvc.lock"))["stages"]["make"]
+    named = {output["md5"] for output in stage["outs"] if output["path"] == "made"}
+    for name in list(named):
+        listing = home / ".dvc/cache/files/md5" / name[:2] / name[2:]
+        if listing.exists():
+            named |= {entry["md5"] for entry in yaml.safe_load(listing.read_text())}
+    return named - objects(home)
+
+
+def attempts(seed: int, count: int, scratch: Path) -> Iterator[Attempt]:
+    """Yield isolated runs, six at once beside a garbage collection that never ends."""
+    os.environ.update(environment(scratch))
+    home = pipeline(scratch / "home")
+    for first in range(seed, seed + count, TOGETHER):
+        collector = FORKED.Process(target=collecting, args=(home,))
+        collector.start()
+        runs = {number: FORKED.Process(target=run, args=(home, number)) for number in range(first, first + TOGETHER)}
+        for process in runs.values():
+            process.start()
+        for process in runs.values():
+            process.join()
+        is_collecting = collector.is_alive()
+        collector.kill()
+        collector.join()
+        kept = {experiment.name: experiment.commit for experiment in experiments(home)}
+        for number, process in runs.items():
+            name = f"run-{number}"
+            fault = None
+            if process.exitcode != 0 or name not in kept:
+                fault = f"ended with {process.exitcode}"
+            elif lost := missing(home, kept[name]):
+                fault = f"completed, and {len(lost)} of its objects are gone"
+            elif not is_collecting:
+                fault = "the garbage collection has ended with an error"
+            yield Attempt(f"seed {number}", fault)
