@@ -15,6 +15,7 @@ from flows.ledger import refuse_changed_data
 from flows.ledger.plan import Fate, Planned, plan
 from flows.sources import is_url, name_in_raw
 from flows.workspace import TOOK, Given, Say, located, refuse_unknown_names, with_data
+from flows.worktree import refuse_planted
 from tasks import base_models
 from tasks.files import read_json
 from tasks.params_file import PARAMS, differences, in_words, lay_over, load, written
@@ -74,6 +75,7 @@ def foresee(given: Given, checkout: Path, say: Say, *, isolated: bool) -> Plan:
 
     Raises InputError where the run would, before its first stage.
     """
+    refuse_planted(checkout)
     recover(checkout, say)
     with chdir(checkout):
         standing = load(checkout / PARAMS)

@@ -74,6 +74,20 @@ def refuse_without_git(checkout: Path) -> None:
         ) from None
     if is_bare:
         raise InputError(f"the Git repository of {checkout} is bare; if this is a checkout: git config core.bare false")
+    refuse_planted(checkout)
+
+
+def refuse_planted(checkout: Path) -> None:
+    """Raise InputError when a commit has brought files to where DVC and retrain keep what is this machine's own.
+
+    DVC unpickles what it finds in its databases there.
+    """
+    for place in (".dvc/tmp", ".dvc/cache", ".retrain"):
+        if planted := names(checkout, "ls-files", "-z", "--", place):
+            raise InputError(
+                f"Git tracks {readable(planted[0])}, where what is this machine's own is kept and read without a doubt; "
+                f"find out who committed it (`git log -- {place}`), then `git rm -r --force {place}`"
+            )
 
 
 def ready(checkout: Path, say: Callable[[str], None]) -> None:

@@ -10,11 +10,11 @@ import yaml
 from dvc.dependency import Dependency
 from dvc.repo import Repo
 
-from flows.ledger import Ledger, bring_in, save, share_cache, take_in_newer
+from flows.ledger import Ledger, bring_in, check, save, share_cache, take_in_newer
 from flows.ledger.history import last_run
 from flows.ledger.records import _names
 from flows.repository import worktree
-from flows.worktree import git, taken_along
+from flows.worktree import git, ready, taken_along
 from tasks.errors import InputError
 from tests.attacks import forgeries
 from tests.conftest import environment
@@ -182,3 +182,14 @@ def test_a_dvc_file_does_not_send_the_secrets_of_a_remote_to_another_host(import
     (importing / ".dvc/config.local").write_text("['remote \"team\"']\nurl = s3://bucket\naccess_key_id = me\n")
     with pytest.raises(InputError, match="its fs_config would have the secrets of that remote sent elsewhere"):
         take_in_newer(Ledger(importing), "data/raw")
+
+
+@pytest.mark.parametrize("place", [".dvc/tmp/verified/cache.db", ".dvc/cache/files/md5/00/1", ".retrain/worktrees/x.lock"])
+def test_a_commit_that_brings_what_is_this_machines_own_is_refused_before_it_is_read(importing: Path, place: str) -> None:
+    (importing / place).parent.mkdir(parents=True, exist_ok=True)
+    (importing / place).write_text("pickle")
+    git(importing, "add", "--force", place)
+    with pytest.raises(InputError, match=rf"Git tracks {place}.*git rm -r --force"):
+        check(importing, None, repair=False, show=pytest.fail, say=pytest.fail)
+    with pytest.raises(InputError, match=rf"Git tracks {place}"):
+        ready(importing, pytest.fail)

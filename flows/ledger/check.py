@@ -9,6 +9,7 @@ from flows.ledger.examination import Examination, Finding, What
 from flows.ledger.experiments import commit_named, experiments
 from flows.ledger.repair import Repair
 from flows.locks import alone
+from flows.worktree import refuse_planted
 
 Say = Callable[[str], None]
 
@@ -19,6 +20,7 @@ def check(checkout: Path, revision: str | None, *, repair: bool, show: Say, say:
     revision: a commit, branch, tag or experiment; None for the checkout as it stands.
     Raises InputError when there is no such revision, or its dvc.yaml or dvc.lock cannot be read.
     """
+    refuse_planted(checkout)
     examination = Examination(checkout, commit_named(checkout, revision) if revision else None)
     lock = alone(checkout / ".retrain" / "run.lock", lambda who: say(f"waiting for another run in this checkout ({who})"))
     mender = Repair(examination, say, show) if repair else None

@@ -19,7 +19,7 @@ from flows.worktree import git
 from tasks.errors import InputError
 from tests.attacks import Attempt
 
-LONG, SHORT = 300, 20
+LONG, SHORT = 150, 20
 PRECIOUS = "precious.txt"
 PIPELINE = """stages:
   make:
