@@ -1,6 +1,8 @@
 """Reading params.yaml, laying changes over it, and writing it back with its comments."""
 
 import io
+import re
+import reprlib
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import lru_cache
@@ -17,6 +19,12 @@ from tasks.names import names, nearest
 from tasks.params import NONE, Params
 
 PARAMS = Path("params.yaml")
+# control characters but tab and line ends, and halves of surrogate pairs
+UNWRITABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+MOST_BITS = 4096
+# how much of a wrong value a sentence shows
+SHOWN = reprlib.Repr()
+SHOWN.maxstring = SHOWN.maxother = SHOWN.maxlong = 300
 
 
 def load(path: Path = PARAMS) -> Params:
@@ -44,7 +52,11 @@ def read(path: Path) -> dict[str, Any]:
 @lru_cache(maxsize=4)
 def _parsed(text: str) -> Any:
     """Return what stands in YAML text. A run reads params.yaml several times, and parsing it takes 10 ms."""
-    return YAML(typ="safe", pure=True).load(text)
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        # a scalar that is not what its tag or its digits say, or a depth that is none of params
+        raise YAMLError(f"a value that Python cannot read ({type(error).__name__}: {error})") from None
 
 
 def validated(values: Mapping[str, Any], where: str, *, whole: bool = True) -> Params:
@@ -52,10 +64,36 @@ def validated(values: Mapping[str, Any], where: str, *, whole: bool = True) -> P
 
     whole: check also what fields must be to each other; a part that is still to be laid over others cannot know.
     """
+    refuse_unwritable(values, where)
     try:
         return Params.model_validate(values, context={"whole": whole})
     except ValidationError as error:
         raise InputError(explain(error, where)) from None
+
+
+def refuse_unwritable(values: object, where: str) -> None:
+    """Raise InputError for what YAML, JSON or a command line can spell, and no file of params can hold.
+
+    That is half a character or a control character in a text or a name, and a number of thousands of digits.
+    """
+    waiting, seen = [("", values)], set()
+    while waiting:
+        name, value = waiting.pop()
+        _refuse_unwritable_one(value, f"{where}: {name}")
+        if not isinstance(value, (dict, list, tuple)) or id(value) in seen:
+            continue
+        # what stands in several places, or in itself, is looked at once
+        seen.add(id(value))
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _refuse_unwritable_one(key, f"{where}: a name in {name or 'it'}")
+            waiting.append((f"{name}.{key}" if name else str(key), item))
+
+
+def _refuse_unwritable_one(value: object, place: str) -> None:
+    if isinstance(value, str) and UNWRITABLE.search(value):
+        raise InputError(f"{place}: {SHOWN.repr(value)} holds a control character or half of one; leave it out")
+    if isinstance(value, int) and value.bit_length() > MOST_BITS:
+        raise InputError(f"{place}: a number of more than {MOST_BITS} bits, which no param takes; write a smaller one")
 
 
 def given(values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -173,7 +211,7 @@ def _sentence(kind: str, loc: tuple[int | str, ...], message: str, value: object
     message = message.removeprefix("Value error, ")
     if kind == "value_error":
         return f"{where}: {name}: {message}" if name else f"{where}: {message}"
-    return f"{where}: {name}: {value!r} is not allowed: {message[0].lower()}{message[1:]}"
+    return f"{where}: {name}: {SHOWN.repr(value)} is not allowed: {message[0].lower()}{message[1:]}"
 
 
 def _unknown(name: str) -> str:

@@ -220,3 +220,46 @@ def test_differences_are_told_in_words() -> None:
         "data.header true -> false, data.columns.label none -> intent, split.time_column when -> none, train.max_steps -1 -> 20"
     )
     assert differences(base.model_dump(), base.model_dump()) == []
+
+
+ODD_VALUES = {
+    "half a character": '"\\ud800"',
+    "a NUL": '"a\\0"',
+    "an escape": '"\\e[2J"',
+    "a name with half a character": '{"\\ud800": 1}',
+    "thousands of digits": "9" * 5000,
+    "thousands of hexadecimal digits": "0x" + "f" * 5000,
+    "such a name": "{0x" + "f" * 5000 + ": 1}",
+    "a tag that calls": "!!python/object/apply:os.system [ls]",
+    "a tag that does not fit": "!!int x",
+    "another": "!!float x",
+    "a third": "!!bool x",
+    "a list that holds itself": "&a [*a]",
+    "depth": "[" * 3000,
+    "an alias for nothing": "*nope",
+    "an unknown tag": "!x y",
+    "not a number": ".nan",
+}
+
+
+@pytest.mark.parametrize("case", ODD_VALUES)
+@pytest.mark.parametrize("name", ["problem", "train", "  learning_rate", "  extra", "  path", "  seed", "  nobody"])
+def test_what_yaml_can_spell_and_no_param_can_be_is_a_sentence_with_the_file_and_no_more_than_a_line(case: str, name: str, tmp_path: Path) -> None:
+    section = {"  path": "data:\n"}.get(name, "train:\n" if name.startswith(" ") else "")
+    file = tmp_path / "params.yaml"
+    file.write_text(f"{section}{name}: {ODD_VALUES[case]}\n")
+    with pytest.raises(InputError) as error:
+        load(file)
+    said = str(error.value)
+    assert said.startswith(f"{file}: ")
+    assert len(said) < 800
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize("value", ["\ud800", "a\0", "\x1b[2J", 1 << 20_000, {"\ud800": 1}, [["\udfff"]]], ids=range(6))
+def test_a_form_or_a_command_line_that_sends_such_a_value_is_told_which(value: object) -> None:
+    for section, name in (("data", "path"), ("data", "columns"), ("train", "extra"), ("package", "name")):
+        with pytest.raises(InputError, match=rf"^form: (a name in )?{section}\.{name}"):
+            given({section: {name: value}}, "form")
+    with pytest.raises(InputError, match=r"^form: "):
+        given({"problem": value}, "form")
