@@ -2,102 +2,19 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import chdir
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from flows.ledger.check import check
-from flows.ledger.stages import Ledger, share_cache
 from flows.ledger.verified import MEMORY, VerifiedCache, opened
 from flows.outcome import Outcome
 from tasks.errors import InputError
-from tests.conftest import ROOT, Once
+from tests.conftest import Once
+from tests.two_stages import ROWS, Small, forget, recorded, start, worktree_of
 from tests.test_check import flip
-
-STAGES = """
-stages:
-  tokenize:
-    cmd: mkdir -p tokens/deep; rev raw/rows.csv > tokens/train.arrow; head -c 50 raw/rows.csv > tokens/deep/test.arrow
-    deps: [raw/rows.csv]
-    outs: [tokens]
-  train:
-    cmd: cat tokens/*.arrow tokens/deep/*.arrow params.yaml > model; wc -c < model > loss.json
-    deps: [tokens]
-    params: [rate]
-    outs: [model]
-    metrics:
-      - loss.json:
-          cache: false
-"""
-ROWS = b"text,label\n" + b"where is my parcel,order\n" * 100
-
-
-class Small:
-    """A repository of two stages, run without any training."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.told = root, list[str]()
-        self.ran: list[str] = []
-
-    def run(self, *, root: Path | None = None, sparse: bool = False) -> dict[str, Outcome]:
-        """Settle both stages."""
-        where = root or self.root
-        with chdir(where):
-            ledger = Ledger(where, sparse=sparse, say=self.told.append)
-            found = {name: ledger.settle(name, partial(self.compute, name, ledger)) for name in ("tokenize", "train")}
-            ledger.repo.close()
-        return found
-
-    def compute(self, name: str, ledger: Ledger) -> None:
-        """Run a stage's command."""
-        self.ran.append(name)
-        subprocess.run(ledger.command(name), shell=True, check=True)  # noqa: S602
-
-    def dvc(self, *words: str) -> None:
-        """Run `dvc ...`."""
-        done = subprocess.run([sys.executable, "-m", "dvc", *words], cwd=self.root, check=False, capture_output=True, text=True)
-        assert not done.returncode, done.stderr
-
-    def rate(self, value: int) -> None:
-        """Change a parameter of training."""
-        (self.root / "params.yaml").write_text(f"rate: {value}\n", "utf-8")
-
-    def objects(self) -> list[Path]:
-        """Return all objects of the cache."""
-        return sorted((self.root / ".dvc/cache/files/md5").glob("*/*"))
-
-    def aside(self) -> set[str]:
-        """Return the names of the objects that were set aside."""
-        return {path.name for path in (self.root / ".dvc/cache/damaged").glob("*")}
-
-    def object_of(self, place: str) -> Path:
-        """Return the object that holds a file of the checkout."""
-        content = (self.root / place).read_bytes()
-        return next(path for path in self.objects() if path.read_bytes() == content)
-
-    @property
-    def listing(self) -> Path:
-        """The object that lists the files of the tokens."""
-        return next(path for path in self.objects() if path.suffix == ".dir")
-
-
-def start(folder: Path) -> None:
-    """Make the repository, its data under DVC and both stages computed."""
-    subprocess.run(["git", "init", "-q", folder], check=True)
-    small = Small(folder)
-    small.dvc("init", "-q")
-    (folder / ".dvc/config").write_text((ROOT / ".dvc/config").read_text("utf-8"), "utf-8")
-    (folder / "dvc.yaml").write_text(STAGES, "utf-8")
-    (folder / "raw").mkdir()
-    (folder / "raw/rows.csv").write_bytes(ROWS)
-    small.rate(1)
-    small.dvc("add", "raw/rows.csv")
-    assert set(small.run().values()) == {Outcome.ran}
 
 
 @pytest.fixture
@@ -106,17 +23,6 @@ def small(tmp_path: Path, once: Once, monkeypatch: pytest.MonkeyPatch) -> Small:
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
     shutil.copytree(once("small", start), tmp_path / "small")
     return Small(tmp_path / "small")
-
-
-def recorded(small: Small) -> dict[str, bytes]:
-    """Return what a run leaves: the outputs and the record of them."""
-    files = ("tokens/train.arrow", "tokens/deep/test.arrow", "model", "loss.json", "dvc.lock")
-    return {name: (small.root / name).read_bytes() for name in files}
-
-
-def forget(small: Small, *names: str) -> None:
-    for name in names:
-        subprocess.run(["rm", "-rf", small.root / name], check=True)
 
 
 def test_a_flip_in_the_tokens_object_is_not_trained_on_at_another_learning_rate(small: Small) -> None:
@@ -196,14 +102,7 @@ def test_editing_a_restored_file_as_root_leaves_the_cache_as_it_is(small: Small)
 
 def test_what_is_written_through_a_hard_link_of_an_isolated_run_is_found_out(small: Small, tmp_path: Path) -> None:
     whole = recorded(small)
-    folder = tmp_path / "worktree"
-    folder.mkdir()
-    names = [".dvc/config", "dvc.yaml", "dvc.lock", "params.yaml", "raw/rows.csv.dvc", "loss.json"]
-    for name in names:
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes((small.root / name).read_bytes())
-    subprocess.run(["git", "init", "-q", folder], check=True)
-    share_cache(small.root, folder)
+    folder = worktree_of(small, tmp_path / "worktree")
     (folder / "params.yaml").write_text("rate: 2\n", "utf-8")
     assert small.run(root=folder, sparse=True) == {"tokenize": Outcome.unchanged, "train": Outcome.ran}
     linked = folder / "tokens/train.arrow"
