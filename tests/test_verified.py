@@ -13,8 +13,8 @@ from flows.ledger.verified import MEMORY, VerifiedCache, opened
 from flows.outcome import Outcome
 from tasks.errors import InputError
 from tests.conftest import Once
-from tests.two_stages import ROWS, Small, forget, recorded, start, worktree_of
 from tests.test_check import flip
+from tests.two_stages import ROWS, Small, forget, recorded, start, worktree_of
 
 
 @pytest.fixture
