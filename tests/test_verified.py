@@ -222,3 +222,16 @@ def test_repair_invalidates_what_dvc_repro_has_computed_from_damage(small: Small
     assert shown[-1].endswith("all whole")
     small.run()
     assert small.ran == ["train"], "once"
+
+
+@pytest.mark.parametrize("byte", [b"\xab", b"0", b"\t"])
+def test_a_flip_in_a_record_of_the_run_cache_is_set_aside_and_written_anew(small: Small, byte: bytes) -> None:
+    whole = recorded(small)
+    records = {path: path.read_bytes() for path in (small.root / ".dvc/cache/runs").glob("*/*/*")}
+    for path, text in records.items():
+        path.write_bytes(text[:200] + byte + text[201:])
+    forget(small, "tokens", "model", "dvc.lock")
+    small.run()
+    assert recorded(small) == whole
+    assert {path: path.read_bytes() for path in records} == records
+    assert sum("in the run-cache was damaged: it is set aside" in line for line in small.told) == len(records)

@@ -140,6 +140,19 @@ def newest(repo: Repo, stage: PipelineStage) -> dict[str, Any] | None:
     return whole[0] if whole else None
 
 
+def set_aside_damaged(repo: Repo, stage: PipelineStage) -> list[Path]:
+    """Set aside the records under the key of a stage that are not what their names say; return where they are.
+
+    DVC would keep such a record for what it is named after, or fail on it.
+    """
+    folder = _folder(repo, _get_cache_hash(to_single_stage_lockfile(stage), key=True))
+    damaged = [Record(path) for path in folder.glob("[0-9a-f]*") if Record(path).wrong()]
+    aside = Path(repo.cache.legacy.path, "damaged/records")
+    for record in damaged:
+        record.set_aside(aside)
+    return [aside / record.path.name for record in damaged]
+
+
 def _restorable(stage: PipelineStage, path: Path) -> dict[str, Any] | None:
     try:
         return read(path)

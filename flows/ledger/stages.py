@@ -25,7 +25,7 @@ from dvc_data.hashfile._progress import QueryingProgress
 from flows.journal import replacing_lock
 from flows.ledger.names import refuse_forged
 from flows.ledger.objects import refuse_climbing
-from flows.ledger.records import newest
+from flows.ledger.records import newest, set_aside_damaged
 from flows.ledger.remote import Remote
 from flows.ledger.under_way import UnderWay, no_garbage_collected
 from flows.ledger.verified import keep, opened
@@ -293,6 +293,8 @@ class Ledger:
 
         DVC only logs what it could not copy into the cache, so look whether all is there before the lock says so.
         """
+        for place in set_aside_damaged(self.repo, stage):
+            self.say(f"warning: a record of {stage.name} in the run-cache was damaged: it is set aside as {place}")
         with self._no_garbage_collected():
             stage.save()
             stage.commit()
