@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 # how the libraries that do not hand on the system's number tell of it: Git, SQLite, Rust's, PyTorch's writer
-FULL = re.compile("No space left on device|Disk quota exceeded|disk is full|PytorchStreamWriter failed|os error (28|122)")
+FULL = re.compile(
+    "No space left on device|Disk quota exceeded|disk is full|PytorchStreamWriter failed|inline_container.* unexpected pos|os error (28|122)"
+)
 BROKEN = re.compile("Input/output error|disk I/O error|Read-only file system|os error (5|30)")
 NEARLY = 1_000_000  # bytes: with less, whatever fails fails for that
 SAFE = "nothing that was finished is lost: run the same command again, and it goes on from there"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tasks import progress
-from tasks.errors import InputError, disk_in_words
+from tasks.errors import InputError, disk_in_words, full
 from tasks.params import Params
 from tasks.params_file import load, read
 
@@ -31,6 +31,11 @@ def stage(name: str) -> Iterator[Params]:
             yield load()
     except InputError as error:
         _fail(f"{name}: {error}")
+    except Exception:
+        # a library that has no word for it
+        if (sentence := full(Path())) is None:
+            raise
+        _fail(f"{name}: {sentence}")
 
 
 def warn(sentences: list[str]) -> dict[str, list[str]]:

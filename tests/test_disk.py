@@ -46,8 +46,9 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         RuntimeError("database or disk is full"),
         RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
         RuntimeError("[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file data/1: file write failed"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 244160 vs 244048"),
     ],
-    ids=["a file", "a quota", "SQLite", "Rust", "PyTorch"],
+    ids=["a file", "a quota", "SQLite", "Rust", "PyTorch", "PyTorch at the end"],
 )
 def test_a_full_disk_is_one_sentence_whichever_library_tells_of_it(error: Exception) -> None:
     told = raised(error)
