@@ -164,7 +164,7 @@ def isolated(given: Given, update_data: bool, name: str, say: Say) -> Iterator[W
 
     given: what is laid over the params.yaml that stands in the checkout now.
     """
-    from flows.ledger import refuse_changed_data, share_cache
+    from flows.ledger import UnderWay, refuse_changed_data, share_cache
 
     home = root()
     worktree.ready(home, say)
@@ -188,14 +188,14 @@ def isolated(given: Given, update_data: bool, name: str, say: Say) -> Iterator[W
         (folder / ".retrain" / "checkpoints").symlink_to(home / ".retrain" / "checkpoints")  # what a later run goes on from
         with chdir(folder):
             prepared = prepare(params, update_data, folder, home, say)
-            repository.hold(folder, name)
-            yield Workspace(home, folder, prepared, say, untracked=taken.untracked, name=name)
+            with UnderWay(home, folder, name).named():
+                yield Workspace(home, folder, prepared, say, untracked=taken.untracked, name=name)
 
 
 @contextmanager
 def at_revision(revision: str, name: str, say: Say) -> Iterator[tuple[Workspace, str]]:
     """Yield a clean worktree of its own at a commit, branch, tag or experiment, as it was committed, and that commit."""
-    from flows.ledger import commit_named, share_cache
+    from flows.ledger import UnderWay, commit_named, share_cache
 
     home = root()
     worktree.ready(home, say)
@@ -209,8 +209,8 @@ def at_revision(revision: str, name: str, say: Say) -> Iterator[tuple[Workspace,
         with chdir(folder):
             params = load(folder / PARAMS)
             worktree.link(params.model.name, folder, home)
-            repository.hold(folder, name)
-            yield Workspace(home, folder, params, say, name=name), commit
+            with UnderWay(home, folder, name).named():
+                yield Workspace(home, folder, params, say, name=name), commit
 
 
 def prepare(params: Params, update_data: bool, checkout: Path, home: Path, say: Say) -> Params:  # noqa: FBT001

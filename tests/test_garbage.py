@@ -17,7 +17,7 @@ from flows.journal import Journal
 from flows.ledger import Ledger, UnderWay, collect, experiments, save, share_cache
 from flows.ledger.under_way import no_garbage_collected
 from flows.outcome import Outcome
-from flows.repository import hold, remove_dead, worktree
+from flows.repository import remove_dead, worktree
 from flows.worktree import git
 from tasks.errors import InputError
 from tests.conftest import ROOT, environment
@@ -38,10 +38,11 @@ def under_way(home: Path, source: str, name: str = "run") -> Iterator[tuple[Path
     with worktree(home, name, "HEAD") as folder:
         share_cache(home, folder)
         (folder / "source.txt").write_text(source)
-        hold(folder, name)
-        with chdir(folder):
-            ledger = Ledger(folder, sparse=True, under_way=UnderWay(home, folder, name))
-        yield folder, ledger
+        run = UnderWay(home, folder, name)
+        with run.named():
+            with chdir(folder):
+                ledger = Ledger(folder, sparse=True, under_way=run)
+            yield folder, ledger
 
 
 def as_documented_before(home: Path) -> None:

@@ -29,6 +29,16 @@ class UnderWay:
     folder: Path
     name: str
 
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Name what the run makes until it ends; DVC fails when a ref goes while it collects garbage."""
+        self.hold()
+        try:
+            yield
+        finally:
+            with no_garbage_collected(self.home):
+                repository.release(self.home, self.name)
+
     def hold(self) -> None:
         """Name by a ref what stands in the worktree's dvc.lock and .dvc files now."""
         repository.hold(self.folder, self.name)

@@ -14,7 +14,7 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 
 from flows.ledger import Ledger, UnderWay, collect, experiments, save, share_cache
-from flows.repository import hold, worktree
+from flows.repository import worktree
 from flows.worktree import git
 from tests.attacks import Attempt
 from tests.conftest import environment
@@ -29,9 +29,8 @@ def run(home: Path, number: int) -> None:
     """Work as an isolated run does, with moments between its steps in which garbage is collected."""
     chance = Random(number)  # noqa: S311 (the same attempt again, no secret)
     name = f"run-{number}"
-    with worktree(home, name, "HEAD") as folder, chdir(folder):
+    with worktree(home, name, "HEAD") as folder, chdir(folder), UnderWay(home, folder, name).named():
         share_cache(home, folder)
-        hold(folder, name)
         for step in range(3):
             (folder / "source.txt").write_text(f"step {step} of {number}\n")
             ledger = Ledger(folder, sparse=True, under_way=UnderWay(home, folder, name))

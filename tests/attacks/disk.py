@@ -18,7 +18,7 @@ from flows.certificate import Certificate
 from flows.interruption import ends_in_order
 from flows.ledger import Ledger, UnderWay, collect, experiments, mend, save, share_cache
 from flows.locks import alone
-from flows.repository import hold, remove_dead, worktree
+from flows.repository import remove_dead, worktree
 from flows.worktree import git
 from tasks.errors import InputError, disk_in_words
 from tests.attacks import Attempt
@@ -69,10 +69,10 @@ def work(home: Path) -> None:
     with worktree(home, "run", "HEAD") as folder, chdir(folder):
         share_cache(home, folder)
         (folder / "source.txt").write_text("another\n")
-        hold(folder, "run")
         under_way = UnderWay(home, folder, "run")
-        made(folder, Ledger(folder, sparse=True, under_way=under_way))
-        saved = save(folder, "run", "a run")
+        with under_way.named():
+            made(folder, Ledger(folder, sparse=True, under_way=under_way))
+            saved = save(folder, "run", "a run")
     Certificate("run", saved.commit).keep(home)
     collect(home, dry_run=False)
 
