@@ -38,7 +38,7 @@ def past_proxies(*hosts: str) -> None:
 
 
 def password_apart() -> None:
-    """Take a password out of PREFECT_API_URL, which Prefect logs and keeps in links, and hand it on where Prefect looks for it."""
+    """Take a password out of PREFECT_API_URL, which Prefect logs and keeps in links, and hand it on apart."""
     given = os.environ.get("PREFECT_API_URL", "")
     try:
         address = urlsplit(given)

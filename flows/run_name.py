@@ -1,4 +1,4 @@
-"""The name of a run as it may stand in paths, refs and keys: somebody gives it in the UI, in the API or on a command line."""
+"""The name of a run as it may stand in paths, refs and keys: somebody gives it in the UI or the API."""
 
 import re
 from collections.abc import Callable, Collection
@@ -13,10 +13,10 @@ ID_PART = 8  # characters of a run's id that tell two runs of one name apart
 
 
 def safe(name: str | None, run: str, taken: Collection[str] = ()) -> str:
-    """Return a run's name if it is plain and not taken, else what is plain in it and the beginning of the run's id.
+    """Return a run's name if it is plain and not taken, else what is plain in it and the first part of the run's id.
 
-    The result is one component of a path and of a Git ref, of at most 69 characters. A name that was given to more runs
-    than one, or had to be changed, is told from others by the id, which no other run has.
+    The result is one component of a path and of a Git ref, of at most 69 characters. A name that was given to more
+    runs than one, or had to be changed, is told from others by the id, which no other run has.
     """
     name = name or ""
     if PLAIN.fullmatch(name) and len(name) <= LONGEST and name not in taken:
@@ -26,7 +26,7 @@ def safe(name: str | None, run: str, taken: Collection[str] = ()) -> str:
 
 
 def settled(given: str | None, run: str, checkout: Path, say: Callable[[str], None]) -> str:
-    """Return the name under which a run keeps what it makes in a checkout; say so when it is not the one it was given."""
+    """Return the name under which a run keeps what it makes; say so when it is not the one it was given."""
     from flows.ledger import experiments
 
     locks = (checkout / ".retrain" / "worktrees").glob("*.lock")

@@ -242,7 +242,8 @@ def _warn_of_readers(data: Path, checkout: Path, say: Say) -> None:
     """Say so when data that only its owner may read is about to be read into a checkout that others can read."""
     is_private = data.exists() and not data.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
     if is_private and all(folder.stat().st_mode & stat.S_IXOTH for folder in (checkout, *checkout.parents)):
-        say(f"warning: only you may read {data}, but everybody what stages write into {checkout}: chmod 700 {shlex.quote(str(checkout))}")
+        remedy = f"chmod 700 {shlex.quote(str(checkout))}"
+        say(f"warning: only you may read {data}, but everybody what stages write into {checkout}: {remedy}")
 
 
 def refuse_unknown_names(params: Params) -> None:

@@ -105,7 +105,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _any_case(word: str) -> str:
-    """Return a pattern for a word in capitals or not, as JavaScript reads it too: it has no flag inside a pattern."""
+    """Return a pattern for a word in capitals or not, for JavaScript too, which has no flag inside a pattern."""
     return "".join(f"[{letter.upper()}{letter}]" if letter.isalpha() else letter for letter in word)
 
 
@@ -133,5 +133,6 @@ def refuse_secret(url: str) -> str:
 
 def without_password(text: str) -> str:
     """Return the text without the passwords and tokens of the URLs in it."""
-    text = re.sub(rf"({SCHEME})[^/\s]*:[^/\s]*@|({_HTTP})[^/\s]+@", lambda found: f"{found[1] or found[2]}***@", text)
+    with_user = rf"({SCHEME})[^/\s]*:[^/\s]*@|({_HTTP})[^/\s]+@"
+    text = re.sub(with_user, lambda found: f"{found[1] or found[2]}***@", text)
     return re.sub(rf"([?&;#]{_FIELD}=)[^&;#\s'\"]+", r"\1***", text)

@@ -31,7 +31,7 @@ Column = Annotated[str, Field(min_length=1)]
 
 
 class WithoutSecret:
-    """What may be a URL holds no password: said by the form's schema, too, so that a server refuses it before it keeps it."""
+    """What may be a URL holds no password; the form's schema says so too, and the server refuses it unkept."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Check a text as it comes."""

@@ -330,7 +330,7 @@ class Ledger:
 
 
 def keep_private(repo: Repo) -> None:
-    """Keep others out of the checkout's own cache: DVC makes every file in it readable to all, also of data that was not.
+    """Keep others out of the checkout's own cache: DVC makes every file in it readable to all.
 
     One that is shared (DVC's `cache.shared`), or lies elsewhere, is as its owner has made it.
     """
