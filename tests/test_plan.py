@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flows.ledger import Ledger
+from flows.ledger.verified import MEMORY
 from tasks.files import sha256
 from tests.conftest import Once, Project, copy_of, tiny
 
@@ -53,8 +54,8 @@ def texts(planned: dict[str, Any], stage: str) -> list[str]:
 
 
 def tree(project: Project) -> dict[str, str]:
-    """Return the digest, mode and time of every file in the clone, those of Git and DVC too."""
-    files = [path for path in project.root.rglob("*") if path.is_file()]
+    """Return the digest, mode and time of every file in the clone, those of Git and DVC too; hashes may be remembered meanwhile."""
+    files = [path for path in project.root.rglob("*") if path.is_file() and MEMORY not in path.parts]
     return {str(path): f"{sha256(path)} {path.stat().st_mode:o} {path.stat().st_mtime_ns}" for path in files}
 
 
