@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import InputError
+from tasks.files import read_json
 from tasks.foreign_code import refuse_code
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ OFFSET = frozenset(
         "xmod",
     }
 )
+# nobody has more; what is built of such a number takes for ever, or all the memory there is
+LAYERS = ("num_hidden_layers", "num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers", "n_layer", "n_layers")
+MOST = {"num_labels": 1_000_000} | dict.fromkeys(LAYERS, 10_000)
+SQUARES = ("hidden_size", "d_model", "n_embd")
+SMALL = 10**8
 # left out, the second has transformers ask on the terminal whether to run a model's own code
 HERE = {"local_files_only": True, "trust_remote_code": False}
 # each holds all that a tokenizer needs
@@ -67,7 +73,11 @@ def tokenizer(folder: Path, max_length: int) -> "PreTrainedTokenizerBase":
         if made.pad_token is None:
             neither = f"the tokenizer in {folder} has neither a padding token nor an end token to pad by"
             raise InputError(f"model.name: {neither}; name another model")
-    made.model_max_length = min(max_length, made.model_max_length, _positions(settings) or max_length)
+    limit = made.model_max_length
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit >= 1:
+        said = f"model_max_length in the tokenizer_config.json of {folder} is {limit!r}"
+        raise InputError(f"model.name: {said}, not how many tokens it reads; mend or remove it")
+    made.model_max_length = int(min(max_length, limit, _positions(settings) or max_length))
     return made
 
 
@@ -93,10 +103,27 @@ def config(folder: Path) -> "PreTrainedConfig":
     from transformers import AutoConfig
 
     refuse_code(folder)
+    _refuse_giants(folder)
     try:
         return AutoConfig.from_pretrained(folder, **HERE)
     except Exception as error:  # noqa: BLE001 - whatever files raise that are not sound
         raise InputError(f"model.name: config.json in {folder} cannot be loaded: {_brief(error)}") from None
+
+
+def _refuse_giants(folder: Path) -> None:
+    """Raise InputError where config.json asks for far more than the weights can hold: it would be built before that shows."""
+    try:
+        settings = read_json(folder / "config.json")
+        numbers = {name: value for name, value in settings.items() if isinstance(value, int)}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        # transformers says what is wrong with it
+        return
+    # a weight takes half a byte at least, and there are weights of each of these squares; small ones harm nobody
+    weights = max(SMALL, 2 * sum(file.stat().st_size for file in folder.glob("*.safetensors")))
+    for name, value in numbers.items():
+        if value > MOST.get(name, value) or (name in SQUARES and value**2 > weights):
+            said = f"config.json in {folder} says {name} {str(value)[:20]}, far more than its weights can be"
+            raise InputError(f"model.name: {said}; mend it, or save or download the model anew")
 
 
 def _positions(settings: "PreTrainedConfig") -> int | None:
@@ -218,4 +245,5 @@ def try_out(
 
 def _brief(error: Exception) -> str:
     """Return an error's kind and first line."""
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no more is known'])[0][:300]}"
+    said = f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no more is known'])[0][:300]}"
+    return f"{said}; save or download it anew, or name another model"

@@ -23,8 +23,9 @@ from tests.attacks import Attempt
 
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "arrow", "feather")
 # files of each format
-LONG, SHORT = 500, 16
+LONG, SHORT = 500, 12
 MEMORY = 1 << 30
+STAGE = 3
 SECONDS = 60
 
 WORDS = 'where is my parcel, please|I want "my" money back|caf\u00e9 \U0001f600 closed|a; b; c|it\'s 5" wide|no|7|2.50| x '
@@ -47,6 +48,7 @@ def attempts(seed: int, count: int, scratch: Path) -> Iterator[Attempt]:
             file = scratch / f"{kind}-{seed + number}.{kind}"
             file.write_bytes(made(kind, random.Random(seed + number)))  # noqa: S311
             files.append(file)
+    # one process each for all of them, as long as none kills it: importing takes longer than reading
     ours = _outcomes("ours", files, scratch)
     theirs = _outcomes("theirs", files, scratch)
     for file in files:
@@ -268,6 +270,9 @@ def _ours(file: Path) -> dict[str, Any]:
         return {"died": f"{type(error).__name__}: {str(error)[:300]}"}
     rows = table.sort("source_row").drop("source_file", "source_split").to_dicts()
     found = {"rows": [_plain(row) for row in rows], "rejected": sorted({reject.row for reject in rejects})}
+    # each reading takes a process, so that the whole stage runs on some of the files only
+    if len(found["rows"]) % STAGE:
+        return found
     out = file.with_suffix(".ingested")
     try:
         ingest(data, Ingest(max_rejected=0.99), problems.load("text_classification"), out, out / "metrics.json")
