@@ -26,6 +26,7 @@ from tasks.errors import InputError
 from tasks.stage import end_with_parent
 
 MB = 1_000_000
+NO_MEMORY = 77  # the exit status when there is too little of it even to say so
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ def _death(job: Job, ended: int) -> str:
             f"{job.name}: nothing more came of it in {job.seconds} s of computing; "
             "it is damaged or not what its ending says, so check data.format or write the file again"
         )
+    if ended == NO_MEMORY:
+        return f"{job.name}: {_greed(job)}"
     if -ended in (signal.SIGABRT, signal.SIGKILL):
         return f"{job.name}: the file is damaged, or {_greed(job)}"
     how = signal.Signals(-ended).name if ended < 0 else f"status {ended}"
@@ -137,6 +140,8 @@ def _child(pipe: Connection, parent: int, jobs: Sequence[Job], work: Callable[[i
         with contextlib.suppress(BrokenPipeError):
             _work(pipe, jobs, work)
             status = 0
+    except MemoryError:
+        status = NO_MEMORY
     finally:
         os._exit(status)
 

@@ -14,7 +14,7 @@ from tasks.params import Data
 from tasks.raw_files import File
 from tasks.rows import AT_ONCE, Read, Reject, limit_columns
 
-TIMES = 32  # a file may take as many times its own size, where that is more than data.max_memory_mb
+TIMES = 24  # a file may take as many times its own size, where that is more than data.max_memory_mb
 PATIENCE = 60  # seconds of computing without a row, and one more for each megabyte
 # what ingest takes for a row and for each cell in it, beside the values: measured on 1,000,000 short rows
 ROW, CELL = 512, 16
@@ -66,6 +66,7 @@ def _typed(values: Any) -> tuple[Any, pa.DataType]:
 class _Parts:
     """What has come of one file."""
 
+    rows: int = 0
     numbers: list[pa.Array] = field(default_factory=list)
     columns: dict[str, list[pa.Array]] = field(default_factory=dict)
     rejects: list[Reject] = field(default_factory=list)
@@ -75,9 +76,13 @@ class _Parts:
         """Take in what came."""
         if part.batch is not None:
             numbers, *columns = part.batch.columns
+            here = dict(zip(part.batch.schema.names[1:], columns, strict=True))
+            for column in here:
+                self.columns.setdefault(column, [pa.nulls(self.rows)])
+            for column, chunks in self.columns.items():
+                chunks.append(here.get(column, pa.nulls(len(numbers))))
             self.numbers.append(numbers)
-            for column, values in zip(part.batch.schema.names[1:], columns, strict=True):
-                self.columns.setdefault(column, []).append(values)
+            self.rows += len(numbers)
         self.rejects += [Reject(name, row, reason, {}) for row, reason in part.said.get("rejects", ())]
         self.notes += part.said.get("notes", ())
         for column in part.said.get("left_out", ()):
@@ -85,9 +90,15 @@ class _Parts:
 
     def together(self) -> Read:
         """Return the whole."""
-        columns = {column: pl.from_arrow(pa.chunked_array(chunks)) for column, chunks in self.columns.items()}
+        columns = {column: pl.from_arrow(_of_one_type(chunks)) for column, chunks in self.columns.items()}
         numbers = pl.from_arrow(pa.chunked_array(self.numbers, pa.int64()))
         return Read(columns, numbers, self.rejects, self.notes)
+
+
+def _of_one_type(chunks: list[pa.Array]) -> pa.ChunkedArray:
+    """Return parts of a column as one; those without a value have no type."""
+    kinds = [chunk.type for chunk in chunks if not pa.types.is_null(chunk.type)] or [pa.null()]
+    return pa.chunked_array([chunk if chunk.type == kinds[0] else chunk.cast(kinds[0]) for chunk in chunks])
 
 
 class _Budget:

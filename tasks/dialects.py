@@ -12,7 +12,6 @@ DELIMITERS = (",", ";", "\t", "|")
 SAMPLE = 65_536  # characters that tell the delimiter
 NEARLY_ALL = 0.9  # of the rows: some are broken in any file
 PIECE = 1_000_000  # characters of a text that become lines together
-LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 SEPARATOR_LINE = re.compile(r'"?sep=([^"])"?')  # what spreadsheets write, and read, above the header
 
 
@@ -47,16 +46,15 @@ class Look:
     certain: bool = False
 
 
-def lines_of(text: str) -> Iterator[str]:
-    """Yield the lines of a text with their ends, whatever these are, without a second copy of it (of four bytes a character)."""
+def lines_of(text: str, newline: str = "") -> Iterator[str]:
+    """Yield the lines of a text with their ends without a second copy of it, which would take four bytes a character.
+
+    newline: what ends a line, as `open` has it.
+    """
     start = 0
     while start < len(text):
         end = text.find("\n", start + PIECE) + 1 or len(text)
-        if end - start > 2 * PIECE:
-            # one line of it is that long
-            yield from (line[0] for line in LINE.finditer(text, start, end))
-        else:
-            yield from io.StringIO(text[start:end], newline="")
+        yield from io.StringIO(text[start:end], newline=newline)
         start = end
 
 

@@ -1,19 +1,20 @@
 """One raw file, as people have them, to columns: CSV, TSV, JSONL, JSON, Parquet, Arrow."""
 
 import codecs
-import io
 import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 from tasks.choices import Format
 from tasks.columnar import read_columnar
 from tasks.delimited import read_delimited
+from tasks.dialects import lines_of
 from tasks.errors import InputError
 from tasks.params import Data
-from tasks.rows import SHOWN, Read, Row, clean, gather, limit_field, twice
+from tasks.rows import AT_ONCE, SHOWN, Read, Row, clean, gather, limit_field, twice
 
 ENDINGS = {
     ".csv": Format.csv,
@@ -47,13 +48,17 @@ def read_file(file: Path, name: str, field: str | None, params: Data, wanted: Ma
         yield from read_columnar(file, name, kind, params, wanted)
         return
     text = _text(file, name, params.encoding)
+    if kind != Format.json:
+        _limit_lines(text, "\n" if kind == Format.jsonl else "\n\r", name, params)
     if kind in (Format.csv, Format.tsv):
         yield read_delimited(text, name, kind, params)
         return
     rows = _jsonl(text) if kind == Format.jsonl else _json(text, name, field)
-    found = (_row(number, row, name, wanted) for number, row in rows)
-    # where the text is shorter than a field may be, so are its fields
-    yield gather(found if len(text) <= params.max_field_chars else _with_short_fields(found, name, params), name, params)
+    found: Iterator[Row] = (_row(number, row, name, wanted) for number, row in rows)
+    if kind == Format.json and len(text) > params.max_field_chars:
+        found = _with_short_fields(found, name, params)
+    while some := list(islice(found, AT_ONCE)):
+        yield gather(some, name, params)
 
 
 def _text(file: Path, name: str, encoding: str) -> str:
@@ -77,8 +82,23 @@ def _text(file: Path, name: str, encoding: str) -> str:
         raise InputError(f"data.encoding: '{encoding}' is not a text encoding; utf-8 and cp1252 are common") from None
 
 
+def _limit_lines(text: str, ends: str, name: str, params: Data) -> None:
+    """Raise InputError for a line that is longer than a field may be, before anything copies or parses it."""
+    most = params.max_field_chars
+    start = 0
+    while len(text) - start > most:
+        end = max(text.rfind(sign, start, start + most + 1) for sign in ends)
+        if end < start:
+            line = text.count("\n", 0, start) + 1
+            raise InputError(
+                f"{name}: line {line} is longer than data.max_field_chars, {most} characters; check data.format, "
+                f"or raise that if it is what the file holds: --data.max_field_chars {len(text)}"
+            )
+        start = end + 1
+
+
 def _jsonl(text: str) -> Iterator[tuple[int, object]]:
-    for number, line in enumerate(io.StringIO(text), start=1):
+    for number, line in enumerate(lines_of(text, "\n"), start=1):
         if not line.strip():
             continue
         try:

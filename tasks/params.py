@@ -125,10 +125,12 @@ class Data(Section):
         600,
         ge=64,
         le=1_000_000,
-        description="Refuse what takes more memory to read than this, and than 32 times its size in the file.",
+        description="Refuse what takes more memory to read than this, and than 24 times its size in the file.",
     )
     max_columns: int = Field(1000, ge=1, le=1_000_000, description="Refuse files with more columns than this, all together.")
-    max_field_chars: int = Field(10_000_000, ge=100_000, le=2**31 - 1, description="Refuse files with a longer field than this, in characters.")
+    max_field_chars: int = Field(
+        10_000_000, ge=100_000, le=2**31 - 1, description="Refuse files with a longer field than this, in characters, and text with a longer line."
+    )
 
     @field_validator("delimiter")
     @classmethod

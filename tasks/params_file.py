@@ -17,6 +17,7 @@ from tasks.errors import InputError
 from tasks.files import replace
 from tasks.names import names, nearest
 from tasks.params import NONE, Params
+from tasks.unfolding import why_not
 
 PARAMS = Path("params.yaml")
 # control characters but tab and line ends, and halves of surrogate pairs
@@ -40,10 +41,14 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: there is no such params file") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    if why := why_not(text):
+        raise InputError(f"{path}: {why}; no params need that, so write it plainly")
     try:
         values = deepcopy(_parsed(text))
     except YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise InputError(f"{path}: nested too deeply; no params need that, so write it plainly") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected sections such as 'train:', found {type(values).__name__}")
     return values

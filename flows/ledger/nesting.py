@@ -3,29 +3,16 @@
 from pathlib import PurePath
 from typing import Any
 
-import yaml
 from dvc.utils import serialize
 from dvc.utils.serialize import _yaml
-from yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
-DEEPEST = 50  # levels: far more than any params have
+from tasks.unfolding import why_not
 
 
 def refuse_deep(text: str, path: object) -> None:
-    """Raise DVC's own error for a file that is nested too deeply, or holds aliases though no hand has written it.
-
-    Of a few aliases of aliases, whoever walks through them makes millions of values.
-    """
-    may_have_aliases = PurePath(str(path)).suffix in (".yaml", ".yml")
-    depth = 0
-    try:
-        for event in yaml.parse(text, yaml.CSafeLoader):
-            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-            if depth > DEEPEST or (isinstance(event, AliasEvent) and not may_have_aliases):
-                raise serialize.YAMLFileCorruptedError(path)
-    except yaml.YAMLError:
-        # DVC says what is wrong
-        return
+    """Raise DVC's own error for a file that is nested too deeply, unfolds to too much, or holds aliases though no hand has written it."""
+    if why_not(text, aliases=PurePath(str(path)).suffix in (".yaml", ".yml")):
+        raise serialize.YAMLFileCorruptedError(path)
 
 
 def _parse_yaml(text: str, path: object, typ: str = "safe", parse: Any = _yaml.parse_yaml) -> Any:
