@@ -34,7 +34,9 @@ for name in sys.argv[1:]:
         said = "taken"
     except InputError as error:
         said = str(error)
-    took = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    # what the kernel says of this process counts its parent's memory, from before it began
+    own = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+    took = own + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     print(json.dumps([name, said, took]), file=sys.stderr)
 """
 
@@ -73,11 +75,11 @@ def equal_rows(path: Path) -> None:
 
 
 def giant_texts() -> pa.Table:
-    return pa.table({"text": pa.array(["a" * 400_000_000 + label for label in "abc"]), "label": ["a", "b", "c"]})
+    return pa.table({"text": pa.array(["a" * 350_000_000 + label for label in "ab"]), "label": ["a", "b"]})
 
 
 def giant_parquet(path: Path) -> None:
-    """Write 1.2 GB in 40 kB."""
+    """Write 700 MB in 30 kB."""
     pyarrow.parquet.write_table(giant_texts(), path, compression="zstd", use_dictionary=False)
 
 
@@ -127,8 +129,8 @@ def test_the_remedies_work(tmp_path: Path) -> None:
     assert "--data.max_columns 3004" in refused(columns)
     assert taken(columns, max_columns=3004) == [("a", "b")]
     field = write(tmp_path / "b.jsonl", json.dumps({"text": "a" * 150_000, "label": "b"}) + "\n")
-    assert "--data.max_field_chars 150031" in refused(field, max_field_chars=100_000)
-    assert len(taken(field, max_field_chars=150_031)) == 1
+    assert "--data.max_field_chars 150027" in refused(field, max_field_chars=100_000)
+    assert len(taken(field, max_field_chars=150_027)) == 1
     texts = pa.table({"text": ["a" * 150_000], "label": ["b"]})
     pyarrow.parquet.write_table(texts, tmp_path / "c.parquet")
     assert "--data.max_field_chars 150000" in refused(tmp_path / "c.parquet", max_field_chars=100_000)
@@ -148,14 +150,14 @@ def number(value: int) -> bytes:
     return found + bytes([value])
 
 
-def test_a_schema_so_deep_that_it_ends_the_process_is_a_sentence(tmp_path: Path) -> None:
+def test_a_schema_of_any_depth_is_a_sentence(tmp_path: Path) -> None:
     # as often one group in a group; a field is its number and type, then its value, and 0 ends a struct
     group = b"\x48\x01a\x15\x02\x00"
     leaf = b"\x15\x02\x25\x00\x18\x01a\x00"
     depth = 200_000
     footer = b"\x15\x02\x19\xfc" + number(depth + 1) + group * depth + leaf + b"\x16\x00\x19\x0c\x00"
     file = write(tmp_path / "deep.parquet", b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
-    assert refused(file) == "deep.parquet: the file is damaged: whatever reads it is ended by it (SIGSEGV); write the file again"
+    assert refused(file).startswith("deep.parquet: not a valid parquet file (Parquet schema too deeply nested")
 
 
 def test_a_columns_name_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
