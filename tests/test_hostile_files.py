@@ -54,7 +54,7 @@ def long_string(path: Path) -> None:
 
 
 def many_lines_in_one_field(path: Path) -> None:
-    write(path, 'text,label\n"' + "a,b\n" * 4_000_000 + '",a\n')
+    write(path, 'text,label\n"' + "a\n" * 6_000_000 + '",a\n')
 
 
 def many_columns(path: Path) -> None:
