@@ -89,7 +89,9 @@ class _Foresight:
             is_intact = not key and all(output.hash_info for output in stage.outs)
             entry = to_single_stage_lockfile(stage) if is_intact else self._entry(stage, contents)
             outputs = self.ledger.repo.stage_cache._create_stage(entry, wdir=stage.wdir).outs if entry else []  # noqa: SLF001
-            is_held = outputs and all(_is_whole(output) or (is_intact and _is_here(output)) for output in outputs)
+            # a worktree has no outputs of its own that the cache could be filled from
+            may_fill = is_intact and not self.ledger.sparse
+            is_held = outputs and all(_is_whole(output) or (may_fill and _is_here(output)) for output in outputs)
             fate = Fate.restorable if is_held else Fate.stale
         if not is_recorded:
             words = "never computed here" if fate == Fate.stale else "not in dvc.lock yet, though computed before"
