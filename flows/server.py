@@ -4,15 +4,17 @@ import atexit
 import contextlib
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from tasks.errors import InputError
 from tasks.files import private_folder
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 PATIENCE = 120.0  # seconds for a temporary server to answer: the first in a checkout makes its database
 PRIVATE = 0o077  # the umask of servers: their databases hold what runs were given and logged
 GRACE = 5.0  # seconds for it to end
+USER = "retrain"
+OWNER_ONLY = 0o600
 _temporary: subprocess.Popen[bytes] | None = None
 
 
@@ -47,12 +51,14 @@ class Configured:
 
 def configured(checkout: Path) -> Configured | None:
     """Return the server that Prefect will talk to: PREFECT_API_URL's, that of `make up`, or the active profile's; None: none is."""
-    profile = _profile()
+    profile, ours = _profile(), running(checkout)
     if api := os.environ.get("PREFECT_API_URL"):
+        if api.rstrip("/") == ours:
+            _use(api, password(checkout))
         return Configured(api, {**profile, **os.environ}, ", or `unset PREFECT_API_URL` to run without one")
-    if api := running(checkout):
-        _use(api)
-        return Configured(api, {**profile, **os.environ}, ": `retrain down`, then `retrain up`")
+    if ours:
+        _use(ours, password(checkout))
+        return Configured(ours, {**profile, **os.environ}, ": `retrain down`, then `retrain up`")
     if api := profile.get("PREFECT_API_URL"):
         return Configured(api, {**profile, **os.environ}, ", or `prefect config unset -y PREFECT_API_URL` to run without one")
     return None
@@ -67,6 +73,50 @@ def _profile() -> dict[str, str]:
     known: dict[str, Any] = tomllib.loads(profiles.read_text("utf-8"))
     active = os.environ.get("PREFECT_PROFILE", known.get("active", ""))
     return {name: str(value) for name, value in known.get("profiles", {}).get(active, {}).items()}
+
+
+def password_file(checkout: Path) -> Path:
+    """Return where the password is kept that `make up` made for its server."""
+    return checkout / ".retrain" / "password"
+
+
+def password(checkout: Path) -> str | None:
+    """Return the password that `make up` made for its server here, as user:password; None where it has made none."""
+    file = password_file(checkout)
+    return file.read_text("utf-8").strip() or None if file.exists() else None
+
+
+def make_password(checkout: Path, say: Callable[[str], None]) -> str:
+    """Return the password of this checkout's server, made and told once, and kept where nobody but its owner reads it."""
+    file = password_file(checkout)
+    if known := password(checkout):
+        file.chmod(OWNER_ONLY)
+        return known
+    made = f"{USER}:{secrets.token_urlsafe(24)}"
+    part = file.with_name(".password.part")
+    part.unlink(missing_ok=True)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY), "w", encoding="utf-8") as lines:
+        lines.write(f"{made}\n")
+        lines.flush()
+        os.fsync(lines.fileno())
+    part.replace(file)
+    say(f"the server's password, which the UI asks for, is {made}; it is kept in {file.relative_to(checkout)}")
+    return made
+
+
+def protect(env: MutableMapping[str, str], api: str) -> None:
+    """Have the server at this address answer no pages but its own, and ask browsers for a token against forgery, unless `env` says otherwise."""
+    address = urlsplit(api)
+    host = f"[{address.hostname}]" if ":" in str(address.hostname) else address.hostname
+    names = ("127.0.0.1", "localhost") if host in ("127.0.0.1", "localhost") else (host,)
+    wanted = {
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": ",".join(f"http://{name}:{address.port}" for name in names),
+        "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+    }
+    for name, value in wanted.items():
+        # Prefect knows each by two names
+        if name.replace("_API_", "_") not in env:
+            env.setdefault(name, value)
 
 
 def records(checkout: Path) -> Path:
@@ -97,6 +147,7 @@ def start_temporary(checkout: Path) -> None:
 
     Prefect would start one itself, but only when it has been imported, and where Ctrl-C and `timeout` would end it before the run could say
     how it ended: they signal the whole process group. This one is in a session of its own, and ends when this process does, however it does.
+    Its password is a new one each time, and stands in no file and on no command line.
     """
     global _temporary  # noqa: PLW0603 (one per process, as its environment is)
     from flows import reach
@@ -107,12 +158,17 @@ def start_temporary(checkout: Path) -> None:
     os.environ.setdefault("PREFECT_HOME", str(home))
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_UI_URL", "")  # so that no link leads to a server that is gone
+    secret = f"{USER}:{secrets.token_urlsafe(24)}"
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        _use(f"http://127.0.0.1:{listening.getsockname()[1]}/api")
+        api = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+        os.environ |= {"PREFECT_API_URL": api, "PREFECT_API_AUTH_STRING": secret}
+        env = {**os.environ, "PREFECT_SERVER_API_AUTH_STRING": secret}
+        protect(env, api)
         _temporary = subprocess.Popen(  # noqa: S603 (our own interpreter and module, no shell)
             [sys.executable, "-m", "flows.temporary", str(listening.fileno()), str(os.getpid())],
             pass_fds=[listening.fileno()],
             umask=PRIVATE,
+            env=env,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -143,8 +199,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _use(api: str) -> None:
-    """Have Prefect talk to the server at this address."""
+def _use(api: str, secret: str | None) -> None:
+    """Have Prefect talk to our server at this address; a password that the user has set wins over ours."""
     os.environ["PREFECT_API_URL"] = api
-    if secret := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
+    if secret := os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or secret:
         os.environ.setdefault("PREFECT_API_AUTH_STRING", secret)

@@ -19,12 +19,12 @@ from pathlib import Path
 import psutil
 
 from flows import reach, server
+from flows.guard import ANYWHERE
 from flows.locks import alone
 from tasks.errors import InputError
 from tasks.files import for_owner, private_folder, replace
 
 POOL = "retrain"
-ANYWHERE = "0.0.0.0"  # noqa: S104 (never without a password)
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 PATIENCE = 120.0  # seconds for a service to answer
 GRACE = 40.0  # seconds for a service to end by itself: a worker lets training keep a checkpoint first
@@ -45,7 +45,7 @@ Prefect is up: {url}
   Deployments, retrain/manual, Run: start a run with any params
   Runs: what is running, with its log, progress and report
   Deployments, retrain/nightly: the schedule, which can be paused there
-Logs: {logs}. Commands in another shell: export PREFECT_API_URL={url}/api. To end it all: make down"""
+Logs: {logs}. Commands in another shell: export PREFECT_API_URL={url}/api{password}. To end it all: make down"""
 
 
 def up(checkout: Path, say: Say, *, host: str, port: int, workers: int, limit: int) -> str:
@@ -54,19 +54,20 @@ def up(checkout: Path, say: Say, *, host: str, port: int, workers: int, limit: i
     With PREFECT_API_URL set to a server elsewhere, that one is used, and only workers are started here.
     Raises InputError when a service does not come up, with the end of its log.
     """
-    if host not in reach.LOOPBACK and not os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
-        raise InputError(f"--host {host} can be reached from elsewhere: set a password first, PREFECT_SERVER_API_AUTH_STRING=user:password")
+    _refuse_open_host(host)
     with alone(server.records(checkout) / "lock", lambda who: say(f"waiting for another `make up` or `make down` ({who})")):
-        mine = f"http://{'127.0.0.1' if host == ANYWHERE else host}:{port}/api"
+        mine = f"http://{'127.0.0.1' if host in ANYWHERE else host}:{port}/api"
         api = server.running(checkout) or os.environ.get("PREFECT_API_URL", mine)
         if api == mine:
             reach.past_proxies(host)
-        env = environment(checkout, api)
-        if api == mine and not server.running(checkout):
+        if is_to_start := api == mine and not server.running(checkout):
             _refuse_taken_port(api, host, port)
+        env = environment(checkout, api, _password(checkout, say, is_to_start=is_to_start))
+        if is_to_start:
             say("starting the Prefect server ...")
-            _start(checkout, "server", [*PREFECT, "server", "start", "--host", host, "--port", str(port)], env, api=api)
-        elif api != mine and not server.running(checkout):
+            there = {"PREFECT_SERVER_API_HOST": host, "PREFECT_SERVER_API_PORT": str(port)}
+            _start(checkout, "server", [sys.executable, "-m", "flows.guard"], env | there, api=api)
+        elif not server.running(checkout):
             reach.check(api, env, ", or `unset PREFECT_API_URL` to start one here")
         os.environ.update(env)  # before Prefect is imported, which reads it once, and takes as long as the server takes to start
         from flows import automations, recovery
@@ -119,14 +120,39 @@ def logs(checkout: Path) -> Path:
     return checkout / ".retrain" / "logs"
 
 
-def environment(checkout: Path, api: str) -> dict[str, str]:
+def what_to_click(checkout: Path, url: str) -> str:
+    """Return what to tell a user once everything is up."""
+    password = ""
+    if server.password(checkout) == os.environ.get("PREFECT_API_AUTH_STRING", ""):
+        password = f' PREFECT_API_AUTH_STRING="$(cat {os.path.relpath(server.password_file(checkout))})"'
+    return WHAT_TO_CLICK.format(url=url, logs=os.path.relpath(logs(checkout)), password=password)
+
+
+def _refuse_open_host(host: str) -> None:
+    if host not in reach.LOOPBACK and not os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
+        raise InputError(
+            f"--host {host} can be reached from elsewhere: set a password first that is known there too, PREFECT_SERVER_API_AUTH_STRING=user:password"
+        )
+
+
+def _password(checkout: Path, say: Say, *, is_to_start: bool) -> str | None:
+    """Return the password of the server here: what the user says, or the one that is made for this checkout; None: it has none of ours."""
+    given = os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or os.environ.get("PREFECT_API_AUTH_STRING")
+    if given is None and is_to_start:
+        return server.make_password(checkout, say)
+    return given or (server.password(checkout) if server.running(checkout) else None)
+
+
+def environment(checkout: Path, api: str, password: str | None) -> dict[str, str]:
     """Return the environment of the services: the user's own, then what `make up` chooses."""
     env = {"PREFECT_HOME": str(checkout / ".retrain" / "prefect"), **SETTINGS, **os.environ, "PREFECT_API_URL": api}
     env.setdefault("PREFECT_SERVER_UI_API_URL", api)  # where the UI looks for the server: it knows only port 4200 by itself
     env.setdefault("PREFECT_UI_URL", f"{api.removesuffix('/api')}/v2")  # for links: without /v2 they open the older UI
     env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"  # so that a run finds dvc and python
-    if secret := env.get("PREFECT_SERVER_API_AUTH_STRING"):
-        env.setdefault("PREFECT_API_AUTH_STRING", secret)
+    if password:
+        env.setdefault("PREFECT_SERVER_API_AUTH_STRING", password)
+        env.setdefault("PREFECT_API_AUTH_STRING", password)
+    server.protect(env, api)
     return env
 
 
@@ -160,7 +186,8 @@ def _refuse_taken_port(api: str, host: str, port: int) -> None:
     with contextlib.suppress(urllib.error.URLError, TimeoutError, ConnectionError):
         urllib.request.urlopen(f"{api}/health", timeout=2)  # noqa: S310
         raise InputError(f"another Prefect server answers at {api}; use it with PREFECT_API_URL={api}, or choose another port with --port")
-    if any(c.laddr.port == port for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr.ip in (host, ANYWHERE)):
+    listening = [c.laddr for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    if any(address.port == port and address.ip in (host, *ANYWHERE) for address in listening):
         raise InputError(f"port {port} of {host} is taken by another program; choose another with --port")
 
 

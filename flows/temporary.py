@@ -3,6 +3,7 @@
 import socket
 import sys
 
+from flows.guard import guarded
 from tasks.stage import end_with_parent
 
 
@@ -11,7 +12,8 @@ def serve(listening: socket.socket) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    uvicorn.Server(uvicorn.Config(create_app(ephemeral=True, final=True), log_level="error", lifespan="on")).run(sockets=[listening])
+    app = guarded(create_app(ephemeral=True, final=True))
+    uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on")).run(sockets=[listening])
 
 
 if __name__ == "__main__":

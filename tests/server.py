@@ -15,6 +15,7 @@ from typing import Any
 
 import urllib3
 
+from flows.server import protect
 from tests.wait import PATIENCE, until
 
 STAGES = {"ingest", "split", "tokenize", "train", "evaluate", "package"}
@@ -22,21 +23,31 @@ BUSY = urllib3.Retry(total=None, connect=0, read=0, redirect=0, other=0, status=
 # SQLite that is busy is a 503 with Retry-After: clients of Prefect ask again. Each asks on a connection of its own, because the
 # server may close an idle one just when it is used again
 ALONE = {"Connection": "close"}
+# what a server that `retrain up` starts wants beside the password, against forgery: by the server's address
+TOKENS: dict[str, dict[str, str]] = {}
 PATIENT = urllib3.PoolManager(retries=BUSY, timeout=PATIENCE)
 
 
 @contextmanager
-def prefect_server(home: Path) -> Iterator[str]:
-    """Start a server with its database in `home`; yield the URL of its API, and end it by its process id."""
+def prefect_server(home: Path, password: str | None = None) -> Iterator[str]:
+    """Start a server with its database in `home`; yield the URL of its API, and end it by its process id.
+
+    With a password it stands behind the door that `retrain up` puts before it.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     env = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}/api"
+    if password:
+        command = [sys.executable, "-m", "flows.guard"]
+        env |= {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port)}
+        env |= {"PREFECT_SERVER_API_AUTH_STRING": password}
+        protect(env, url)
     home.mkdir(parents=True, exist_ok=True)
     with (home / "server.log").open("w") as log:
         server = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}/api"
     try:
         _wait_for(url + "/health", server)
         yield url
@@ -64,9 +75,14 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
 def request(api: str, path: str, data: Any = None, method: str | None = None, password: str | None = None) -> Any:
     """Ask the server's API, patiently, and return its answer."""
     headers = {"Authorization": f"Basic {b64encode(password.encode()).decode()}"} if password else {}
-    headers |= ALONE
+    headers |= ALONE | TOKENS.get(api, {})
     body = {} if data is None else {"json": data}
-    answer = PATIENT.request(method or ("GET" if data is None else "POST"), f"{api}/{path}", headers=headers, **body)
+    method = method or ("GET" if data is None else "POST")
+    answer = PATIENT.request(method, f"{api}/{path}", headers=headers, **body)
+    if answer.status == 403 and b"CSRF" in answer.data:
+        token = PATIENT.request("GET", f"{api}/csrf-token?client=tests", headers=headers).json()["token"]
+        TOKENS[api] = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "tests"}
+        answer = PATIENT.request(method, f"{api}/{path}", headers=headers | TOKENS[api], **body)
     assert answer.status < 400, f"{path}: {answer.status} {answer.data.decode()[:500]}"
     return answer.json() if answer.data else None
 

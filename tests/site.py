@@ -22,7 +22,7 @@ class Site:
 
     project: Project
     url: str
-    password: str | None = None
+    password: str
 
     def request(self, path: str, data: Any = None, method: str | None = None) -> Any:
         """Ask the server's API and return its answer."""
@@ -123,6 +123,7 @@ def up(project: Project, *words: str, password: str | None = None, schedules: bo
         pause_schedules(project)
     try:
         project.retrain("--port", str(port), *words, command="up")
-        yield Site(project, f"http://127.0.0.1:{port}", password)
+        made = project.root / ".retrain/password"
+        yield Site(project, f"http://127.0.0.1:{port}", password or made.read_text("utf-8").strip())
     finally:
         project.retrain(command="down")

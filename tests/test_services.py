@@ -28,13 +28,25 @@ def test_up_twice_starts_once_and_down_ends_exactly_that(trained: Project) -> No
         assert schedule["schedule"] == {"cron": "0 2 * * *", "timezone": "Etc/UTC", "day_or": True}
         assert schedule["active"]
 
+        password = project.root / ".retrain/password"
+        assert password.stat().st_mode & 0o777 == 0o600
+        assert site.password.startswith("retrain:")
+        secret = site.password.partition(":")[2]
+        assert len(secret) >= 32
+
         assert "6 of 6 stages cached" in project.retrain().stdout
-        assert [run["state_name"] for run in site.runs() if run["deployment_id"] is None] == ["Completed"], "`retrain run` stands in the UI"
+        project.env["PREFECT_API_URL"] = f"{site.url}/api"
+        assert "6 of 6 stages cached" in project.retrain().stdout, "our own server's password is known by its address too"
+        del project.env["PREFECT_API_URL"]
+        assert [run["state_name"] for run in site.runs() if run["deployment_id"] is None] == ["Completed"] * 2, "`retrain run` stands in the UI"
 
         defaults = (project.root / "params.yaml").read_text("utf-8")
         (project.root / "params.yaml").write_text(defaults.replace("learning_rate: 0.0002", "learning_rate: 0.0007"), encoding="utf-8")
         again = site.up_again("--workers", "2")
         assert site.url in again.stdout
+        assert secret not in again.stdout + again.stderr, "the password is told once"
+        commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+        assert not [command for command in commands if secret in command], "`ps` shows it to nobody"
         assert first.items() < pids(project).items(), "what was running goes on running"
         assert set(pids(project)) == {"server", "worker-1", "worker-2"}
         schema = site.request("deployments/name/retrain/manual")["parameter_openapi_schema"]
@@ -44,6 +56,8 @@ def test_up_twice_starts_once_and_down_ends_exactly_that(trained: Project) -> No
         running = [*pids(project).values()]
     assert not any(psutil.pid_exists(pid) for pid in running)
     assert pids(project) == {}
+    files = [file for file in (project.root / ".retrain").rglob("*") if file.is_file() and file != password]
+    assert not [file for file in files if secret.encode() in file.read_bytes()], "it is kept in one place"
     assert "nothing was started here" in project.retrain(command="down").stderr
 
 

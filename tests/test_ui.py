@@ -5,6 +5,7 @@ Screenshots are kept in .retrain/screenshots of this checkout.
 
 import re
 import shutil
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +13,13 @@ import psutil
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tasks.markup import plain
 from tests.conftest import ROOT, Project
 from tests.hold import STEPS, Hold, held
 from tests.server import STAGES
 from tests.site import Site, up
 from tests.wait import PATIENCE, until
+from tests.webhook import webhook
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed (Debian: apt-get install chromium)")
@@ -26,7 +29,9 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is install
 def page() -> Iterator[Page]:
     """A page of a headless Chromium."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        # a name that somebody else owns leads to this machine, as it can on any network
+        names = "--host-resolver-rules=MAP evil.example 127.0.0.1"
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", names])
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(1000 * PATIENCE)
         expect.set_options(timeout=1000 * PATIENCE)
@@ -39,6 +44,14 @@ def keep(page: Page, name: str) -> Path:
     file = ROOT / ".retrain/screenshots" / f"{name}.png"
     page.screenshot(path=file)
     return file
+
+
+def log_in(page: Page, site: Site) -> None:
+    """Give the UI the password, as it asks for it."""
+    page.goto(f"{site.url}/v2/deployments")
+    page.get_by_placeholder("admin:pass").fill(site.password)
+    page.keyboard.press("Enter")
+    expect(page.get_by_placeholder("admin:pass")).to_be_hidden()
 
 
 def open_form(page: Page, site: Site) -> None:
@@ -167,6 +180,7 @@ def read_report(page: Page) -> None:
 
 def test_a_run_from_the_form_to_its_report(trained: Project, page: Page) -> None:
     with held(trained) as hold, up(trained) as site:
+        log_in(page, site)
         be_refused(page, site)
         run = fill_in(page, site)
         watch(page, site, run, hold)
@@ -187,9 +201,77 @@ def test_without_the_password_the_ui_and_the_api_refuse(project: Project, page: 
         page.get_by_placeholder("admin:pass").fill("retrain:wrong")
         page.keyboard.press("Enter")
         expect(page.get_by_text("Authentication failed").or_(page.get_by_text("Invalid")).first).to_be_visible()
-        page.get_by_placeholder("admin:pass").fill("retrain:open-sesame")
-        page.keyboard.press("Enter")
-        expect(page.get_by_placeholder("admin:pass")).to_be_hidden()
+        log_in(page, site)
         page.goto(f"{site.url}/v2/deployments")
         expect(page.get_by_role("link", name="nightly").first).to_be_visible()
         keep(page, "8-inside")
+        read_hostile_text(page, site)
+        attack(page, site)
+
+
+HOSTILE = '<img src=x onerror="window.owned=1"> [x](javascript:window.owned=1) | `a` <script>window.owned=1</script>'
+
+
+def read_hostile_text(page: Page, site: Site) -> None:
+    """See a row that would be a page's code as what it is spelled, in a document and in the sentence above it."""
+    made = {"key": "hostile", "type": "markdown", "data": f"# {plain(HOSTILE)}", "description": plain(HOSTILE)}
+    artifact = site.request("artifacts/", made)["id"]
+    for ui in ("/v2", ""):
+        page.goto(f"{site.url}{ui}/artifacts/artifact/{artifact}")
+        expect(page.get_by_text(HOSTILE).first).to_be_visible()
+        assert page.evaluate("window.owned") is None
+    keep(page, "9-hostile-text")
+
+
+ATTACK = """async ([server, deployment, authorization]) => {
+    const read = []
+    const start = `${server}/api/deployments/${deployment}/create_flow_run`
+    const body = JSON.stringify({state: {type: 'SCHEDULED'}, job_variables: {command: 'touch owned'}})
+    const json = {'Content-Type': 'application/json'}
+    const tries = {
+        'a look': [`${server}/api/admin/version`, {}],
+        'a look with the password': [`${server}/api/admin/version`, {headers: {authorization}}],
+        'a run': [start, {method: 'POST', body, headers: json}],
+        'a run with the password': [start, {method: 'POST', body, headers: {...json, authorization}}],
+        'a run without being asked': [start, {method: 'POST', body, mode: 'no-cors'}],
+        'the settings': [`${server}/ui-settings`, {}],
+    }
+    for (const [name, [url, options]] of Object.entries(tries)) {
+        try {
+            const answer = await fetch(url, options)
+            if (answer.ok) read.push(name)
+        } catch {}
+    }
+    const socket = new WebSocket(`${server.replace('http', 'ws')}/api/events/in`, 'prefect')
+    await new Promise(done => { socket.onopen = () => { read.push('a socket'); done() }; socket.onerror = done })
+    return read
+}"""
+
+
+def attack(page: Page, site: Site) -> None:
+    """Have pages of other addresses, in the browser that is logged in, do all they can."""
+    deployment = site.request("deployments/name/retrain/manual")["id"]
+    known = f"Basic {b64encode(site.password.encode()).decode()}"
+    port = site.url.rpartition(":")[2]
+    with webhook() as (elsewhere, _):
+        other = elsewhere.rpartition(":")[2]
+        for address in (elsewhere, f"http://localhost:{other}", f"http://evil.example:{other}"):
+            page.goto(f"{address}/page")
+            assert page.evaluate(ATTACK, [site.url, deployment, known]) == [], address
+        # a form needs no leave of the server to be sent
+        page.set_content(f'<form method=post enctype=text/plain action="{site.url}/api/deployments/{deployment}/create_flow_run">'
+                         '<input name=\'{"state": {"type": "SCHEDULED"}, "tags": ["\' value=\'"]}\'></form>')  # fmt: skip
+        with page.expect_navigation() as sent:
+            page.evaluate("document.forms[0].submit()")
+        assert sent.value is not None
+        assert sent.value.status == 403
+        page.goto(f"{elsewhere}/page")
+        page.set_content(f'<iframe src="{site.url}/v2/deployments"></iframe>')
+        page.wait_for_timeout(2000)
+        assert "nightly" not in page.frames[-1].content()
+    # the server itself by the attacker's name: its pages would be of one origin with the API
+    found = page.goto(f"http://evil.example:{port}/v2/deployments")
+    assert found is not None
+    assert found.status == 421
+    assert page.evaluate(ATTACK, [f"http://evil.example:{port}", deployment, known]) == []
+    assert site.runs("manual") == []

@@ -23,6 +23,13 @@ def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
             self.send_response(200)
             self.end_headers()
 
+        def do_GET(self) -> None:
+            """Be any page of another address."""
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<title>elsewhere</title>")
+
         def log_message(self, *_: object) -> None:
             pass
 
