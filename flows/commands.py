@@ -97,14 +97,16 @@ def up(*, host: str = "127.0.0.1", port: int = 4200, workers: int = 1, limit: in
 
     What is new in prefect.yaml and params.yaml is registered each time. With PREFECT_API_URL set to a server elsewhere, only workers are started.
 
-    The server asks for a password: one that is made the first time and kept in .retrain/password, or PREFECT_SERVER_API_AUTH_STRING.
+    The server asks for a password: one that is made the first time and kept in .retrain/password, or yours in
+    PREFECT_SERVER_API_AUTH_STRING.
 
     Examples: `retrain up`, `retrain up --workers 2 --limit 1`, `PREFECT_SERVER_API_AUTH_STRING=me:secret retrain up`.
 
     Parameters
     ----------
     host
-        The address the server listens on. Anything but loopback needs a password of yours: PREFECT_SERVER_API_AUTH_STRING.
+        The address the server listens on. Anything but loopback needs a password of yours:
+        PREFECT_SERVER_API_AUTH_STRING.
     port
         The port the server listens on.
     workers

@@ -1,7 +1,8 @@
-"""Prefect's server behind a door: `python -m flows.guard` serves it with its UI, as `prefect server start` does.
+"""Prefect's server behind a door: `python -m flows.guard` serves it with its UI, like `prefect server start`.
 
-A request must call the server by a name of its own (a page elsewhere may have another name lead to this machine), come from no page but
-the server's own, and for the API bring the password. Prefect asks for the password again, and of browsers for a token against forgery.
+A request must call the server by a name of its own (a page elsewhere may have another name lead to this
+machine), come from no page but the server's own, and for the API bring the password. Prefect asks for the
+password again, and for a token against forged requests.
 """
 
 import hmac
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]+)?")
-# the addresses that mean every interface: nobody calls a server by them, except a page that wants around a browser's rules
+# what means every interface: nobody calls a server so, except a page that wants around a browser's rules
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104
 EVERY_PAGE = "*"
+ORIGINS = "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"
 OPEN = ("/health", "/ready")
 IN_A_PAGE = (b"iframe", b"frame", b"object", b"embed")
 POLICY_VIOLATION = 1008
@@ -32,10 +34,10 @@ POLICY_VIOLATION = 1008
 
 @dataclass(frozen=True)
 class Guard:
-    """An ASGI application that lets in what is meant for the one it guards, and refuses the rest before that sees any of it.
+    """An ASGI application that hands on what is meant for the one it guards, and refuses the rest.
 
-    names: what the server is called, in small letters. origins: pages of other addresses that are the server's own all the same.
-    api: the path of all that needs the password.
+    names: what the server is called, in small letters. origins: pages of other addresses that are the server's
+    own all the same. api: the path of all that needs the password.
     """
 
     app: "ASGIApp"
@@ -65,12 +67,10 @@ class Guard:
         hosts = [host.decode("latin-1").lower() for host in headers.get(b"host", ())]
         called = HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
         if called is None or called[1].strip("[]") not in {*self.names, (scope.get("server") or ("",))[0]}:
-            why = "this server is not called so; PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS names what it is called"
-            return HTTPStatus.MISDIRECTED_REQUEST, why
+            return HTTPStatus.MISDIRECTED_REQUEST, f"this server is not called so; name it in {ORIGINS}"
         for page in headers.get(b"origin", ()):
             if not self._is_own(page.decode("latin-1").lower(), hosts[0]):
-                why = "pages of other addresses may not ask this server; PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS names its own"
-                return HTTPStatus.FORBIDDEN, why
+                return HTTPStatus.FORBIDDEN, f"this page may not ask this server; name its own in {ORIGINS}"
         if any(where in IN_A_PAGE for where in headers.get(b"sec-fetch-dest", ())):
             return HTTPStatus.FORBIDDEN, "this server is not shown inside other pages"
         if scope["type"] == "http" and self._needs_password(scope) and not self._has_password(headers):
@@ -94,15 +94,16 @@ class Guard:
 
 
 def guarded(app: "ASGIApp") -> Guard:
-    """Return Prefect's application behind its door, as Prefect's settings say; raise InputError when they hold no password."""
+    """Return Prefect's application behind its door, as its settings say; raise InputError without a password."""
     from prefect.settings import get_current_settings
 
     settings = get_current_settings()
     api, ui = settings.server.api, settings.server.ui
     if api.auth_string is None or not api.auth_string.get_secret_value():
-        raise InputError("the Prefect server has no password; set PREFECT_SERVER_API_AUTH_STRING=user:password")
+        raise InputError("the server has no password; set PREFECT_SERVER_API_AUTH_STRING=user:password")
     # Prefect's default, every page, is taken for none but the server's own
-    origins = {origin.strip().rstrip("/").lower() for origin in api.cors_allowed_origins.split(",")} - {"", EVERY_PAGE}
+    pages = api.cors_allowed_origins.lower().split(",")
+    origins = {page.strip().rstrip("/") for page in pages} - {"", EVERY_PAGE}
     known = {*LOOPBACK, os.uname().nodename.lower(), api.host.lower()} - {*ANYWHERE}
     names = frozenset({*known, *_names((*origins, ui.api_url, settings.ui_url))})
     return Guard(app, names, frozenset(origins), api.auth_string.get_secret_value(), api.base_path or "/api")

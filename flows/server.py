@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from flows.guard import ORIGINS
 from tasks.errors import InputError
 from tasks.files import private_folder
 
@@ -81,13 +82,13 @@ def password_file(checkout: Path) -> Path:
 
 
 def password(checkout: Path) -> str | None:
-    """Return the password that `make up` made for its server here, as user:password; None where it has made none."""
+    """Return the password that `make up` made for its server here, as user:password; None: none was made."""
     file = password_file(checkout)
     return file.read_text("utf-8").strip() or None if file.exists() else None
 
 
 def make_password(checkout: Path, say: Callable[[str], None]) -> str:
-    """Return the password of this checkout's server, made and told once, and kept where nobody but its owner reads it."""
+    """Return the password of this checkout's server: made and told once, kept for nobody but its owner."""
     file = password_file(checkout)
     if known := password(checkout):
         file.chmod(OWNER_ONLY)
@@ -95,22 +96,28 @@ def make_password(checkout: Path, say: Callable[[str], None]) -> str:
     made = f"{USER}:{secrets.token_urlsafe(24)}"
     part = file.with_name(".password.part")
     part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY), "w", encoding="utf-8") as lines:
+    new = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
+    with os.fdopen(new, "w", encoding="utf-8") as lines:
         lines.write(f"{made}\n")
         lines.flush()
         os.fsync(lines.fileno())
     part.replace(file)
-    say(f"the server's password, which the UI asks for, is {made}; it is kept in {file.relative_to(checkout)}")
+    where = file.relative_to(checkout)
+    say(f"the server's password, which the UI asks for, is {made}; it is kept in {where}")
     return made
 
 
 def protect(env: MutableMapping[str, str], api: str) -> None:
-    """Have the server at this address answer no pages but its own, and ask browsers for a token against forgery, unless `env` says otherwise."""
+    """Have the server at this address answer its own pages only, and ask for a token against forged requests.
+
+    What `env` says already stays.
+    """
     address = urlsplit(api)
     host = f"[{address.hostname}]" if ":" in str(address.hostname) else address.hostname
     names = ("127.0.0.1", "localhost") if host in ("127.0.0.1", "localhost") else (host,)
+    pages = ",".join(f"http://{name}:{address.port}" for name in names)
     wanted = {
-        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": ",".join(f"http://{name}:{address.port}" for name in names),
+        ORIGINS: pages,
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
     }
     for name, value in wanted.items():

@@ -45,7 +45,8 @@ Prefect is up: {url}
   Deployments, retrain/manual, Run: start a run with any params
   Runs: what is running, with its log, progress and report
   Deployments, retrain/nightly: the schedule, which can be paused there
-Logs: {logs}. Commands in another shell: export PREFECT_API_URL={url}/api{password}. To end it all: make down"""
+Logs: {logs}. To end it all: make down
+Commands in another shell: export PREFECT_API_URL={url}/api{password}"""
 
 
 def up(checkout: Path, say: Say, *, host: str, port: int, workers: int, limit: int) -> str:
@@ -130,13 +131,12 @@ def what_to_click(checkout: Path, url: str) -> str:
 
 def _refuse_open_host(host: str) -> None:
     if host not in reach.LOOPBACK and not os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
-        raise InputError(
-            f"--host {host} can be reached from elsewhere: set a password first that is known there too, PREFECT_SERVER_API_AUTH_STRING=user:password"
-        )
+        first = "set a password first that is known there too, PREFECT_SERVER_API_AUTH_STRING=user:password"
+        raise InputError(f"--host {host} can be reached from elsewhere: {first}")
 
 
 def _password(checkout: Path, say: Say, *, is_to_start: bool) -> str | None:
-    """Return the password of the server here: what the user says, or the one that is made for this checkout; None: it has none of ours."""
+    """Return the password of the server here: the user's, or the one that was made; None: it is elsewhere."""
     given = os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or os.environ.get("PREFECT_API_AUTH_STRING")
     if given is None and is_to_start:
         return server.make_password(checkout, say)

@@ -98,7 +98,7 @@ def test_a_server_without_a_password_is_not_started(tmp_path: Path) -> None:
     env = {**environment(tmp_path), "PREFECT_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-m", "flows.guard"], cwd=ROOT, env=env, text=True, capture_output=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "error: the Prefect server has no password; set PREFECT_SERVER_API_AUTH_STRING=user:password"
+    assert done.stderr.splitlines()[-1] == "error: the server has no password; set PREFECT_SERVER_API_AUTH_STRING=user:password"
 
 
 @pytest.fixture(scope="module")
