@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flows.reach import LOOPBACK
+from flows.server import ORIGINS
 from tasks.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]+)?")
 # what means every interface: nobody calls a server so, except a page that wants around a browser's rules
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104
 EVERY_PAGE = "*"
-ORIGINS = "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"
 OPEN = ("/health", "/ready")
 IN_A_PAGE = (b"iframe", b"frame", b"object", b"embed")
 POLICY_VIOLATION = 1008

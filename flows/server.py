@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flows.guard import ORIGINS
 from tasks.errors import InputError
 from tasks.files import private_folder
 
@@ -28,6 +27,8 @@ PRIVATE = 0o077  # the umask of servers: their databases hold what runs were giv
 GRACE = 5.0  # seconds for it to end
 USER = "retrain"
 OWNER_ONLY = 0o600
+# Prefect's setting for the pages that may ask a server
+ORIGINS = "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"
 _temporary: subprocess.Popen[bytes] | None = None
 
 
