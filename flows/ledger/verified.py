@@ -1,8 +1,8 @@
 """The DVC cache without DVC's trust: an object is hashed before it is used, once for each state of its inode.
 
-DVC takes a read-only object for whole, and a file of unchanged inode, time and size for unchanged. Here the time of the
-inode's last change counts too, which nobody can set back, not even root. What no inode tells (a bit that has rotted on
-the disk since the object was hashed) only `retrain check` finds, which trusts no memory at all.
+DVC takes a read-only object for whole, and a file of unchanged inode, time and size for unchanged. Here the time
+of the inode's last change counts too, which no call can set. What no inode tells (a bit that has rotted on the
+disk since the object was hashed) only `retrain check` finds, which trusts no memory at all.
 """
 
 import os
@@ -35,7 +35,7 @@ MEMORY = "verified"  # a folder in .dvc/tmp for the checkout's files, and one in
 class Inodes(State):
     """The hashes of files by the states of their inodes.
 
-    theirs: DVC's own memory, which is told as well, so that DVC's commands need not hash again, but never asked.
+    theirs: DVC's own memory: never asked, but told as well, so that DVC's commands need not hash again.
     """
 
     def __init__(self, folder: Path, theirs: State | None = None) -> None:
@@ -51,7 +51,8 @@ class Inodes(State):
             try:
                 self.hashes = HashesCache(str(folder))
             except (sqlite3.DatabaseError, OSError) as error:
-                raise InputError(f"{folder} cannot be written ({error}); free some space there or make it writable") from None
+                why = f"{folder} cannot be written ({error}); free some space there or make it writable"
+                raise InputError(why) from None
 
     def close(self) -> None:
         """Close the databases."""
@@ -67,7 +68,8 @@ class Inodes(State):
         """Keep the hashes of files that are there."""
         if not isinstance(fs, LocalFileSystem):
             return
-        known = [(path, hash_info, info or _localfs_info(path)) for path, hash_info, info in items if os.path.lexists(path)]
+        here = [item for item in items if os.path.lexists(item[0])]
+        known = [(path, hash_info, info or _localfs_info(path)) for path, hash_info, info in here]
         with suppress(sqlite3.Error, Timeout):
             # what cannot be kept is hashed again
             super().save_many([(path, hash_info, _with_ctime(info)) for path, hash_info, info in known], fs)
@@ -89,8 +91,11 @@ class VerifiedCache(LocalHashFileDB):
     damaged: Path | None
     say: Say
 
-    def check(self, oid: str, check_hash: bool = True, _info: dict[str, Any] | None = None) -> Meta:  # noqa: ARG002, FBT001, FBT002
-        """Return what is known of an object; raise FileNotFoundError or ObjectFormatError when it is not there, or not whole."""
+    def check(self, oid: str, *_: Any, **__: Any) -> Meta:
+        """Return what is known of an object.
+
+        Raises FileNotFoundError when it is not there, ObjectFormatError when it is not whole.
+        """
         path: str = self.oid_to_path(oid)  # type: ignore[no-untyped-call]
         info = _localfs_info(path)
         if not self._is_whole(oid, path, info):
@@ -108,7 +113,7 @@ class VerifiedCache(LocalHashFileDB):
         return super().get(oid)
 
     def protect(self, path: str) -> None:
-        """Make an object read-only, unless it is: to change the mode to what it is would be a new state of the inode."""
+        """Make an object read-only, unless it is: to set the same mode would be a new state of the inode."""
         if not self.is_protected(path):  # type: ignore[no-untyped-call]
             super().protect(path)  # type: ignore[no-untyped-call]
 
@@ -135,15 +140,16 @@ class VerifiedCache(LocalHashFileDB):
             place, number = self.damaged / f"{oid}.{number}", number + 1
         Path(path).replace(place)
         self.say(
-            f"warning: {oid} in the DVC cache was damaged: it is set aside as {place} and counts as not cached; "
-            "if `dvc repro` has computed from it, `retrain check --repair` finds what"
+            f"warning: {oid} in the DVC cache was damaged: it is set aside as {place} and counts as "
+            "not cached; if `dvc repro` has computed from it, `retrain check --repair` finds what"
         )
 
 
 def opened(root: Path, say: Say, *, files: LocalFileSystem | None = None, is_looked_at: bool = False) -> Repo:
     """Open a checkout's DVC repository, its cache verified.
 
-    files: how DVC reads the checkout, when it is not as it lies there. is_looked_at: damaged objects stay where they are.
+    files: how DVC reads the checkout, when it is not as it lies there.
+    is_looked_at: damaged objects stay where they are.
     """
     repo = Repo(str(root), fs=files, _wait_for_lock=True)
     repo.state = Inodes(Path(repo.tmp_dir, MEMORY), repo.state)
