@@ -14,10 +14,9 @@ from flows.journal import recover
 from flows.ledger import refuse_changed_data
 from flows.ledger.plan import Fate, Planned, plan
 from flows.sources import is_url, name_in_raw
-from flows.workspace import TOOK, Given, Say, located, refuse_unknown_names, with_data
+from flows.workspace import Given, Say, located, refuse_unknown_names, took, with_data
 from flows.worktree import refuse_planted
 from tasks import base_models
-from tasks.files import read_json
 from tasks.params_file import PARAMS, differences, in_words, lay_over, load, written
 
 STYLES = {Fate.unchanged: "green", Fate.restorable: "yellow", Fate.stale: "red"}
@@ -98,9 +97,8 @@ def foresee(given: Given, checkout: Path, say: Say, *, isolated: bool) -> Plan:
             say(f"{'given' if isolated else f'{PARAMS} would change'}: {in_words(changed)}")
         texts = {} if text is None else {checkout / PARAMS: text}
         stages = plan(checkout, texts, arriving, sparse=isolated)
-    took: dict[str, float] = read_json(checkout / TOOK) if (checkout / TOOK).exists() else {}
     notes = [f"{source} would be brought in as {path} first" for path, source in arriving.items()]
-    return Plan(stages, took, notes)
+    return Plan(stages, took(checkout), notes)
 
 
 def show(plan: Plan, *, as_json: bool = False) -> None:

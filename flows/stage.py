@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from flows.outcome import Outcome, why
 from flows.processes import Message, Processes, StageFailedError
-from flows.workspace import TOOK, Workspace
+from flows.workspace import TOOK, Workspace, took
 from tasks.errors import InputError, disk_in_words
-from tasks.files import read_json, replace
+from tasks.files import replace
 
 EVERY = 2.0  # seconds between updates of a progress artifact
 # its message stands in the state too, which is logged next
@@ -50,7 +50,7 @@ class Run:
     def remember(self, name: str) -> None:
         """Keep how long a stage took, for `retrain plan`."""
         file = self.space.home / TOOK
-        replace(file, json.dumps({**(read_json(file) if file.exists() else {}), name: round(self.seconds[name], 1)}))
+        replace(file, json.dumps({**took(self.space.home), name: round(self.seconds[name], 1)}))
 
 
 @task(persist_result=False, cache_policy=NO_CACHE, retries=0)

@@ -22,7 +22,7 @@ from flows.sources import Pattern, at_home, is_url, leads_out, name_in_raw, patt
 from tasks import base_models, problems
 from tasks.entries import refuse_odd_entries, refuse_odd_name
 from tasks.errors import InputError, did_you_mean, refuse_secret
-from tasks.files import private_folder, replace
+from tasks.files import private_folder, read_json, replace
 from tasks.params import Params
 from tasks.params_file import PARAMS, differences, in_words, lay_over, load, word, written
 from tasks.params_file import given as checked
@@ -300,6 +300,15 @@ def located(params: Params, checkout: Path, home: Path, *, isolated: bool) -> tu
     elif not (checkout / path).exists() and not under_dvc(checkout, path):
         raise InputError(f"data.path: there is no file or folder '{given}'; give an existing one with --data.path")
     return params, None
+
+
+def took(checkout: Path) -> dict[str, float]:
+    """Return how many seconds each stage took when it last ran; of a file that is broken, nothing: it is only a guess."""
+    try:
+        said = read_json(checkout / TOOK)
+        return {name: float(seconds) for name, seconds in said.items() if float(seconds) >= 0}
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        return {}
 
 
 def with_data(params: Params, **changes: str) -> Params:

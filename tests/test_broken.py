@@ -10,6 +10,7 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
+from flows.workspace import took
 from tasks import problems
 from tasks.errors import InputError
 from tasks.ingest import ingest
@@ -146,3 +147,11 @@ def test_a_moment_that_no_calendar_has_is_refused_before_polars_panics_on_it(cas
         file = written(pa.table(columns), "arrow", tmp_path)
         assert file is not None
         assert f"holds {number} as a {kind}, beyond the years 1 to 9999" in refused(file)
+
+
+@pytest.mark.parametrize("told", ["", "{", "[]", '{"train": "x"}', '{"train": null}', "[" * 100_000, '{"train": NaN}', "\xff"])
+def test_how_long_stages_took_is_unknown_where_the_file_that_says_it_is_broken(told: str, tmp_path: Path) -> None:
+    write(tmp_path / ".retrain/seconds.json", told.encode("latin-1"))
+    assert took(tmp_path) == {}
+    write(tmp_path / ".retrain/seconds.json", '{"train": 3}')
+    assert took(tmp_path) == {"train": 3.0}
