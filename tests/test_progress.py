@@ -11,7 +11,8 @@ from tasks.progress import FILE, Progress
 
 
 def told(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    # each line begins anew, past one that a full disk has cut short
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines() if line]
 
 
 @pytest.fixture
