@@ -187,7 +187,9 @@ class Ledger:
 
     def _outputs(self) -> list[Output]:
         """Return all outputs of stages and all data under DVC whose content is known."""
-        outputs = [output for stage in self.all_stages() for output in stage.outs]
+        # DVC's index has the stages as they were before this run, `self.stages` as they are now
+        data = [stage for stage in self.all_stages() if stage.is_data_source]
+        outputs = [output for stage in (*self.stages.values(), *data) for output in stage.outs]
         return [output for output in outputs if output.use_cache and output.hash_info]
 
     def all_stages(self) -> list[Stage]:
