@@ -158,7 +158,8 @@ def test_a_revision_is_reproduced_bit_for_bit_and_otherwise_the_cause_is_named(w
     flip(raw)
     damaged = watched.retrain(name, command="reproduce", status=None)
     assert damaged.returncode in (3, 4, 5)
-    assert "data damaged: data/raw/export.csv is not what dvc.lock recorded" in damaged.stdout
+    assert "data missing: data/raw/export.csv" in damaged.stdout
+    assert "in the DVC cache was damaged: it is set aside" in damaged.stderr
     raw.unlink()
     missing = watched.retrain(name, command="reproduce", status=5)
     assert "data missing" in missing.stdout

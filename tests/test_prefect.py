@@ -55,7 +55,7 @@ def test_a_deployed_run_shows_its_stages_logs_progress_and_report(project: Proje
         key = f"report-{run['name']}-{run['id'][:8]}"
         own = ask(server, "artifacts/filter", artifacts={"key": {"any_": [key]}})
         assert [artifact["flow_run_id"] for artifact in own] == [run["id"]]
-        assert own[0]["data"].startswith(f"# ticket\\-intents: {run['name']}")
+        assert own[0]["data"].startswith(f"# ticket-intents: {run['name']}")
     (latest,) = ask(server, "artifacts/filter", artifacts={"key": {"any_": ["report"]}})
     assert latest["flow_run_id"] is None, "no run's Artifacts tab leads to it"
     assert latest["description"] == second["state"]["message"]

@@ -160,6 +160,6 @@ def test_a_git_remote_may_be_away_and_what_a_dvc_remote_says_is_checked_before_i
     entry.chmod(0o644)
     entry.write_text(entry.read_text("utf-8").replace("path: data/ingested", "path: ../escaped"), encoding="utf-8")
     mended = other.retrain()
-    assert "is not what its name says" in said(mended)
+    assert "is forged: its output '../escaped' is outside the checkout, so it is not used" in said(mended)
     assert happened(mended.stdout) == {**RESTORED, "ingest": "ran"}
     assert not list(tmp_path.rglob("escaped"))
