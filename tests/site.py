@@ -15,6 +15,8 @@ from tests.conftest import Project
 from tests.server import kind, request, task_states
 from tests.wait import until
 
+PAGE = 200  # the most that the server gives at a time
+
 
 @dataclass
 class Site:
@@ -71,8 +73,13 @@ class Site:
 
     def logs(self, run: str) -> list[str]:
         """Return what a run has logged."""
-        found = self.request("logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC", "limit": 200})
-        return [log["message"] for log in found]
+        found: list[str] = []
+        while True:
+            asked = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC", "limit": PAGE, "offset": len(found)}
+            page = self.request("logs/filter", asked)
+            found += [log["message"] for log in page]
+            if len(page) < PAGE:
+                return found
 
     def tasks(self, run: str) -> dict[str, str]:
         """Return the states of a run's six tasks by their names."""
