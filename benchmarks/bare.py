@@ -6,7 +6,7 @@ from tasks import problems
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
 from tasks.package import package
-from tasks.params_file import load
+from tasks.shared.params_file import load
 from tasks.split import split
 from tasks.tokenize import tokenize
 from tasks.train import train

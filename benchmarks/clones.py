@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.conftest import ROOT, Project, clone, environment
-from tests.server import prefect_server
+from tests.support.server import prefect_server
 
 HOURS = 3 * 3600
 

@@ -12,8 +12,8 @@ import torch
 from safetensors import safe_open
 
 from benchmarks.stopwatch import Stopwatch
-from tasks.params import Train
-from tasks.trainer import EpochSampler
+from tasks.shared.params import Train
+from tasks.train.trainer import EpochSampler
 
 SIDE = 8192  # of the square matrices: large enough that no card does better on larger ones
 PRODUCTS = 50

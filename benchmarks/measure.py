@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from tasks.devices import cpu_flags
+from tasks.shared.devices import cpu_flags
 
 ROOT = Path(__file__).parent.parent
 VERSIONS = ("torch", "transformers", "datasets", "tokenizers", "polars", "prefect", "dvc")

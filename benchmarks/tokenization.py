@@ -13,8 +13,9 @@ from typing import Any
 import polars as pl
 
 from benchmarks.measure import ROOT, Options, Table, compare, in_turn
-from tasks import base_models, problems
-from tasks.params_file import load
+from tasks import problems
+from tasks.shared import base_models
+from tasks.shared.params_file import load
 
 REPEAT = 5
 BATCH = 1000

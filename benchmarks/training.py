@@ -19,11 +19,12 @@ from typing import Any
 import polars as pl
 
 from benchmarks.measure import ROOT, Options, Table, compare, in_turn
-from tasks import base_models, devices, problems
-from tasks.files import read_json, write_json
+from tasks import problems
 from tasks.ingest import ingest
-from tasks.params import Params
-from tasks.params_file import load, save
+from tasks.shared import base_models, devices
+from tasks.shared.files import read_json, write_json
+from tasks.shared.params import Params
+from tasks.shared.params_file import load, save
 from tasks.split import split
 from tasks.tokenize import tokenize
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from benchmarks.clones import clone_at, fresh_clone, seconds
 from benchmarks.measure import ROOT, Options, Table, compare, in_turn
-from flows.worktree import git
+from flows.git.commands import git
 from tests.conftest import Project
 
 REPEAT = 5
 SIZES = {"1 MB": 10**6, "2 GB": 2 * 10**9}  # bytes
 OURS, BEFORE = "verified", "the commit before"
 TARGET = "<= 1.05"
-MODULE = "flows/ledger/verified.py"
+MODULE = "flows/ledger/cache.py"
 QUICK = ("--train.max-steps", "2", "--evaluate.n-resamples", "100")
 
 

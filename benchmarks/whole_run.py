@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from benchmarks.clones import fresh_clone, seconds, server
 from benchmarks.measure import Options, Table, compare, in_turn
-from tasks.files import sha256
+from tasks.shared.files import sha256
 
 REPEAT = 3
 ALONE, AGAIN, WATCHED, BARE = "retrain run, no server", "retrain run, no server, database there", "retrain run, running server", "bare process"

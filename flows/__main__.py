@@ -1,12 +1,12 @@
 """`python -m flows` is the `retrain` command."""
 
-from flows.interruption import ends_in_order
+from flows.cli.signals import ends_in_order
 
 
 def main() -> None:
     """Run the command line; from here on, an interruption is one sentence: imports take a while."""
     with ends_in_order():
-        from flows.cli import main as command
+        from flows.cli.app import main as command
 
         command()
 

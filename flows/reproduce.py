@@ -12,19 +12,19 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from flows.artifacts import publish_document
-from flows.certificate import Certificate, Grade, device, grade_predictions, machine, now, versions
-from flows.deployed import settle_in
-from flows.ledger import bring_data, changed_key, clear, compare
-from flows.outcome import why
-from flows.processes import Processes, StageFailedError
-from flows.run_name import settled
-from flows.stage import show_running
-from flows.workspace import STAGES, Workspace, at_revision, root
-from tasks.errors import InputError, disk_in_words
-from tasks.files import read_json
-from tasks.markup import plain
-from tasks.stage import ANY_VERSION, PINS, pins
+from flows.engine.deployed import settle_in
+from flows.engine.processes import Processes, StageFailedError
+from flows.engine.run_name import settled
+from flows.engine.stage import show_running
+from flows.engine.workspace import STAGES, Workspace, at_revision, root
+from flows.ledger.results import why
+from flows.ledger.revision import bring_data, changed_key, clear, compare
+from flows.report.artifacts import publish_document
+from flows.report.certificate import Certificate, Grade, device, grade_predictions, machine, now, versions
+from tasks.shared.errors import InputError, disk_in_words
+from tasks.shared.files import read_json
+from tasks.shared.markup import plain
+from tasks.shared.stage import ANY_VERSION, PINS, pins
 
 ARTIFACT = """# {revision}: {grade}
 

@@ -7,20 +7,20 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Failed
 
-from flows import report
-from flows.deployed import settle_in
-from flows.form import form
-from flows.outcome import why
-from flows.processes import Processes, StageFailedError
-from flows.run_name import settled
-from flows.stage import Run
-from flows.summary import Summary
-from flows.workspace import of_this_run, root
-from tasks.errors import InputError, disk_in_words
-from tasks.params_file import load
+from flows.engine.deployed import settle_in
+from flows.engine.form import form
+from flows.engine.processes import Processes, StageFailedError
+from flows.engine.run_name import settled
+from flows.engine.stage import Run
+from flows.engine.workspace import of_this_run, root
+from flows.ledger.results import why
+from flows.report import run_report
+from flows.report.summary import Summary
+from tasks.shared.errors import InputError, disk_in_words
+from tasks.shared.params_file import load
 
 if TYPE_CHECKING:
-    from flows.form import Given
+    from flows.engine.form import Given
 else:
     Given = form(load())
 
@@ -50,12 +50,12 @@ def retrain(params: Given = Given(), update_data: bool = False) -> State[Summary
             model = run.stage("train", tokens)
             scores = run.stage("evaluate", model, splits, tokens)
             run.stage("package", model, scores)
-            return report.publish(run)
+            return run_report.publish(run)
     except (InputError, StageFailedError) as error:
         return Failed(message=why(error))
 
 
 if __name__ == "__main__":
-    from flows.cli import main
+    from flows.cli.app import main
 
     main(["run"])

@@ -11,11 +11,12 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from prefect.variables import Variable
 
-from flows import recovery
-from flows.ledger import Ledger, content_of_source
-from flows.workspace import root
-from tasks.errors import InputError, disk_in_words
-from tasks.params_file import PARAMS, load
+from flows.engine.workspace import root
+from flows.ledger.data import content_of_source
+from flows.ledger.stages import Ledger
+from flows.server import recovery
+from tasks.shared.errors import InputError, disk_in_words
+from tasks.shared.params_file import PARAMS, load
 
 CHANGED = "retrain.data.changed"
 SEEN = "retrain_data_seen"  # the Prefect variable that holds, by path, the content of the last look

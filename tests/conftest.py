@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 from filelock import FileLock
 
-from tasks.files import folder_digest
-from tests.server import prefect_server
-from tests.wait import PATIENCE
+from tasks.shared.files import folder_digest
+from tests.support.server import prefect_server
+from tests.support.wait import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"

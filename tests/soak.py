@@ -18,10 +18,10 @@ from pathlib import Path
 
 import psutil
 
-from tasks.files import digests
+from tasks.shared.files import digests
 from tests.conftest import Project, make_tiny_model, tiny_project
-from tests.server import prefect_server
-from tests.wait import PATIENCE
+from tests.support.server import prefect_server
+from tests.support.wait import PATIENCE
 
 VICTIMS = ("flow", "stage", "warm", "everything", "worker")
 WHERE = ("in place", "isolated")
@@ -65,8 +65,12 @@ def ours(made: Project) -> list[psutil.Process]:
 def kill(made: Project, running: subprocess.Popen[str], victim: str) -> str:
     """Send SIGKILL to the victim, or to the flow when it is not there (yet, or any more); return what was hit."""
     command = {process: " ".join(_command(process)) for process in ours(made)}
-    warm = [process for process, words in command.items() if "flows.warm" in words and "flows.warm" not in " ".join(_command(process.parent()))]
-    stages = [process for process, words in command.items() if "flows.warm" in words and process not in warm]
+    warm = [
+        process
+        for process, words in command.items()
+        if "flows.engine.fork_server" in words and "flows.engine.fork_server" not in " ".join(_command(process.parent()))
+    ]
+    stages = [process for process, words in command.items() if "flows.engine.fork_server" in words and process not in warm]
     hit = {"stage": stages, "warm": warm, "everything": list(command), "worker": list(command)}.get(victim, [])
     for process in hit:
         process.kill()

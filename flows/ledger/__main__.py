@@ -8,8 +8,9 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from flows.ledger import Ledger, mend
-from tasks.errors import DiskError, disk_in_words
+from flows.ledger.rollback import mend
+from flows.ledger.stages import Ledger
+from tasks.shared.errors import DiskError, disk_in_words
 
 if __name__ == "__main__":
     say = partial(print, file=sys.stderr, flush=True)

@@ -14,13 +14,13 @@ from dvc.env import DVC_EXP_AUTO_PUSH, DVC_EXP_GIT_REMOTE
 from dvc.repo import Repo
 from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STASHES, ExpRefInfo
 
-from flows.ledger.names import climbs
+from flows.git.commands import LOCAL_CONFIG, commit_of, git, identity, names
+from flows.git.refs import RUNNING, change, changing, remove_ref, set_ref
+from flows.git.signatures import signing
 from flows.ledger.remote import TRIES, is_shared
-from flows.outcome import Experiment
-from flows.repository import RUNNING, change, changing, remove_ref, set_ref
-from flows.signatures import signing
-from flows.worktree import LOCAL_CONFIG, commit_of, git, identity, names
-from tasks.errors import InputError, readable, without_password
+from flows.ledger.results import Experiment
+from flows.ledger.validation import climbs
+from tasks.shared.errors import InputError, readable, without_password
 
 UNTRACKED = "Untracked"  # the trailer of an experiment's commit that names a file Git did not track, as JSON
 UNSENT = "refs/retrain/unsent"  # beside refs/exps: the experiments that the Git remote does not have yet

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from dvc.repo import Repo
 
-from flows import journal
+from flows.git.commands import git, names
+from flows.ledger import journal
 from flows.ledger.experiments import experiments
-from flows.ledger.names import is_hash
-from flows.ledger.records import Record, others
-from flows.ledger.under_way import no_garbage_collected
+from flows.ledger.run_cache import Record, others
+from flows.ledger.running import no_garbage_collected
+from flows.ledger.validation import is_hash
 from flows.locks import alone_if_free, forget
-from flows.worktree import git, names
-from tasks.errors import InputError
+from tasks.shared.errors import InputError
 
 HASH = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")
 RECORDS = ("dvc.lock", "*.dvc")  # the files in which DVC writes hashes down

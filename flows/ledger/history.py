@@ -15,12 +15,12 @@ from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 from voluptuous import Invalid
 
+from flows.git.commands import git
 from flows.ledger.experiments import experiments
-from flows.ledger.names import wrong_entry
+from flows.ledger.results import Experiment
 from flows.ledger.stages import Ledger
-from flows.outcome import Experiment
-from flows.worktree import git
-from tasks.errors import InputError
+from flows.ledger.validation import wrong_entry
+from tasks.shared.errors import InputError
 
 BEFORE = "the run before"
 ENDS = 2  # of an interval

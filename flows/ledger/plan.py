@@ -16,14 +16,14 @@ from dvc_data.hashfile.meta import Meta
 from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
-from flows.ledger.imports import imported
-from flows.ledger.mend import mended
+from flows.ledger.data import imported
 from flows.ledger.overlay import Overlay
 from flows.ledger.reasons import Reason, content, differences, short
-from flows.ledger.records import newest
+from flows.ledger.rollback import mended
+from flows.ledger.run_cache import newest
+from flows.ledger.sources import is_url, pattern_in
 from flows.ledger.stages import Ledger, sentence
-from flows.sources import is_url, pattern_in
-from tasks.errors import InputError
+from tasks.shared.errors import InputError
 
 Content = tuple[HashInfo, Meta]
 

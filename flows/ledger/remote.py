@@ -24,11 +24,11 @@ from dvc_objects.fs.base import FileSystem
 from dvc_objects.fs.errors import AuthError, ConfigError, RemoteMissingDepsError
 from fsspec.spec import AbstractFileSystem
 
-from flows.ledger.names import refuse_forged
-from flows.ledger.objects import refuse_climbing
-from flows.ledger.records import REFUSED, newest, read
-from flows.ledger.verified import keep
-from tasks.errors import InputError, without_password
+from flows.ledger.cache import keep
+from flows.ledger.listings import refuse_climbing
+from flows.ledger.run_cache import REFUSED, newest, read
+from flows.ledger.validation import refuse_forged
+from tasks.shared.errors import InputError, without_password
 
 TRIES = 4  # with 1, 2 and 4 seconds in between
 PATIENCE = {"ssh": {"timeout": 20}, "s3": {"connect_timeout": 10}}  # seconds to wait for a host that does not answer, unless DVC's config says

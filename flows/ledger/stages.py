@@ -22,17 +22,17 @@ from dvc.stage.decorators import rwlocked, unlocked_repo
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc_data.hashfile._progress import QueryingProgress
 
-from flows.journal import replacing_lock
-from flows.ledger.names import refuse_forged
-from flows.ledger.objects import refuse_climbing
-from flows.ledger.records import newest, set_aside_damaged
+from flows.ledger.cache import keep, opened
+from flows.ledger.journal import replacing_lock
+from flows.ledger.listings import refuse_climbing
 from flows.ledger.remote import Remote
-from flows.ledger.under_way import UnderWay, no_garbage_collected
-from flows.ledger.verified import keep, opened
+from flows.ledger.results import Outcome
+from flows.ledger.run_cache import newest, set_aside_damaged
+from flows.ledger.running import UnderWay, no_garbage_collected
+from flows.ledger.validation import refuse_forged
 from flows.locks import alone
-from flows.outcome import Outcome
-from tasks.errors import InputError, full
-from tasks.files import for_owner, private_folder
+from tasks.shared.errors import InputError, full
+from tasks.shared.files import for_owner, private_folder
 
 for library in ("dvc", "dvc_data", "dvc_objects"):  # what they would log is raised, or found by `_record`
     logging.getLogger(library).setLevel(logging.CRITICAL)

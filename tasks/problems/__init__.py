@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
-from tasks.errors import InputError, did_you_mean
+from tasks.shared.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
 
-    from tasks.params import Evaluate, Ingest, Tokenize
+    from tasks.shared.params import Evaluate, Ingest, Tokenize
 
     Processor: TypeAlias = PreTrainedTokenizerBase
 

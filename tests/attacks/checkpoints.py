@@ -10,13 +10,13 @@ from pathlib import Path
 from random import Random
 from unittest.mock import patch
 
-from tasks.checkpoints import COMPLETE, by_step
-from tasks.files import digests
 from tasks.problems.text_classification import TextClassification
+from tasks.shared.files import digests
 from tasks.train import train
+from tasks.train.checkpoints import COMPLETE, by_step
 from tests.attacks import Attempt
 from tests.conftest import make_tiny_model
-from tests.way import Way, way
+from tests.support.way import Way, way
 
 LONG, SHORT = 40, 10
 FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", COMPLETE)

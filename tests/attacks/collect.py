@@ -13,12 +13,15 @@ import yaml
 from dvc.lock import LockError
 from dvc.repo import Repo
 
-from flows.ledger import Ledger, UnderWay, collect, experiments, save, share_cache
-from flows.repository import worktree
-from flows.worktree import git
+from flows.git.commands import git
+from flows.git.refs import worktree
+from flows.ledger.experiments import experiments, save
+from flows.ledger.garbage import collect
+from flows.ledger.running import UnderWay
+from flows.ledger.stages import Ledger, share_cache
 from tests.attacks import Attempt
 from tests.conftest import environment
-from tests.small import made, objects, pipeline
+from tests.support.small import made, objects, pipeline
 
 TOGETHER = 6
 LONG, SHORT = 10 * TOGETHER, TOGETHER

@@ -13,17 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from flows import journal
-from flows.certificate import Certificate
-from flows.interruption import ends_in_order
-from flows.ledger import Ledger, UnderWay, collect, experiments, mend, save, share_cache
+from flows.cli.signals import ends_in_order
+from flows.git.commands import git
+from flows.git.refs import remove_dead, worktree
+from flows.ledger import journal
+from flows.ledger.experiments import experiments, save
+from flows.ledger.garbage import collect
+from flows.ledger.rollback import mend
+from flows.ledger.running import UnderWay
+from flows.ledger.stages import Ledger, share_cache
 from flows.locks import alone
-from flows.repository import remove_dead, worktree
-from flows.worktree import git
-from tasks.errors import InputError, disk_in_words
+from flows.report.certificate import Certificate
+from tasks.shared.errors import InputError, disk_in_words
 from tests.attacks import Attempt
 from tests.conftest import environment
-from tests.small import made, objects, pipeline
+from tests.support.small import made, objects, pipeline
 
 LONG, SHORT = 40, 4
 PAGE = 4096

@@ -256,10 +256,10 @@ def _peak() -> int:
 
 def _ours(file: Path) -> dict[str, Any]:
     from tasks import problems
-    from tasks.errors import InputError
     from tasks.ingest import ingest
-    from tasks.params import Data, Ingest
-    from tasks.readers import read
+    from tasks.ingest.readers import read
+    from tasks.shared.errors import InputError
+    from tasks.shared.params import Data, Ingest
 
     data = Data(path=str(file))
     try:

@@ -12,10 +12,10 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from flows.ledger.verified import MEMORY
-from tasks.errors import InputError
+from flows.ledger.cache import MEMORY
+from tasks.shared.errors import InputError
 from tests.attacks import Attempt
-from tests.two_stages import Small, forget, recorded, start, worktree_of
+from tests.support.two_stages import Small, forget, recorded, start, worktree_of
 
 LONG, SHORT = 100, 10
 RATES = (1, 2)

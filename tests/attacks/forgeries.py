@@ -11,12 +11,14 @@ from typing import Any
 
 import yaml
 
-from flows.ledger import Ledger, check, take_in_newer
+from flows.fsck.check import check
+from flows.git.commands import git
+from flows.ledger.data import take_in_newer
 from flows.ledger.history import last_run
 from flows.ledger.plan import plan
-from flows.ledger.records import _names
-from flows.worktree import git
-from tasks.errors import InputError
+from flows.ledger.run_cache import _names
+from flows.ledger.stages import Ledger
+from tasks.shared.errors import InputError
 from tests.attacks import Attempt
 
 LONG, SHORT = 150, 20

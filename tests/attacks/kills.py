@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from flows import repository
+from flows.git import refs
 from tests.attacks import Attempt
 from tests.attacks.disk import FORKED, Good, in_a_process, work, wrong
 from tests.conftest import environment
-from tests.small import pipeline
+from tests.support.small import pipeline
 
 LONG, SHORT = 80, 6
 STRACE = shutil.which("strace")
@@ -65,7 +65,7 @@ def attempts(seed: int, count: int, scratch: Path) -> Iterator[Attempt]:
     """Yield kills at random moments and at system calls, of ours and of Git's, in turn."""
     os.environ.update(environment(scratch))
     # a lock of Git that a kill has left is outwaited; how long is not what is tried here
-    repository.STALE = 0.3
+    refs.STALE = 0.3
     log = scratch / "said.log"
     template = pipeline(scratch / "template")
     home = shutil.copytree(template, scratch / "home", symlinks=True)

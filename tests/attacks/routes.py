@@ -18,7 +18,7 @@ from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
 from tests.attacks import Attempt
-from tests.server import ALONE, prefect_server
+from tests.support.server import ALONE, prefect_server
 
 # more than there are: every route in every way
 LONG, SHORT = 5000, 100

@@ -1,0 +1,1 @@
+"""The `retrain` command: the app, and what its commands have in common."""

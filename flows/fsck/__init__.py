@@ -1,0 +1,1 @@
+"""The DVC cache hashed again, and mended."""

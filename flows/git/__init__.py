@@ -1,0 +1,1 @@
+"""What retrain asks of Git: commands, refs and worktrees. Importing it costs no import of DVC."""

@@ -1,0 +1,184 @@
+"""What all runs of a repository share in Git, refs and worktrees: changed by one at a time, whatever a kill has left.
+
+A worktree for each isolated run is made here, and removed in the end or by a later run.
+"""
+
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from flows.git.commands import git, identity, names, tree_of
+from flows.locks import alone, alone_if_free, forget
+from tasks.shared.errors import InputError
+
+NONE = "0" * 40  # for Git: the ref is not there
+HELD = re.compile(r"Unable to create '(.+?\.lock)': File exists")
+EXPERIMENTS = "refs/exps"  # DVC's namespace
+RUNNING = ".running"  # behind the name of a run that is under way; no name of a run or experiment of ours has a dot
+STALE = 5.0  # seconds: Git itself holds the lock of a ref for milliseconds
+
+
+def shared(where: Path) -> Path:
+    """Return the folder of Git that all worktrees of a repository share."""
+    return (where / git(where, "rev-parse", "--git-common-dir")).resolve()
+
+
+@contextmanager
+def changing(where: Path) -> Iterator[None]:
+    """Be the only one of all runs of this repository that changes its refs or worktrees."""
+    with alone(shared(where) / "retrain.lock"):
+        yield
+
+
+def change(where: Path, *words: str, env: Mapping[str, str] | None = None) -> str:
+    """Run a command of Git that changes refs or worktrees, alone; return what it printed.
+
+    Git's own lock of a ref, held by somebody else, is waited for; one that a kill has left is removed.
+    """
+    with changing(where):
+        while True:
+            try:
+                return git(where, *words, env={**(env or {}), "LC_ALL": "C"})
+            except InputError as error:
+                held = HELD.search(str(error))
+                if held is None:
+                    raise
+                _outwait(where / held[1], shared(where))
+
+
+def _outwait(lock: Path, common: Path) -> None:
+    """Wait until a lock of Git is gone. One that stays the same is nobody's: no run of ours is at it, for we are alone.
+
+    No clock is asked how old it is: clocks are set back.
+    """
+    seen = _identity(lock)
+    end = time.monotonic() + STALE
+    while (now := _identity(lock)) is not None and time.monotonic() < end:
+        if now != seen:
+            return
+        time.sleep(0.05)
+    if now is None or now != seen:
+        return
+    inside = lock.resolve().relative_to(common) if lock.resolve().is_relative_to(common) else None
+    if inside is None or (inside.parts[0] != "refs" and inside.name != "packed-refs.lock"):
+        raise InputError(f"{lock} is held by another Git, or was left by one that died; if none is at work here: rm '{lock}'")
+    lock.unlink(missing_ok=True)
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def at(where: Path, ref: str) -> str | None:
+    """Return the commit that a ref is at; None when there is no such ref."""
+    return git(where, "for-each-ref", "--format=%(objectname)", ref) or None
+
+
+def set_ref(where: Path, ref: str, new: str, old: str | None) -> bool:
+    """Move a ref from `old` (None: it was not there) to `new`; return whether nobody else had moved it meanwhile."""
+    try:
+        change(where, "update-ref", ref, new, old or NONE)
+    except InputError:
+        if at(where, ref) == old:
+            raise
+        return False
+    return True
+
+
+def remove_ref(where: Path, ref: str, old: str) -> None:
+    """Remove a ref that is at `old`; one that is gone, or that somebody has moved, is left."""
+    with changing(where):
+        if at(where, ref) == old:
+            change(where, "update-ref", "-d", ref, old)
+
+
+@contextmanager
+def worktree(checkout: Path, name: str, commit: str, tree: str | None = None) -> Iterator[Path]:
+    """Yield a new folder with `commit` checked out, and over it the files of `tree`; it is removed when the context ends.
+
+    It lies in the checkout's own ignored folder, on the same disk as the DVC cache.
+    """
+    folder = checkout / ".retrain" / "worktrees" / name
+    with alone(folder.with_name(f"{name}.lock")):
+        try:
+            with changing(checkout):
+                remove_worktree(checkout, folder)
+                change(checkout, "worktree", "add", "--detach", "--no-checkout", str(folder), commit)
+            git(folder, "read-tree", "--reset", "-u", tree or commit)
+            yield folder
+        finally:
+            remove_worktree(checkout, folder)
+            release(checkout, name)
+
+
+def hold(folder: Path, name: str) -> None:
+    """Name what stands in the worktree of a run by a ref of its own, or anew: what it has computed is then no garbage.
+
+    It is an experiment to DVC, so `dvc gc --all-experiments` keeps what it names, and `dvc exp list` shows it while the run is under way.
+    """
+    baseline = git(folder, "rev-parse", "HEAD")
+    new = names(folder, "ls-files", "--others", "--exclude-standard", "-z", "--", "dvc.lock", "*.dvc")
+    words = ("commit-tree", tree_of(folder, new), "-p", baseline, "-m", f"{name} is under way")
+    change(folder, "update-ref", f"{EXPERIMENTS}/{baseline[:2]}/{baseline[2:]}/{name}{RUNNING}", git(folder, *words, env=identity(folder)))
+
+
+def release(checkout: Path, name: str) -> None:
+    """Remove the ref of a run that is over."""
+    for ref, commit in _held(checkout, name):
+        remove_ref(checkout, ref, commit)
+
+
+def _held(checkout: Path, name: str = "*") -> list[tuple[str, str]]:
+    """Return the refs of runs under way of that name, or of all, and what they are at."""
+    told = git(checkout, "for-each-ref", "--format=%(refname) %(objectname)", f"{EXPERIMENTS}/*/*/{name}{RUNNING}")
+    found = []
+    for line in told.split("\n") if told else ():
+        ref, _, commit = line.rpartition(" ")
+        found.append((ref, commit))
+    return found
+
+
+def remove_worktree(checkout: Path, folder: Path) -> None:
+    """Remove the worktree of a run, and all that Git knows of it, however far it had come to be made or removed."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    with changing(checkout):
+        for locked in (shared(checkout) / "worktrees").glob("*/locked"):
+            if _is_half_made(locked):
+                locked.unlink()
+        git(checkout, "worktree", "prune")
+
+
+def _is_half_made(locked: Path) -> bool:
+    """Return whether Git was killed while it made one of our worktrees, which it then keeps locked for good."""
+    where = locked.with_name("gitdir")
+    ours = not where.exists() or "/.retrain/worktrees/" in where.read_text("utf-8", "surrogateescape")
+    return ours and locked.read_text("utf-8", "surrogateescape").strip() == "initializing"
+
+
+def remove_dead(checkout: Path, say: Callable[[str], None]) -> None:
+    """Remove the worktrees of runs that died: those whose lock nobody holds."""
+    folder = checkout / ".retrain" / "worktrees"
+    for lock in sorted(folder.glob("*.lock")):
+        left = lock.with_suffix("")
+        # held until all is done: the same run may be starting again
+        with alone_if_free(lock) as is_dead:
+            if not is_dead:
+                continue
+            if left.exists():
+                remove_worktree(checkout, left)
+                say(f"removed {left.relative_to(checkout)}, which a run that died had left")
+            release(checkout, left.name)
+            forget(lock)
+    # a run has its lock before it has a ref
+    for ref, commit in _held(checkout):
+        name = ref.rpartition("/")[2].removesuffix(RUNNING)
+        if not (folder / f"{name}.lock").exists():
+            remove_ref(checkout, ref, commit)

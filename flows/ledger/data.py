@@ -1,0 +1,203 @@
+"""Data from outside, brought into data/raw under DVC."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from dvc.dependency import Dependency
+from dvc.exceptions import DvcException
+from dvc.stage import Stage
+from dvc.stage.imports import update_import
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.meta import Meta
+
+from flows.ledger.remote import patiently
+from flows.ledger.sources import Pattern, at_home, is_url, leads_out, pattern_in, to_add
+from flows.ledger.stages import Ledger, sentence
+from flows.ledger.validation import is_hash, refuse_forged
+from tasks.shared.entries import refuse_odd_entries
+from tasks.shared.errors import InputError
+
+SOURCE = "source"  # what the `meta` of a .dvc file calls the pattern whose matches it holds
+
+
+@patiently
+def bring_in(ledger: Ledger, source: str, name: str) -> bool:
+    """Import `source` (file, folder, pattern or URL) to data/raw/`name` under DVC, or update what came from there.
+
+    Returns whether the content is new. Raises InputError when data/raw/`name` is something else.
+    """
+    pattern = pattern_in(source, Path())
+    try:
+        record = imported(ledger, source, name)
+        if pattern is not None:
+            return _bring_in_matches(ledger, pattern, Path(ledger.repo.root_dir, "data/raw", name))
+        if record is not None:
+            (stage,) = refuse_forged(ledger.repo.stage.load_all(str(record)))
+            return _refresh(ledger, stage)
+        ledger.repo.imp_url(_whole(source), out=str(Path(ledger.repo.root_dir, "data/raw", name)))
+    except DvcException as error:
+        raise InputError(f"cannot bring in {source}: {sentence(error)}") from None
+    return True
+
+
+def _bring_in_matches(ledger: Ledger, pattern: Pattern, target: Path) -> bool:
+    """Copy the files that match to the folder `target`, put it under DVC, and return whether the content is new.
+
+    DVC imports a file or a whole folder, so the .dvc file keeps the pattern under `meta`, where DVC leaves it.
+    """
+    record = target.with_name(target.name + ".dvc")
+    before = record.read_text("utf-8") if record.exists() else None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".arriving-") as arriving:
+        for file in pattern.matches():
+            copy = Path(arriving, target.name, file.relative_to(pattern.folder))
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+        shutil.rmtree(target, ignore_errors=True)
+        Path(arriving, target.name).replace(target)
+    (stage,) = ledger.repo.add([str(target)])
+    stage.meta = {SOURCE: _whole(str(pattern))}
+    stage.dump()
+    return record.read_text("utf-8") != before
+
+
+def _whole(source: str) -> str:
+    """Return a source so that it means the same from every folder."""
+    if is_url(source):
+        return source
+    pattern = pattern_in(source, Path())
+    return str(Path(source).resolve()) if pattern is None else str(Pattern(pattern.folder.resolve(), pattern.glob))
+
+
+def imported(ledger: Ledger, source: str, name: str) -> Path | None:
+    """The .dvc file of data/raw/`name` if it came from `source` before, None if there is none; raise InputError if something else is there."""
+    target = Path(ledger.repo.root_dir, "data/raw", name)
+    if target.parent.is_symlink():
+        raise InputError(
+            f"data/raw is a link to {target.parent.resolve()}, and DVC brings nothing into a linked folder; "
+            "run on what is in it without --isolated, or make data/raw a folder"
+        )
+    record = target.with_name(target.name + ".dvc")
+    url = _whole(source)
+    if record.exists():
+        (stage,) = refuse_forged(ledger.repo.stage.load_all(str(record)))
+        known = stage.deps[0].def_path if stage.is_import else (stage.meta or {}).get(SOURCE, "dvc add")
+        if known != url and (target.parent / known).resolve() != Path(url):
+            raise InputError(f"data/raw/{name} comes from {known} already; choose another name: `{to_add(source)}`")
+        return record
+    if target.exists():
+        raise InputError(f"data/raw/{name} exists already; choose another name: `{to_add(source)}`")
+    return None
+
+
+@patiently
+def content_of_source(ledger: Ledger, path: str) -> str:
+    """Return what identifies the content that a run on `path` would take in now: a hash or, of a URL, what its store says of it (an ETag).
+
+    Raises InputError when there is no such data, or it cannot be reached.
+    """
+    root = Path(ledger.repo.root_dir)
+    path = at_home(path, root)
+    origins = [stage.deps[0] for stage in _imports(ledger, path)]
+    patterns = [pattern for pattern in (pattern_in(path, root), *_patterns(ledger, path).values()) if pattern]
+    try:
+        files = [str(root / file) for pattern in patterns for file in Pattern(root / pattern.folder, pattern.glob).matches()]
+        if not origins and not files:
+            outside = leads_out(path, root)
+            files = [path if outside else str(root / path)]
+        origins += [Dependency(None, file, repo=ledger.repo) for file in files]
+        return " ".join(str(origin.get_hash().value) for origin in origins)
+    except (DvcException, FileNotFoundError) as error:
+        raise InputError(f"data.path: cannot look at {path}: {sentence(error)}") from None
+
+
+@patiently
+def take_in_newer(ledger: Ledger, path: str) -> list[str]:
+    """Bring imported data at `path` to its source's present state, as `dvc update` does; return the .dvc files that changed."""
+    root = Path(ledger.repo.root_dir)
+    changed = []
+    try:
+        refreshed = [stage for stage in _imports(ledger, path) if _refresh(ledger, stage)]
+        changed += [str(Path(stage.path).relative_to(root)) for stage in refreshed]
+        for record, pattern in _patterns(ledger, path).items():
+            if _bring_in_matches(ledger, pattern, record.with_suffix("")):
+                changed.append(str(record.relative_to(root)))
+    except (DvcException, FileNotFoundError) as error:
+        raise InputError(f"data.path: cannot take in the newer state of {path}: {sentence(error)}") from None
+    return changed
+
+
+def _imports(ledger: Ledger, path: str) -> list[Stage]:
+    """Return the .dvc files that have imported what lies at, above or below `path`.
+
+    Raises InputError when what they come from has turned into something that cannot be read to an end.
+    """
+    found = [stage for stage in _sources(ledger, path) if stage.is_import]
+    for stage in found:
+        if stage.deps[0].fs.protocol == "local":
+            refuse_odd_entries(Path(stage.deps[0].fs_path))
+    return found
+
+
+def _patterns(ledger: Ledger, path: str) -> dict[Path, Pattern]:
+    """Return the patterns whose matches lie at, above or below `path`, by the .dvc files that hold them."""
+    found = {}
+    for stage in _sources(ledger, path):
+        pattern = pattern_in((stage.meta or {}).get(SOURCE, ""), Path())
+        if pattern is not None:
+            found[Path(stage.path)] = pattern
+    return found
+
+
+def _sources(ledger: Ledger, path: str) -> list[Stage]:
+    place = Path(ledger.repo.root_dir, path)
+    found = [stage for stage in ledger.all_stages() if stage.is_data_source]
+    return [stage for stage in found if place.is_relative_to(out := stage.outs[0].fs_path) or Path(out).is_relative_to(place)]
+
+
+def _refresh(ledger: Ledger, stage: Stage) -> bool:
+    """Bring an import to its source's present state; return whether its .dvc file changed.
+
+    What such a file claims may come from somebody else's commit. Where the source's state is told by the hash of its bytes,
+    the output must have that hash; when the cache holds it, from another run, nothing is copied.
+    """
+    source, output, record = stage.deps[0], stage.outs[0], Path(stage.path)
+    if stage.is_repo_import:
+        return False
+    before = record.read_text("utf-8")
+    is_local = source.fs.protocol == "local"
+    found = source.get_hash()
+    digest = str(found.value).strip('"')
+    if found == source.hash_info and (not is_local or digest == output.hash_info.value):
+        return False
+    if not (is_hash(digest) and _held(ledger, stage, digest)):
+        with ledger.repo.lock:
+            # forced: DVC itself believes the file when its claim about the source is true
+            update_import(stage, force=True)
+            stage.dump()
+        if is_local and not output.hash_info.isdir and output.hash_info != source.hash_info:
+            raise InputError(f"{source} changed while it was brought in; run the same command again")
+    return record.read_text("utf-8") != before
+
+
+def _held(ledger: Ledger, stage: Stage, digest: str) -> bool:
+    """Put what the cache holds under a hash in an import's place, if it holds it: the bytes that its source has now."""
+    source, output = stage.deps[0], stage.outs[0]
+    meta = source.get_meta()
+    output.hash_name, output.hash_info = "md5", HashInfo("md5", digest)
+    output.meta, output.obj, output.files = Meta(size=meta.size, nfiles=meta.nfiles), None, None
+    if output.changed_cache():
+        return False
+    output.remove()
+    ledger.check_out(output)
+    source.hash_info, source.meta = source.get_hash(), meta
+    stage.md5 = stage.compute_md5()
+    stage.dump()
+    return True
+
+
+def refuse_changed_data(home: Path, path: str, say: Callable[[str], None]) -> None:
+    """Raise InputError when the data at `path` has changed since DVC recorded it: a worktree would not see that."""
+    Ledger(home, say=say).refuse_changed_data([path])

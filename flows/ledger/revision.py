@@ -1,0 +1,115 @@
+"""What a revision recorded, beside what its stages make now."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvc.dependency import ParamsDependency
+from dvc.output import Output
+from dvc_data.hashfile.hash import file_md5
+from dvc_data.hashfile.tree import Tree
+
+from flows.ledger.stages import Ledger
+from tasks.shared.errors import InputError
+
+
+@dataclass(frozen=True)
+class Compared:
+    """An output of a stage: its hash in dvc.lock, its hash as computed now, and the files that differ."""
+
+    path: str
+    recorded: str | None
+    computed: str | None
+    differing: tuple[str, ...]
+
+    @property
+    def is_same(self) -> bool:
+        """Whether every bit is as recorded."""
+        return self.recorded is not None and self.recorded == self.computed
+
+
+@dataclass(frozen=True)
+class WrongData:
+    """Why the data that the stages read from outside is not what dvc.lock recorded; where it is missing, they cannot run."""
+
+    is_missing: bool  # else it is damaged
+    why: str
+
+    def __str__(self) -> str:
+        return f"data {'missing' if self.is_missing else 'damaged'}: {self.why}"
+
+
+def bring_data(ledger: Ledger) -> WrongData | None:
+    """Check out the data that the stages read from outside; return why that is not the data that dvc.lock recorded, None when it is.
+
+    Files are hashed byte by byte: DVC would believe its own notes of what they held.
+    """
+    made = {output.fs_path for stage in ledger.stages.values() for output in stage.outs}
+    for stage in ledger.stages.values():
+        for dependency in stage.deps:
+            path = Path(dependency.fs_path)
+            if isinstance(dependency, ParamsDependency) or path.suffix == ".py" or str(path) in made or not dependency.hash_info:
+                continue
+            try:
+                ledger.bring([dependency.def_path])
+            except InputError as error:
+                return WrongData(is_missing=True, why=str(error))
+            if not path.exists():
+                return WrongData(is_missing=True, why=f"{dependency.def_path} is neither in Git nor in the DVC cache")
+            found = _listing(dependency) if path.is_dir() else {"": file_md5(str(path), dependency.fs)}
+            recorded = _recorded(dependency)
+            if changed := sorted(name for name in found.keys() | recorded.keys() if found.get(name) != recorded.get(name)):
+                place = f"{dependency.def_path}{'/' if changed[0] else ''}{changed[0]}"
+                return WrongData(is_missing=False, why=f"{place} is not what dvc.lock recorded")
+    return None
+
+
+def changed_key(ledger: Ledger, name: str) -> list[str]:
+    """Return what of a stage's key, its inputs apart, differs from what dvc.lock recorded: modules, params, pins."""
+    stage = ledger.stages[name]
+    found = []
+    for dependency in stage.deps:
+        status = dependency.status() if isinstance(dependency, ParamsDependency) or dependency.def_path.endswith(".py") else {}
+        for what, how in status.items():
+            found += [f"{what}: {key}" for key in how] if isinstance(how, dict) else [str(what)]
+    return found
+
+
+def clear(ledger: Ledger, name: str) -> None:
+    """Remove a stage's outputs, so that what is there afterwards is what it has made."""
+    with ledger.repo.lock:
+        ledger.stages[name].remove_outs(ignore_remove=False, force=False)
+
+
+def compare(ledger: Ledger, name: str) -> list[Compared]:
+    """Hash the outputs that a stage has just made and lay them beside those in dvc.lock."""
+    compared = []
+    for output in ledger.stages[name].outs:
+        recorded = output.hash_info.value if output.hash_info else None
+        if not output.exists:
+            compared.append(Compared(output.def_path, recorded, None, ()))
+            continue
+        computed = output.get_hash().value
+        differing: tuple[str, ...] = ()
+        if computed != recorded and output.isdir():
+            now, then = _listing(output), _recorded(output)
+            differing = tuple(sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name)))
+        compared.append(Compared(output.def_path, recorded, computed, differing))
+    return compared
+
+
+def _listing(output: Output) -> dict[str, str]:
+    """Return the MD5 of every file below a folder by its path, read from the files themselves."""
+    root = Path(output.fs_path)
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix(): file_md5(str(path), output.fs) for path in files}
+
+
+def _recorded(output: Output) -> dict[str, str]:
+    """Return the MD5 of every file as recorded; empty where the cache no longer holds a folder's listing."""
+    if not output.hash_info or not output.hash_info.isdir:
+        return {"": output.hash_info.value} if output.hash_info else {}
+    try:
+        tree = Tree.load(output.cache, output.hash_info)
+    except Exception:  # noqa: BLE001 (missing or unreadable: then there is nothing to name)
+        return {}
+    return {"/".join(parts): info.value for parts, _, info in tree}

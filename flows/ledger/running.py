@@ -1,0 +1,44 @@
+"""An isolated run and garbage collection: what the run has made is named from the moment it is in the cache that both share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvc.config import Config
+from dvc.lock import make_lock
+
+from flows.git import refs
+
+
+@contextmanager
+def no_garbage_collected(checkout: Path) -> Iterator[None]:
+    """Hold the lock that `dvc gc` and `retrain gc` hold in a checkout for all of their work; a run never does so for long."""
+    place = checkout / ".dvc/tmp"
+    place.mkdir(exist_ok=True)
+    hardlink = Config(str(checkout / ".dvc"))["core"].get("hardlink_lock", False)
+    with make_lock(str(place / "lock"), tmp_dir=str(place), hardlink_lock=hardlink, wait=True):
+        yield
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """An isolated run: the checkout it belongs to, the worktree it works in, and its name."""
+
+    home: Path
+    folder: Path
+    name: str
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Name what the run makes until it ends; DVC fails when a ref goes while it collects garbage."""
+        self.hold()
+        try:
+            yield
+        finally:
+            with no_garbage_collected(self.home):
+                refs.release(self.home, self.name)
+
+    def hold(self) -> None:
+        """Name by a ref what stands in the worktree's dvc.lock and .dvc files now."""
+        refs.hold(self.folder, self.name)

@@ -1,0 +1,24 @@
+"""YAML that others have written, looked at before DVC reads it: what it reads it with crashes on what is nested too deeply."""
+
+from pathlib import PurePath
+from typing import Any
+
+from dvc.utils import serialize
+from dvc.utils.serialize import _yaml
+
+from tasks.shared.yaml_limits import why_not
+
+
+def refuse_deep(text: str, path: object) -> None:
+    """Raise DVC's own error for a file that is nested too deeply, unfolds to too much, or holds aliases though no hand has written it."""
+    if why_not(text, aliases=PurePath(str(path)).suffix in (".yaml", ".yml")):
+        raise serialize.YAMLFileCorruptedError(path)
+
+
+def _parse_yaml(text: str, path: object, typ: str = "safe", parse: Any = _yaml.parse_yaml) -> Any:
+    refuse_deep(text, path)
+    return parse(text, path, typ)
+
+
+# all that DVC reads as YAML goes through here: dvc.yaml, dvc.lock, .dvc files, records of the run-cache
+_yaml.parse_yaml = serialize.parse_yaml = _parse_yaml

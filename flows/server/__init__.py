@@ -1,0 +1,1 @@
+"""Prefect's server, workers, deployments and automations, and which server a command talks to."""

@@ -1,0 +1,240 @@
+"""Parquet and Arrow: the named columns and those of plain types; no other stops or alters anything."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+import pyarrow.types as is_
+
+from tasks.ingest.rows import AT_ONCE, SHOWN, Read, Reject, clean, limit_columns, limit_field, twice
+from tasks.shared.choices import Format
+from tasks.shared.errors import InputError
+from tasks.shared.params import Data
+
+LISTED = 5  # columns that are left out and named
+UNLABELLED = -1  # what `datasets` writes where a row has no label
+
+
+def read_columnar(file: Path, name: str, kind: str, params: Data, wanted: Mapping[str, str]) -> Iterator[Read]:
+    """Yield the columns of a Parquet or Arrow file that hold one plain value per row, some rows at a time.
+
+    This is Arrow alone, and runs where a crash does no harm: what native code makes of a damaged file is not known before.
+    wanted: the problem's column for each of the file's columns that must be there; a row whose text there is not UTF-8 is
+    a reject.
+    Raises InputError when the file is damaged, or a wanted column holds something else.
+    """
+    left_out: list[str] = []
+    gone: set[str] = set()
+    first = 1
+    for batch in _batches(file, name, kind, params, wanted, left_out):
+        class_names = _class_names(batch.schema)
+        columns: dict[str, Any] = {}
+        wrong: dict[int, Reject] = {}
+        for field, column in zip(batch.schema, batch.columns, strict=True):
+            called = clean(field.name)
+            if called in gone:
+                continue
+            values = _plain(column, f"{name}: column '{called}'")
+            if values is None and called not in wanted:
+                gone.add(called)
+                left_out.append(f"{called} (not UTF-8)")
+                continue
+            if values is None:
+                values, undecoded = _decoded(column)
+                for index, held in undecoded.items():
+                    reason = f"{wanted[called]}: not UTF-8: {str(held)[:SHOWN]}"
+                    wrong.setdefault(index, Reject(name, first + index, reason, {}))
+            _limit_fields(values, name, first, params)
+            if field.name in class_names:
+                values = _by_name(values, class_names[field.name], f"{name}: column '{called}'")
+            columns[called] = _without_nan(values)
+        kept = [index for index in range(batch.num_rows) if index not in wrong]
+        if wrong:
+            columns = {column: values.take(pa.array(kept, pa.int64())) for column, values in columns.items()}
+        yield Read(columns, [first + index for index in kept], list(wrong.values()))
+        first += batch.num_rows
+    yield Read({}, [], notes=[_left_out(left_out)] if left_out else [], left_out=sorted(gone))
+
+
+def _left_out(columns: list[str]) -> str:
+    more = f" and {len(columns) - LISTED} more" if len(columns) > LISTED else ""
+    return f"columns left out, which nobody asked for: {', '.join(columns[:LISTED])}{more}"
+
+
+def _batches(file: Path, name: str, kind: str, params: Data, wanted: Mapping[str, str], left_out: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the columns that can be read, AT_ONCE rows at a time, and put the others with their types into `left_out`.
+
+    Arrow is a file (Feather) or a stream (what `datasets` writes).
+    """
+    try:
+        if kind == Format.parquet:
+            yield from _of_parquet(file, name, params, wanted, left_out)
+        else:
+            yield from _of_arrow(file, name, params, wanted, left_out)
+    except (MemoryError, InputError):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever native code raises on what is not sound
+        said = " ".join(str(error).split())[:200]
+        raise InputError(f"{name}: not a valid {kind} file ({said}); check data.format") from None
+
+
+def _of_parquet(file: Path, name: str, params: Data, wanted: Mapping[str, str], left_out: list[str]) -> Iterator[pa.RecordBatch]:
+    with pyarrow.parquet.ParquetFile(file) as parquet:
+        names, others = _readable(parquet.schema_arrow, name, params, wanted)
+        left_out += others
+        for batch in parquet.iter_batches(AT_ONCE, columns=names, use_threads=False):
+            # a name also brings what is nested below it, or looks so because there is a dot in its own
+            yield batch.select(names)
+
+
+def _of_arrow(file: Path, name: str, params: Data, wanted: Mapping[str, str], left_out: list[str]) -> Iterator[pa.RecordBatch]:
+    options = pa.ipc.IpcReadOptions(use_threads=False)
+    with pa.memory_map(str(file)) as source:
+        stream = source.read(6) != b"ARROW1"
+        source.seek(0)
+        reader = pa.ipc.open_stream if stream else pa.ipc.open_file
+        opened = reader(source, options=options)
+        names, others = _readable(opened.schema, name, params, wanted)
+        left_out += others
+        batches = opened if stream else map(opened.get_batch, range(opened.num_record_batches))
+        for batch in batches:
+            for start in range(0, batch.num_rows, AT_ONCE):
+                yield batch.slice(start, AT_ONCE).select(names)
+
+
+def _readable(schema: pa.Schema, name: str, params: Data, wanted: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Return the names of the columns of plain types, and those of the others with their types."""
+    limit_columns(name, len(schema), params)
+    if again := twice([clean(field.name) for field in schema]):
+        raise InputError(f"{name}: two columns are called {', '.join(again)}; rename one of them")
+    names, left_out = [], []
+    for field in schema:
+        if _is_plain(field.type):
+            names.append(field.name)
+        elif clean(field.name) in wanted:
+            raise InputError(f"{name}: column '{clean(field.name)}' holds {field.type}, not one plain value per row; name another with data.columns")
+        else:
+            left_out.append(f"{clean(field.name)} ({field.type})")
+    return names, left_out
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Return whether a type is text, numbers, truth values, dates or times: all can be written again."""
+    kind = getattr(kind, "storage_type", kind)
+    kind = kind.value_type if is_.is_dictionary(kind) else kind
+    texts = (is_.is_string, is_.is_large_string, is_.is_string_view, is_.is_binary, is_.is_large_binary, is_.is_binary_view)
+    numbers = (is_.is_integer, is_.is_floating, is_.is_boolean, is_.is_decimal32, is_.is_decimal64, is_.is_decimal128)
+    moments = (is_.is_date, is_.is_time, is_.is_timestamp, is_.is_duration, is_.is_null)
+    return any(test(kind) for test in (*texts, *numbers, *moments))
+
+
+def _plain(column: pa.Array, where: str) -> pa.Array | None:
+    """Return a column of a plain type, or None when its bytes are no text; raise InputError when it is damaged."""
+    try:
+        column = column.cast(column.type.storage_type) if isinstance(column.type, pa.BaseExtensionType) else column
+        if is_.is_string(column.type) or is_.is_large_string(column.type) or is_.is_string_view(column.type):
+            # as bytes first: where they lie is checked apart from whether they are text
+            column = column.cast(BYTES[str(column.type)])
+        column.validate(full=True)
+        column = column.cast(column.type.value_type) if is_.is_dictionary(column.type) else column
+        if is_.is_decimal(column.type) and column.type.scale < 0:
+            # hundreds, say: polars has no such decimals
+            column = column.cast(pa.decimal128(38, 0))
+    except MemoryError:
+        raise
+    except pa.ArrowException as error:
+        raise InputError(f"{where} is damaged ({' '.join(str(error).split())[:200]}); write the file again") from None
+    if is_.is_binary(column.type) or is_.is_large_binary(column.type) or is_.is_binary_view(column.type):
+        try:
+            column = column.cast(pa.large_string())
+        except pa.ArrowInvalid:
+            return None
+    elif is_.is_float16(column.type):
+        column = column.cast(pa.float32())
+    elif is_.is_temporal(column.type):
+        _refuse_out_of_time(column, where)
+    if is_.is_timestamp(column.type) and column.type.tz is not None:
+        # one zone for all files: the moments are the same
+        column = column.cast(pa.timestamp(column.type.unit, "UTC"))
+    return column
+
+
+def _refuse_out_of_time(column: Any, where: str) -> None:
+    """Raise InputError for a moment or duration that neither Python nor polars can write: polars panics on it."""
+    kind = column.type
+    parts = PARTS[str(getattr(kind, "unit", "ms" if is_.is_date64(kind) else "D"))]
+    least, most = FIRST, LAST
+    if is_.is_duration(kind):
+        least, most = -LONGEST, LONGEST
+        column = column.cast(pa.int64())
+    for found in pc.min_max(column).values():
+        number = found.as_py() if is_.is_duration(kind) else getattr(found, "value", None)
+        if number is not None and not least <= number * parts[0] // parts[1] <= most:
+            raise InputError(f"{where} holds {number} as a {kind}, beyond the years 1 to 9999; write the file again")
+
+
+# seconds
+DAY = 86_400
+FIRST, LAST, LONGEST = -62_135_596_800, 253_402_300_799, 999_999_999 * DAY
+# how many seconds how many of a unit are
+PARTS = {"D": (DAY, 1), "s": (1, 1), "ms": (1, 10**3), "us": (1, 10**6), "ns": (1, 10**9)}
+BYTES = {"string": "binary", "large_string": "large_binary", "string_view": "binary_view"}
+
+
+def _decoded(column: pa.Array) -> tuple[pa.Array, dict[int, bytes]]:
+    """Return texts, null where the bytes are none, and those bytes by their index."""
+    texts: list[str | None] = []
+    undecoded: dict[int, bytes] = {}
+    for index, held in enumerate(column.cast(pa.large_binary()).to_pylist()):
+        try:
+            texts.append(None if held is None else held.decode())
+        except UnicodeDecodeError:
+            texts.append(None)
+            undecoded[index] = held
+    return pa.array(texts, pa.large_string()), undecoded
+
+
+def _limit_fields(values: pa.Array, name: str, first: int, params: Data) -> None:
+    """Raise InputError when a text is too long."""
+    # no more bytes than a text may have characters: none can have more
+    if is_.is_large_string(values.type) and values.nbytes > params.max_field_chars:
+        lengths = pc.utf8_length(values)
+        longest = pc.max(lengths).as_py() or 0
+        if longest > params.max_field_chars:
+            limit_field(name, first + pc.index(lengths, longest).as_py(), longest, params)
+
+
+def _without_nan(values: pa.Array) -> pa.Array:
+    """Return the values, null where they are not a number."""
+    if not is_.is_floating(values.type):
+        return values
+    return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+
+
+def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
+    """Return the class names of each column that `datasets` wrote as numbers with names (ClassLabel)."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        labels = {column: feature for column, feature in features.items() if feature.get("_type") == "ClassLabel"}
+        return {column: [str(name) for name in feature["names"]] for column, feature in labels.items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
+
+
+def _by_name(values: pa.Array, names: list[str], where: str) -> pa.Array:
+    """Return the class's name for each number, null for UNLABELLED."""
+    if not is_.is_integer(values.type):
+        return values
+    labels: list[str | None] = []
+    for number in values.to_pylist():
+        if number is None or number == UNLABELLED:
+            labels.append(None)
+        elif 0 <= number < len(names):
+            labels.append(names[number])
+        else:
+            raise InputError(f"{where} holds the class {number}, but the file names {len(names)} classes, from 0 on; write the file again")
+    return pa.array(labels, pa.large_string())

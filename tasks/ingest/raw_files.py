@@ -1,0 +1,134 @@
+"""Which raw files `data` names: those in the folder that can be read, and no other without a word."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.ingest.formats import ENDINGS
+from tasks.shared.choices import Format
+from tasks.shared.entries import is_hidden, matching, refuse_endless, refuse_odd_name, refuse_outside
+from tasks.shared.errors import InputError
+from tasks.shared.params import Data
+
+OURS = (".gitignore", ".gitkeep", ".dvcignore")  # what keeps a folder's records is no data, and nobody looks for it
+SAVED = ("dataset_info.json", "state.json")  # what `save_to_disk` of `datasets` writes beside the rows
+SAVED_SPLITS = "dataset_dict.json"
+
+
+@dataclass(frozen=True)
+class File:
+    """A raw file: its split (None: not predefined), its name, where it is, and the JSON field that holds the rows."""
+
+    split: str | None
+    name: str
+    path: Path
+    field: str | None = None
+
+
+def raw_files(params: Data) -> tuple[list[File], dict[str, str]]:
+    """Return the files in a fixed order, and for each one in the folder that is passed over the reason.
+
+    Raises InputError where there is none, and for a link that leads out of the folder: what it leads to is not in the
+    stage's key.
+    """
+    root = Path(params.path)
+    if not root.exists():
+        raise InputError(f"data.path: there is no file or folder '{root}'; give an existing one with --data.path")
+    patterns = {"train": params.train_file, "validation": params.validation_file, "test": params.test_file}
+    predefined = {split: pattern for split, pattern in patterns.items() if pattern}
+    refuse_odd_name(root)
+    refuse_endless(root)
+    if root.is_file():
+        if predefined or params.files:
+            raise InputError(
+                f"data.path: '{root}' is one file, but data.files and data.*_file pick files in a folder; "
+                "unset what is set of them, for example: --data.files none"
+            )
+        return [File(None, root.name, root)], {}
+    if not predefined and not params.files:
+        return _whole_folder(root, params)
+    files = []
+    picked: list[tuple[str | None, str]] = [*predefined.items()] or [(None, params.files or "")]
+    for split, pattern in picked:
+        glob, _, field = pattern.partition("#")
+        param = f"data.{split}_file" if split else "data.files"
+        if Path(glob).is_absolute() or ".." in Path(glob).parts:
+            raise InputError(f"{param}: '{glob}' leaves the folder data.path '{root}'; name files inside it")
+        found = matching(root, glob, param)
+        if not found:
+            raise InputError(f"data.path: no file in '{root}' matches '{glob}'; known endings: {', '.join(ENDINGS)}")
+        if "**" in glob:
+            refuse_linked_folders(root)
+        for path in found:
+            refuse_outside(path, root)
+            name = f"{path.relative_to(root).as_posix()}{'#' + field if field else ''}"
+            files.append(File(split, name, path, field or None))
+    return files, {}
+
+
+def _whole_folder(root: Path, params: Data) -> tuple[list[File], dict[str, str]]:
+    """Return every file of a known format, each once, and why the others are passed over."""
+    refuse_linked_folders(root)
+    passed_over: dict[str, str] = {}
+    readable: list[Path] = []
+    saved = _saved_rows(root)
+    for path in sorted(root.glob("**/*")):
+        refuse_odd_name(path)
+        relative = path.relative_to(root)
+        about = (*SAVED, SAVED_SPLITS) if path.parent in saved else (SAVED_SPLITS,)
+        if path.name in (*OURS, *about) or path.suffix == ".dvc" or path.is_dir():
+            continue
+        if why := _unread(path, relative, saved, params):
+            passed_over[relative.as_posix()] = why
+        else:
+            refuse_outside(path, root)
+            readable.append(path)
+    # a file that is linked to is read once, under its own name
+    own = {path.resolve(): path for path in sorted(readable, key=lambda path: not path.is_symlink())}
+    files = []
+    for path in readable:
+        name = path.relative_to(root).as_posix()
+        if own[path.resolve()] == path:
+            files.append(File(None, name, path))
+        else:
+            passed_over[name] = f"a link to {own[path.resolve()].relative_to(root).as_posix()}, which is"
+    if not files:
+        raise InputError(f"data.path: no file in '{root}' can be read; known endings: {', '.join(ENDINGS)}")
+    return files, passed_over
+
+
+def _unread(path: Path, name: Path, saved: dict[Path, set[str]], params: Data) -> str | None:
+    """Return why a file is passed over, or None when it is read."""
+    if is_hidden(name):
+        return "hidden"
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{name}: a link to {path.readlink()}, which is not there; mend or remove it")
+    if not path.is_file():
+        return "no regular file"
+    if path.parent in saved:
+        return None if path.name in saved[path.parent] else "not among the rows that `datasets` saved"
+    if path.suffix.lower() not in ENDINGS and params.format == Format.auto:
+        return "no ending of a known format"
+    return None
+
+
+def _saved_rows(root: Path) -> dict[Path, set[str]]:
+    """Return the folders that `save_to_disk` has written, and the names of the files that hold their rows."""
+    saved = {}
+    for state in root.glob("**/state.json"):
+        if all((state.parent / name).is_file() for name in SAVED):
+            try:
+                files = json.loads(state.read_text("utf-8"))["_data_files"]
+                saved[state.parent] = {file["filename"] for file in files}
+            except (ValueError, KeyError, TypeError):
+                raise InputError(
+                    f"{state.relative_to(root)}: not what save_to_disk of datasets writes; name the files to read with --data.files"
+                ) from None
+    return saved
+
+
+def refuse_linked_folders(root: Path) -> None:
+    """Raise InputError for a linked folder that leads out of the folder."""
+    for path in sorted(root.glob("**/*")):
+        if path.is_symlink() and path.is_dir() and not is_hidden(path.relative_to(root)):
+            refuse_outside(path, root)

@@ -1,0 +1,95 @@
+"""The raw files that `data` names, in one table."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import polars as pl
+
+from tasks.ingest.column_names import SOURCE, kept_name
+from tasks.ingest.contents import contents
+from tasks.ingest.raw_files import File, raw_files
+from tasks.ingest.rows import Read, Reject
+from tasks.shared.errors import InputError
+from tasks.shared.params import Data
+from tasks.shared.values import as_text
+
+SHOWN = 5  # names of files that a note lists
+
+
+class Raw(NamedTuple):
+    """The raw rows in a table, those that could not be read, and what was found out or passed over, in sentences."""
+
+    table: pl.DataFrame
+    rejects: list[Reject]
+    notes: list[str]
+
+
+def read(params: Data, wanted: Mapping[str, str] | None = None) -> Raw:
+    """Read every file that `params` names.
+
+    The table's own columns are strings where the format has no types, with `source_file`, `source_row` (int64, 1-based) and
+    `source_split` (train, validation, test or null) beside them.
+    wanted: the problem's column for each of the files' columns that must hold one plain value per row; of the others,
+    those that do are there too.
+    Raises InputError for a missing, empty, binary or wrongly encoded file.
+    """
+    files, passed_over = raw_files(params)
+    notes: dict[str, list[str]] = {}
+    for name, why in passed_over.items():
+        notes.setdefault(f"not read, {why}", []).append(name)
+    tables, rejects = [], []
+    without: dict[str | None, list[tuple[File, Read]]] = {}
+    for file, found in contents(files, params, wanted or {}):
+        rejects += found.rejects
+        for note in found.notes:
+            notes.setdefault(note, []).append(file.name)
+        if len(found.numbers):
+            tables.append(_table(found, file))
+        else:
+            without.setdefault(file.split, []).append((file, found))
+            if not found.rejects:
+                notes.setdefault("no rows", []).append(file.name)
+    _refuse_nothing(files, without)
+    return Raw(pl.concat(_of_one_type(tables), how="diagonal_relaxed"), rejects, [*map(_sentence, notes.items())])
+
+
+def _table(found: Read, file: File) -> pl.DataFrame:
+    table = pl.DataFrame(found.columns)
+    table = table.rename({column: kept_name(column, SOURCE) for column in table.columns})
+    split = pl.lit(file.split, pl.String)
+    return table.with_columns(source_file=pl.lit(file.name), source_row=found.numbers, source_split=split)
+
+
+def _of_one_type(tables: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Write as text each column that is not of one type in all files: 1 here and 1.0 there are the same label."""
+    kinds: dict[str, set[object]] = {}
+    for table in tables:
+        for column, kind in table.schema.items():
+            if kind != pl.Null:
+                kinds.setdefault(column, set()).add(_kind(kind))
+    mixed = {column for column, found in kinds.items() if len(found) > 1}
+    return [table.with_columns(as_text(table[column]) for column in mixed & set(table.columns)) for table in tables]
+
+
+def _kind(kind: pl.DataType) -> object:
+    """Return what makes a type another kind of value: not how many bits or digits it has."""
+    if isinstance(kind, pl.Datetime):
+        return "time", kind.time_zone
+    return "integer" if kind.is_integer() else "number" if kind.is_float() else kind
+
+
+def _refuse_nothing(files: list[File], without: dict[str | None, list[tuple[File, Read]]]) -> None:
+    """Raise InputError when no file, or none of a split, has rows: one of many exports may well be empty."""
+    for split, empty in without.items():
+        if len(empty) == sum(file.split == split for file in files):
+            file, found = next(((file, found) for file, found in empty if found.rejects), empty[0])
+            if file.path.stat().st_size == 0:
+                raise InputError(f"{file.name}: the file is empty; give a file with data")
+            why = f" ({len(found.rejects)} {found.rejects[0].reason[:200]})" if found.rejects else ""
+            raise InputError(f"{file.name}: no rows in it{why}; give a file with data")
+
+
+def _sentence(note: tuple[str, list[str]]) -> str:
+    what, names = note
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}: {what}"

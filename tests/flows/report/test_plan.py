@@ -1,0 +1,201 @@
+"""`retrain plan`: what a run with other params or data would do and why, found out without touching anything."""
+
+import json
+import os
+import shutil
+import sys
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.ledger.cache import MEMORY
+from flows.ledger.stages import Ledger
+from tasks.shared.files import sha256
+from tests.conftest import Once, Project, copy_of, tiny
+
+STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
+OTHER = "0.001"  # a learning rate that has been computed too, before the one in params.yaml
+
+
+@pytest.fixture(scope="session")
+def twice(once: Once, computed: Project) -> Project:
+    """A clone in which DVC has run the last three stages with the other learning rate too, and stands at its own again."""
+
+    def make(folder: Path) -> None:
+        made = copy_of(computed, folder)
+        rewrite(made.root / "params.yaml", "learning_rate: 0.0002", f"learning_rate: {OTHER}")
+        assert made.dvc("repro").stdout.count("Running stage") == 3
+        made.run("git", "checkout", "-q", ".")
+        made.dvc("checkout")
+
+    return tiny(once("computed_twice", make) / "project")
+
+
+@pytest.fixture
+def project(twice: Project, tmp_path: Path) -> Project:
+    """A copy of that clone, cache and all, to change at will."""
+    return copy_of(twice, tmp_path)
+
+
+def plan(project: Project, *words: str) -> dict[str, Any]:
+    """Run `retrain plan --json` and return its stages by name."""
+    read: dict[str, Any] = json.loads(project.retrain("--json", *words, command="plan").stdout)
+    return read | {stage["stage"]: stage for stage in read["stages"]}
+
+
+def fates(planned: dict[str, Any]) -> list[str]:
+    return [stage["fate"] for stage in planned["stages"]]
+
+
+def texts(planned: dict[str, Any], stage: str) -> list[str]:
+    return [reason["text"] for reason in planned[stage]["reasons"]]
+
+
+def tree(project: Project) -> dict[str, str]:
+    """Return the digest, mode and time of every file in the clone, those of Git and DVC too; hashes may be remembered meanwhile."""
+    files = [path for path in project.root.rglob("*") if path.is_file() and MEMORY not in path.parts]
+    return {str(path): f"{sha256(path)} {path.stat().st_mode:o} {path.stat().st_mtime_ns}" for path in files}
+
+
+def rewrite(file: Path, old: str, new: str) -> None:
+    """Change a file that may be read-only."""
+    text = file.read_text("utf-8")
+    assert old in text
+    file.unlink()
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def remove(project: Project, *paths: str) -> None:
+    for path in paths:
+        shutil.rmtree(project.root / path)
+
+
+def test_nothing_has_changed(project: Project) -> None:
+    done = project.retrain("--exit-code", command="plan")
+    assert [line.split() for line in done.stdout.splitlines()[1:7]] == [[name, "unchanged"] for name in STAGES]
+    assert done.stdout.endswith("nothing to do\n")
+    assert "\x1b" not in done.stdout
+    planned = plan(project)
+    assert fates(planned) == ["unchanged"] * 6
+    assert (planned["to_run"], planned["to_restore"], planned["notes"]) == ([], [], [])
+
+
+def test_a_changed_param_is_shown_with_its_old_and_new_value_and_params_yaml_is_left_alone(project: Project) -> None:
+    before = tree(project)
+    planned = plan(project, "--train.learning-rate", "1e-4", "--train.early_stopping_patience", "3")
+    assert fates(planned) == ["unchanged"] * 3 + ["stale"] * 3
+    rate, patience = planned["train"]["reasons"]
+    assert (rate["kind"], rate["name"], rate["old"], rate["new"]) == ("param", "train.learning_rate", 0.0002, 0.0001)
+    assert rate["text"] == "train.learning_rate 0.0002 -> 0.0001"
+    assert patience["text"] == "train.early_stopping_patience none -> 3"
+    assert "its input models/checkpoint will be made anew by train" in texts(planned, "evaluate")
+    assert tree(project) == before, "nothing at all is written"
+
+
+def test_options_a_file_and_params_yaml_plan_the_same(project: Project, tmp_path: Path) -> None:
+    by_option = plan(project, "--tokenize.max_length", "64")
+    (tmp_path / "some.yaml").write_text("tokenize:\n  max_length: 64\n", encoding="utf-8")
+    assert plan(project, "--params", str(tmp_path / "some.yaml")) == by_option
+    rewrite(project.root / "params.yaml", "max_length: 128", "max_length: 64")
+    assert plan(project) == by_option
+    assert fates(by_option) == ["unchanged", "unchanged", *["stale"] * 4]
+
+
+def test_what_was_computed_before_is_restored_through_a_chain_of_stages(project: Project) -> None:
+    planned = plan(project, "--train.learning-rate", OTHER)
+    assert fates(planned) == ["unchanged"] * 3 + ["restorable"] * 3
+    assert any("its input models/checkpoint will be restored by train with other content (" in text for text in texts(planned, "evaluate"))
+    assert project.retrain("--train.learning-rate", OTHER, command="plan").stdout.endswith("\n3 stages to restore\n")
+    project.retrain("--exit-code", "--train.learning-rate", OTHER, command="plan")
+    rewrite(project.root / "params.yaml", "learning_rate: 0.0002", f"learning_rate: {OTHER}")
+    assert "Running stage" not in project.dvc("repro").stdout
+    assert fates(plan(project)) == ["unchanged"] * 6
+
+
+def settled(project: Project) -> list[str]:
+    """Settle stages as the flow does, up to the first that has to run."""
+
+    def run() -> None:
+        raise InterruptedError
+
+    found: list[str] = []
+    with chdir(project.root):
+        ledger = Ledger(project.root)
+        for name in STAGES:
+            try:
+                found.append(str(ledger.settle(name, run)))
+            except InterruptedError:
+                return [*found, "stale"]
+    return found
+
+
+@pytest.mark.parametrize("rate", ["0.0003", OTHER])
+def test_the_plan_is_what_a_run_does(project: Project, rate: str) -> None:
+    rewrite(project.root / "params.yaml", "learning_rate: 0.0002", f"learning_rate: {rate}")
+    remove(project, "data/tokens", "models/checkpoint")
+    planned = ["restored" if fate == "restorable" else fate for fate in fates(plan(project))]
+    assert planned == ["unchanged", "unchanged", "restored", *(["restored"] * 3 if rate == OTHER else ["stale"] * 3)]
+    done = settled(project)
+    assert done == planned[: len(done)]
+    assert len(done) == (6 if rate == OTHER else 4)
+
+
+def test_an_isolated_run_starts_from_the_cache_not_from_the_folders_here(project: Project) -> None:
+    remove(project, "models/checkpoint", "data/splits")
+    (project.root / "data/splits").mkdir()
+    before = tree(project)
+    assert fates(plan(project, "--isolated")) == ["unchanged"] * 6
+    assert fates(plan(project, "--isolated", "--train.learning-rate", OTHER)) == ["unchanged"] * 3 + ["restorable"] * 3
+    assert tree(project) == before
+    remove(project, ".dvc/cache/files")
+    planned = plan(project, "--isolated")
+    assert fates(planned) == ["stale"] * 6
+    assert texts(planned, "ingest") == ["its output data/ingested is not in the DVC cache"]
+
+
+def test_data_from_outside_is_not_brought_in_and_what_it_would_be_is_said(project: Project, tmp_path: Path) -> None:
+    source = tmp_path / "outside.csv"
+    shutil.copy(project.root / "data/raw/tickets.csv", source)
+    before = tree(project)
+    planned = plan(project, "--data.path", "../outside.csv")
+    assert planned["notes"] == [f"{source} would be brought in as data/raw/outside.csv first"]
+    assert "data.path data/raw/tickets.csv -> data/raw/outside.csv" in texts(planned, "ingest")
+    assert planned["to_run"] == list(STAGES)
+    url = "https://example.org/new.csv"
+    assert f"its input data/raw/new.csv would be brought in from {url}; what is in it is known only then" in texts(
+        plan(project, "--data.path", url), "ingest"
+    )
+    source.rename(tmp_path / "tickets.csv")
+    refused = project.retrain("--data.path", "../tickets.csv", command="plan", status=2).stderr
+    assert "data/raw/tickets.csv exists already; choose another name" in refused
+    assert tree(project) == before
+
+
+def test_times_are_those_of_the_last_run_and_are_summed_up(project: Project) -> None:
+    (project.root / ".retrain").mkdir(exist_ok=True)
+    (project.root / ".retrain/seconds.json").write_text(json.dumps({"train": 90.04, "evaluate": 5.0, "ingest": 3}), encoding="utf-8")
+    words = ("--train.learning-rate", "1e-4")
+    assert plan(project, *words)["seconds"] == pytest.approx(95.04)
+    shown = project.retrain(*words, command="plan", status=0).stdout
+    assert shown.endswith("3 stages to run, about 95 s, time not known of package\n")
+    assert "90.0" in shown
+    project.retrain("--exit-code", *words, command="plan", status=1)
+
+
+def test_wrong_input_is_one_sentence(project: Project) -> None:
+    assert (
+        "error: data.path: there is no file or folder 'nowhere.csv'" in project.retrain("--data.path", "nowhere.csv", command="plan", status=2).stderr
+    )
+    assert "greater than 0" in project.retrain("--train.learning_rate", "-1", command="plan", status=2).stderr
+
+
+def test_no_heavy_library_is_imported(project: Project) -> None:
+    program = (
+        "import sys\nfrom flows.cli.app import main\ntry:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "print(sorted({'torch', 'transformers', 'prefect'} & set(sys.modules)))"
+    )
+    done = project.run(sys.executable, "-c", program, "plan", "--train.learning-rate", "1e-4")
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert os.fspath(project.root) not in done.stderr
