@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.conftest import ROOT, Project, clone, environment
+from tests.support.project import ROOT, Project, clone, environment
 from tests.support.server import prefect_server
 
 HOURS = 3 * 3600

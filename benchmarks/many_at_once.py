@@ -9,7 +9,7 @@ from itertools import count
 
 from benchmarks.clones import fresh_clone, seconds, server
 from benchmarks.measure import Options, Table, compare, in_turn
-from tests.conftest import Project
+from tests.support.project import Project
 
 REPEAT = 1
 RUNS = 4

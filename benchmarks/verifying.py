@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.clones import clone_at, fresh_clone, seconds
 from benchmarks.measure import ROOT, Options, Table, compare, in_turn
 from flows.git.commands import git
-from tests.conftest import Project
+from tests.support.project import Project
 
 REPEAT = 5
 SIZES = {"1 MB": 10**6, "2 GB": 2 * 10**9}  # bytes

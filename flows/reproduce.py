@@ -24,7 +24,7 @@ from flows.report.certificate import Certificate, Grade, device, grade_predictio
 from tasks.shared.errors import InputError, disk_in_words
 from tasks.shared.files import read_json
 from tasks.shared.markup import plain
-from tasks.shared.stage import ANY_VERSION, PINS, pins
+from tasks.shared.stage import ANY_VERSION, pins
 
 ARTIFACT = """# {revision}: {grade}
 
@@ -54,7 +54,7 @@ def reproduce(revision: str) -> Certificate | State[None]:
             at_revision(revision, f"reproduce-{name}", log.info) as (space, commit),
             tempfile.TemporaryDirectory() as kept,
         ):
-            certificate = Certificate(revision, commit, versions=versions(pins(space.root / PINS)), time=now())
+            certificate = Certificate(revision, commit, versions=versions(pins(space.params.problem, space.root)), time=now())
             others = [
                 f"{name} {is_['installed']} instead of {is_['pinned']}" for name, is_ in certificate.versions.items() if len({*is_.values()}) > 1
             ]

@@ -53,9 +53,3 @@ def retrain(params: Given = Given(), update_data: bool = False) -> State[Summary
             return run_report.publish(run)
     except (InputError, StageFailedError) as error:
         return Failed(message=why(error))
-
-
-if __name__ == "__main__":
-    from flows.cli.app import main
-
-    main(["run"])

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from tasks.shared.files import digests
-from tests.conftest import Project, make_tiny_model, tiny_project
+from tests.support.project import Project, make_tiny_model, tiny_project
 from tests.support.server import prefect_server
 from tests.support.wait import PATIENCE
 

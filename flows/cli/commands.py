@@ -28,9 +28,9 @@ def check(revision: str | None = None, /, *, repair: Annotated[bool, Parameter(n
     """
     from flows.engine import workspace
     from flows.fsck.check import check as examine
-    from flows.ledger import journal
+    from flows.ledger import rollback
 
-    journal.recover(workspace.root(), say)
+    rollback.recover(workspace.root(), say)
     return OK if examine(workspace.root(), revision, repair=repair, show=print, say=say) else FAILED
 
 
@@ -55,11 +55,11 @@ def gc(
     """
     from flows.engine import workspace
     from flows.git import refs
-    from flows.ledger import journal
+    from flows.ledger import rollback
     from flows.ledger.garbage import collect
 
     checkout = workspace.root()
-    journal.recover(checkout, say)
+    rollback.recover(checkout, say)
     if not dry_run:
         refs.remove_dead(checkout, say)
     found = collect(checkout, dry_run=True)

@@ -1,7 +1,8 @@
 """A process that imports torch and transformers once, and forks every stage of a run from itself.
 
-Run as `python -m flows.engine.fork_server FD`. It speaks over the Unix socket FD: a request is one JSON object {"module", "cwd", "env"} with the
-stage's output as a file descriptor beside it; the answers are {"pid"} and, when the stage is over, {"status"}. Requests are served
+Run by its path (`python flows/engine/fork_server.py FD`), so that it serves the stages of whichever commit stands in the
+current folder. It speaks over the Unix socket FD: a request is one JSON object {"module", "cwd", "env"} with the stage's
+output as a file descriptor beside it; the answers are {"pid"} and, when the stage is over, {"status"}. Requests are served
 between imports, so the first stages of a run do not wait for torch. When the other end of the socket is gone, so is the
 stage: the kernel closes it however the flow dies.
 """
@@ -120,4 +121,6 @@ def _run(module: str) -> int:
 
 
 if __name__ == "__main__":
+    # modules of the project are those of the current folder
+    sys.path[0] = ""
     serve(socket.socket(fileno=int(sys.argv[1])))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from flows.engine import fork_server
 from tasks.shared import progress
 
 Message = dict[str, Any]
@@ -67,7 +68,7 @@ class Processes:
         self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self.warm = subprocess.Popen(  # noqa: S603 (our own interpreter and module, no shell)
-                [sys.executable, "-m", "flows.engine.fork_server", str(theirs.fileno())],
+                [sys.executable, fork_server.__file__, str(theirs.fileno())],
                 cwd=self.root,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,

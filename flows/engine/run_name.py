@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from flows.locks import is_free
+from tasks.shared.locks import is_free
 
 # no dot, so that nothing is `..`, hidden or called `.lock`; no dash in front, so that nothing is an option
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from flows.git import commands, refs
 from flows.git.signatures import refuse_unsigned
-from flows.ledger import journal
+from flows.ledger import journal, rollback
 from flows.ledger.results import Experiment
 from flows.ledger.sources import Pattern, at_home, is_url, leads_out, name_in_raw, pattern_in, refuse_around
-from flows.locks import alone
 from tasks import problems
 from tasks.shared import base_models
 from tasks.shared.entries import refuse_odd_entries, refuse_odd_name
 from tasks.shared.errors import InputError, did_you_mean, refuse_secret
 from tasks.shared.files import private_folder, read_json, replace
+from tasks.shared.locks import alone
 from tasks.shared.params import Params
 from tasks.shared.params_file import PARAMS, differences, in_words, lay_over, load, word, written
 from tasks.shared.params_file import given as checked
@@ -69,12 +69,12 @@ class Workspace:
     @cached_property
     def ledger(self) -> "Ledger":
         """The record of its stages, torn state mended; DVC is imported when it is first asked."""
-        from flows.ledger.rollback import mend
         from flows.ledger.running import UnderWay
         from flows.ledger.stages import Ledger
+        from flows.ledger.torn import repair_torn
 
         if not self.isolated:
-            mend(self.root, self.say)
+            repair_torn(self.root, self.say)
         under_way = UnderWay(self.home, self.root, self.name) if self.isolated else None
         return Ledger(self.root, sparse=self.isolated, say=self.say, under_way=under_way)
 
@@ -146,7 +146,7 @@ def in_place(given: Given, update_data: bool, say: Say) -> Iterator[Workspace]: 
     commands.refuse_without_git(checkout)
     private_folder(checkout / OURS)
     with alone(checkout / journal.RUN_LOCK, lambda who: say(f"waiting for another run in this checkout ({who})")):
-        journal.undo(checkout, say, journal.DEAD)
+        rollback.undo(checkout, say, journal.DEAD)
         refs.remove_dead(checkout, say)
         texts = journal.Journal.begin(checkout).texts
         before = {name: text for name, text in texts.items() if text is not None}
@@ -159,7 +159,7 @@ def in_place(given: Given, update_data: bool, say: Say) -> Iterator[Workspace]: 
             yield Workspace.entered
         finally:
             Workspace.entered = None
-            journal.undo(checkout, say, "this run")
+            rollback.undo(checkout, say, "this run")
 
 
 @contextmanager
@@ -175,7 +175,7 @@ def isolated(given: Given, update_data: bool, name: str, say: Say) -> Iterator[W
     home = root()
     commands.ready(home, say)
     private_folder(home / OURS)
-    journal.recover(home, say)
+    rollback.recover(home, say)
     refs.remove_dead(home, say)
     under_way = journal.Journal.of(home)
     taken = commands.taken_along(home, say)
@@ -208,7 +208,7 @@ def at_revision(revision: str, name: str, say: Say) -> Iterator[tuple[Workspace,
     home = root()
     commands.ready(home, say)
     private_folder(home / OURS)
-    journal.recover(home, say)
+    rollback.recover(home, say)
     refs.remove_dead(home, say)
     commit = commit_named(home, revision)
     refuse_unsigned(home, commit)

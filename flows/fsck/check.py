@@ -9,7 +9,7 @@ from flows.fsck.examination import Examination, Finding, What
 from flows.fsck.repair import Repair
 from flows.git.commands import refuse_planted
 from flows.ledger.experiments import commit_named, experiments
-from flows.locks import alone
+from tasks.shared.locks import alone
 
 Say = Callable[[str], None]
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.locks import alone
 from tasks.shared.errors import DiskError, InputError, disk_trouble, readable
+from tasks.shared.locks import alone
 
 LARGE = 50_000_000  # bytes of an untracked file that nobody meant to have in Git
 SHOWN = 5  # names in a sentence

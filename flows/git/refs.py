@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.git.commands import git, identity, names, tree_of
-from flows.locks import alone, alone_if_free, forget
 from tasks.shared.errors import InputError
+from tasks.shared.locks import alone, alone_if_free, forget
 
 NONE = "0" * 40  # for Git: the ref is not there
 HELD = re.compile(r"Unable to create '(.+?\.lock)': File exists")

@@ -8,14 +8,14 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from flows.ledger.rollback import mend
 from flows.ledger.stages import Ledger
+from flows.ledger.torn import repair_torn
 from tasks.shared.errors import DiskError, disk_in_words
 
 if __name__ == "__main__":
     say = partial(print, file=sys.stderr, flush=True)
     with suppress(DiskError), disk_in_words():
-        mend(Path.cwd(), say)
+        repair_torn(Path.cwd(), say)
         ledger = Ledger(Path.cwd(), say=say)
         sys.exit(not (ledger.unchanged() and ledger.all_sent()))
     # the run meets the same, and says it

@@ -26,6 +26,7 @@ from dvc_data.hashfile.obj import HashFile
 from dvc_data.hashfile.state import State
 from dvc_objects.errors import ObjectFormatError
 
+import flows.ledger.yaml_limits  # noqa: F401 (before DVC reads YAML)
 from tasks.shared.errors import InputError
 
 Say = Callable[[str], None]

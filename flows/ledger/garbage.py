@@ -17,8 +17,8 @@ from flows.ledger.experiments import experiments
 from flows.ledger.run_cache import Record, others
 from flows.ledger.running import no_garbage_collected
 from flows.ledger.validation import is_hash
-from flows.locks import alone_if_free, forget
 from tasks.shared.errors import InputError
+from tasks.shared.locks import alone_if_free, forget
 
 HASH = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")
 RECORDS = ("dvc.lock", "*.dvc")  # the files in which DVC writes hashes down

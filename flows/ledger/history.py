@@ -10,11 +10,12 @@ from typing import Any
 
 from dvc.dvcfile import LOCK_FILE
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-from dvc.utils.serialize import ParseError, parse_yaml
+from dvc.utils import serialize
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 from voluptuous import Invalid
 
+import flows.ledger.yaml_limits  # noqa: F401 (before DVC reads YAML)
 from flows.git.commands import git
 from flows.ledger.experiments import experiments
 from flows.ledger.results import Experiment
@@ -43,8 +44,8 @@ class Record:
         """What dvc.lock holds of each stage; empty when it cannot be read, or is forged."""
         text = self.read(LOCK_FILE) or ""
         try:
-            lock = COMPILED_LOCKFILE_SCHEMA(parse_yaml(text, LOCK_FILE, typ="safe"))
-        except (ParseError, Invalid):
+            lock = COMPILED_LOCKFILE_SCHEMA(serialize.parse_yaml(text, LOCK_FILE, typ="safe"))
+        except (serialize.ParseError, Invalid):
             return {}
         stages: Mapping[str, Any] = lock.get("stages") or {}
         return {} if any(map(wrong_entry, stages.values())) else stages

@@ -6,7 +6,7 @@ also what the run has written itself: what somebody else has changed meanwhile i
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any, Self
 
 import yaml
 
-from flows.locks import alone, is_free
 from tasks.shared.files import read_json, replace
 from tasks.shared.params_file import PARAMS
 
@@ -93,22 +92,6 @@ class Journal:
 def discard(root: Path) -> None:
     """Forget what stood in a checkout: what stands there now is to stay."""
     (root / FILE).unlink(missing_ok=True)
-
-
-def recover(root: Path, say: Callable[[str], None]) -> None:
-    """Undo what a run in a checkout that died has left, unless another is under way, which does so itself."""
-    lock = root / RUN_LOCK
-    if (root / FILE).exists() and is_free(lock):
-        with alone(lock):
-            undo(root, say, DEAD)
-
-
-def undo(root: Path, say: Callable[[str], None], whose: str) -> None:
-    """Undo a run in a checkout that has not been kept, if there is one; DVC is imported only then."""
-    if (root / FILE).exists():
-        from flows.ledger.rollback import roll_back
-
-        roll_back(root, say, whose)
 
 
 def will_write(root: Path, name: str, text: str) -> None:

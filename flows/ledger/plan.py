@@ -19,10 +19,10 @@ from dvc_objects.errors import ObjectFormatError
 from flows.ledger.data import imported
 from flows.ledger.overlay import Overlay
 from flows.ledger.reasons import Reason, content, differences, short
-from flows.ledger.rollback import mended
 from flows.ledger.run_cache import newest
 from flows.ledger.sources import is_url, pattern_in
 from flows.ledger.stages import Ledger, sentence
+from flows.ledger.torn import repaired
 from tasks.shared.errors import InputError
 
 Content = tuple[HashInfo, Meta]
@@ -52,7 +52,7 @@ def plan(root: Path, texts: Mapping[Path, str], arriving: Mapping[str, str], *, 
     sparse: plan for a run in a worktree of its own, where no cached output or data is checked out at first.
     Raises InputError when DVC cannot read the checkout, or would refuse to import.
     """
-    ledger = Ledger(root, sparse=sparse, files=Overlay({**({} if sparse else mended(root)), **texts}))
+    ledger = Ledger(root, sparse=sparse, files=Overlay({**({} if sparse else repaired(root)), **texts}))
     try:
         for path, source in arriving.items():
             imported(ledger, source, Path(path).name)

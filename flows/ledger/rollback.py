@@ -1,19 +1,24 @@
-"""Putting a checkout right: undoing a run that did not succeed, and what sudden death has left torn."""
+"""A run that did not succeed is undone: what stood in the checkout before it is put back. DVC is imported only when there is something to undo."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
-from dvc.dvcfile import LOCK_FILE
-from dvc.rwlock import RWLOCK_FILE, SCHEMA
-from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-from dvc.utils.serialize import ParseError, load_yaml
-from voluptuous import Invalid
+from flows.ledger.journal import DEAD, FILE, RUN_LOCK, Journal, discard
+from tasks.shared.locks import alone, is_free
 
-from flows.ledger.journal import Journal, discard
-from flows.ledger.stages import Ledger
 
-EMPTY = "schema: '2.0'\nstages: {}\n"
+def recover(root: Path, say: Callable[[str], None]) -> None:
+    """Undo what a run in a checkout that died has left, unless another is under way, which does so itself."""
+    lock = root / RUN_LOCK
+    if (root / FILE).exists() and is_free(lock):
+        with alone(lock):
+            undo(root, say, DEAD)
+
+
+def undo(root: Path, say: Callable[[str], None], whose: str) -> None:
+    """Undo a run in a checkout that has not been kept, if there is one; DVC is imported only then."""
+    if (root / FILE).exists():
+        roll_back(root, say, whose)
 
 
 def roll_back(root: Path, say: Callable[[str], None], whose: str) -> None:
@@ -21,6 +26,9 @@ def roll_back(root: Path, say: Callable[[str], None], whose: str) -> None:
 
     What somebody else has changed in params.yaml or dvc.lock since is left, and all that may be made from it.
     """
+    from flows.ledger.stages import Ledger
+    from flows.ledger.torn import repair_torn
+
     journal = Journal.of(root)
     if journal is None:
         return
@@ -32,39 +40,10 @@ def roll_back(root: Path, say: Callable[[str], None], whose: str) -> None:
         say(f"{whose} is not undone, because something else has changed {others} since; {hint}")
         return
     undone = journal.put_back()
-    mend(root, say)
+    repair_torn(root, say)
     brought, lost = Ledger(root, say=say).put_back(journal.outputs) if journal.outputs else ([], [])
     discard(root)
     if undone or brought:
         say(f"{whose} is undone: params.yaml, dvc.lock, metrics and outputs are as they were before it")
     if lost:
         say(f"warning: {', '.join(lost)} could not be brought back: the DVC cache no longer holds all of it")
-
-
-def mend(root: Path, say: Callable[[str], None]) -> None:
-    """Put right what an earlier death left torn in the checkout, and say what it was."""
-    lock, held = root / LOCK_FILE, root / ".dvc/tmp" / RWLOCK_FILE
-    if lock.exists() and _is_torn(lock):
-        torn = lock.with_name(f"{LOCK_FILE}.torn")
-        lock.replace(torn)
-        say(f"dvc.lock was torn (half written, or empty) and is set aside as {torn.name}; what it recorded is restored from the run-cache")
-    if held.exists():
-        try:
-            SCHEMA(json.loads(held.read_text("utf-8")))
-        except (ValueError, Invalid):
-            held.unlink()
-            say(f"{held.relative_to(root)} was torn, so DVC would have refused all work; it is removed")
-
-
-def mended(root: Path) -> dict[Path, str]:
-    """Return the text that `mend` would give dvc.lock, by its path: nothing when it would leave it as it is."""
-    lock = root / LOCK_FILE
-    return {lock: EMPTY} if lock.exists() and _is_torn(lock) else {}
-
-
-def _is_torn(lock: Path) -> bool:
-    try:
-        COMPILED_LOCKFILE_SCHEMA(load_yaml(str(lock)))
-    except (ParseError, Invalid):
-        return True
-    return False

@@ -16,6 +16,7 @@ from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils.serialize import ParseError, dump_yaml, load_yaml
 from voluptuous import Invalid
 
+import flows.ledger.yaml_limits  # noqa: F401 (before DVC reads YAML)
 from flows.ledger.validation import ForgedError, wrong_entry
 from tasks.shared.errors import InputError
 

@@ -30,9 +30,9 @@ from flows.ledger.results import Outcome
 from flows.ledger.run_cache import newest, set_aside_damaged
 from flows.ledger.running import UnderWay, no_garbage_collected
 from flows.ledger.validation import refuse_forged
-from flows.locks import alone
 from tasks.shared.errors import InputError, full
 from tasks.shared.files import for_owner, private_folder
+from tasks.shared.locks import alone
 
 for library in ("dvc", "dvc_data", "dvc_objects"):  # what they would log is raised, or found by `_record`
     logging.getLogger(library).setLevel(logging.CRITICAL)

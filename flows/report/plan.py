@@ -13,8 +13,8 @@ from rich.text import Text
 from flows.engine.workspace import Given, Say, located, refuse_unknown_names, took, with_data
 from flows.git.commands import refuse_planted
 from flows.ledger.data import refuse_changed_data
-from flows.ledger.journal import recover
 from flows.ledger.plan import Fate, Planned, plan
+from flows.ledger.rollback import recover
 from flows.ledger.sources import is_url, name_in_raw
 from tasks.shared import base_models
 from tasks.shared.params_file import PARAMS, differences, in_words, lay_over, load, written

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import psutil
 
-from flows.locks import alone
 from flows.server import connection, prefect_api
 from flows.server.guard import ANYWHERE
 from tasks.shared.errors import InputError
 from tasks.shared.files import for_owner, private_folder, replace
+from tasks.shared.locks import alone
 
 POOL = "retrain"
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")

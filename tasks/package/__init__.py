@@ -55,7 +55,7 @@ def provenance(params: Params, splits: Path, metrics: Path) -> dict[str, Any]:
         "data": {"ingest": read_json(metrics / "ingest.json"), "splits": digests(splits)},
         "params": params.model_dump(),
         "sources": keys.sources(params.problem),
-        "pins": pins(),
+        "pins": pins(params.problem),
         "device": devices.describe(),
         "metrics": {"train": read_json(metrics / "train.json"), "evaluate": scores},
     }

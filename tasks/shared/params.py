@@ -23,6 +23,7 @@ from tasks.shared.choices import EPOCHS, Format, Interval, Precision, Quoting, S
 from tasks.shared.errors import WITHOUT_SECRETS, did_you_mean, refuse_secret
 from tasks.shared.extra import Extra, known, optimizers, plain
 
+PROBLEMS = Path(__file__).parents[1] / "problems"
 SPLITS = ("train", "validation", "test")
 BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}  # JSON Schema's, in words
 NONE = "none"  # the word that empties what may be empty
@@ -298,7 +299,7 @@ class Package(Section):
 class Params(Section):
     """Everything that can be tuned, one section per stage."""
 
-    problem: str = Field("text_classification", description="The Hugging Face task, one file each in tasks/problems/.")
+    problem: str = Field("text_classification", description="The Hugging Face task, a folder each in tasks/problems/.")
     model: Model = Field(Model(), description="The base model.")
     data: Data = Field(Data(), description="The raw rows.")
     ingest: Ingest = Field(Ingest(), description="What is taken in.")
@@ -318,7 +319,7 @@ class Params(Section):
     @classmethod
     def _problem_is_known(cls, problem: str) -> str:
         name = problem.replace("-", "_")
-        known = sorted(path.stem for path in (Path(__file__).parent / "problems").glob("[!_]*.py"))
+        known = sorted({path.parent.name for path in PROBLEMS.glob("*/__init__.py")} - {"common"})
         if name not in known:
             raise ValueError(f"there is no problem '{problem}'{did_you_mean(name, known)} Known: {', '.join(known)}")
         return name

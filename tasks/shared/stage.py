@@ -26,9 +26,10 @@ def stage(name: str) -> Iterator[Params]:
     """Run a stage's work under the params of params.yaml; exit with status 1 and one sentence when it cannot be done."""
     end_with_parent()
     try:
-        check_pins()
         with disk_in_words():
-            yield load()
+            params = load()
+            check_pins(params.problem)
+            yield params
     except InputError as error:
         _fail(f"{name}: {error}")
     except Exception:
@@ -66,19 +67,25 @@ def end_with_parent(by: signal.Signals = signal.SIGKILL, parent: int | None = No
         sys.exit(FAILED)
 
 
-def pins(file: Path = PINS) -> dict[str, str]:
-    """Return the pinned version of every library that decides a number."""
-    return {package: str(version) for package, version in read(file).items()}
+def pins(problem: str, root: Path = Path()) -> dict[str, str]:
+    """Return the pinned version of every library that decides a number: those of all problems, and those of this one."""
+    pinned = read(root / PINS)
+    # commits of before pinned all in one table
+    pinned = pinned.get("core", pinned)
+    own = root / "tasks/problems" / problem / PINS
+    if own.exists():
+        pinned = {**pinned, **read(own)}
+    return {package: str(version) for package, version in pinned.items()}
 
 
-def check_pins() -> None:
+def check_pins(problem: str) -> None:
     """Raise InputError when an installed version is not the pinned one: its results would be kept under a false key.
 
     `retrain reproduce` keeps no results, only compares them, and has said so itself: it sets RETRAIN_ANY_VERSION.
     """
     if os.environ.get(ANY_VERSION):
         return
-    for package, pinned in pins().items():
+    for package, pinned in pins(problem).items():
         try:
             installed = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -5,11 +5,9 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from filelock import FileLock, Timeout
 
 from tasks import problems as problems
 from tasks.problems import Problem
@@ -19,6 +17,7 @@ from tasks.shared import slots as slots
 from tasks.shared.errors import InputError, did_you_mean
 from tasks.shared.files import digests, read_json, replace, write_json
 from tasks.shared.keys import fingerprint
+from tasks.shared.locks import alone, alone_if_free
 from tasks.shared.params import Model, Params, Train
 from tasks.shared.stage import stage as stage
 from tasks.shared.stage import warn
@@ -201,15 +200,17 @@ def resume_folder(params: Params, tokens: Path, processes: int) -> Iterator[Path
         yield folder
         return
     INTERRUPTED.mkdir(parents=True, exist_ok=True)
-    with FileLock(_lock(folder)):
+    with alone(_lock(folder)):
         folder.mkdir(exist_ok=True)
         others = [path for path in INTERRUPTED.iterdir() if path != folder and KEY.fullmatch(path.name) and path.is_dir()]
         others.sort(key=_turn)
         replace(folder / TURN, f"{_turn(others[-1]) + 1 if others else 1}\n")
         interrupted = [path for path in others if any(path.glob("checkpoint-*"))]
         for path in set(others).difference(interrupted[-KEEP_INTERRUPTED + 1 :]):
-            with suppress(Timeout), FileLock(_lock(path), timeout=0):  # one that is training now is not an old one
-                shutil.rmtree(path)
+            with alone_if_free(_lock(path)) as is_old:
+                # one that is training now is not
+                if is_old:
+                    shutil.rmtree(path)
         yield folder
 
 

@@ -15,7 +15,7 @@ from tasks.shared.files import digests
 from tasks.train import train
 from tasks.train.checkpoints import COMPLETE, by_step
 from tests.attacks import Attempt
-from tests.conftest import make_tiny_model
+from tests.support.project import make_tiny_model
 from tests.support.way import Way, way
 
 LONG, SHORT = 40, 10

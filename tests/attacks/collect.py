@@ -20,7 +20,7 @@ from flows.ledger.garbage import collect
 from flows.ledger.running import UnderWay
 from flows.ledger.stages import Ledger, share_cache
 from tests.attacks import Attempt
-from tests.conftest import environment
+from tests.support.project import environment
 from tests.support.small import made, objects, pipeline
 
 TOGETHER = 6

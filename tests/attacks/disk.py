@@ -16,17 +16,17 @@ from random import Random
 from flows.cli.signals import ends_in_order
 from flows.git.commands import git
 from flows.git.refs import remove_dead, worktree
-from flows.ledger import journal
+from flows.ledger import journal, rollback
 from flows.ledger.experiments import experiments, save
 from flows.ledger.garbage import collect
-from flows.ledger.rollback import mend
 from flows.ledger.running import UnderWay
 from flows.ledger.stages import Ledger, share_cache
-from flows.locks import alone
+from flows.ledger.torn import repair_torn
 from flows.report.certificate import Certificate
 from tasks.shared.errors import InputError, disk_in_words
+from tasks.shared.locks import alone
 from tests.attacks import Attempt
-from tests.conftest import environment
+from tests.support.project import environment
 from tests.support.small import made, objects, pipeline
 
 LONG, SHORT = 40, 4
@@ -61,15 +61,15 @@ def work(home: Path) -> None:
     """Do all that runs do to a checkout: one in place, an isolated one, a certificate, garbage collection."""
     said: Callable[[str], None] = print
     with chdir(home), alone(home / journal.RUN_LOCK):
-        journal.undo(home, said, journal.DEAD)
+        rollback.undo(home, said, journal.DEAD)
         remove_dead(home, said)
         journal.Journal.begin(home)
         try:
-            mend(home, said)
+            repair_torn(home, said)
             made(home)
             journal.discard(home)
         finally:
-            journal.undo(home, said, "this run")
+            rollback.undo(home, said, "this run")
     with worktree(home, "run", "HEAD") as folder, chdir(folder):
         share_cache(home, folder)
         (folder / "source.txt").write_text("another\n")

@@ -11,7 +11,7 @@ from random import Random
 from flows.git import refs
 from tests.attacks import Attempt
 from tests.attacks.disk import FORKED, Good, in_a_process, work, wrong
-from tests.conftest import environment
+from tests.support.project import environment
 from tests.support.small import pipeline
 
 LONG, SHORT = 80, 6

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests.campaign import PARTS
-from tests.conftest import ROOT
+from tests.support.project import ROOT
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -16,7 +16,7 @@ import pytest
 
 from flows.cli import app
 from flows.ledger.sources import to_add
-from tests.conftest import ROOT, Once, Project, copy_of, tiny
+from tests.support.project import ROOT, Once, Project, copy_of, tiny
 
 PROGRAMS = "retrain|dvc|git|prefect|make|docker|pip|pytest|python|python3|sqlite3|sha256sum|export"
 COMMAND = re.compile(rf"(?:[A-Z_]+=\S+ )*(?:{PROGRAMS}) \S.*")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tasks.shared.files import digests
-from tests.conftest import Once, Project, copy_of, tiny
 from tests.support.hold import STEPS, held
+from tests.support.project import Once, Project, copy_of, tiny
 from tests.support.server import artifacts, flow_run
 
 STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")

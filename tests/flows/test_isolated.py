@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tasks.shared.files import digests, sha256
-from tests.conftest import Project
 from tests.flows.cli.test_processes import alive
 from tests.flows.test_end_to_end import STAGES, happened
 from tests.support.hold import held
+from tests.support.project import Project
 from tests.support.server import artifacts, flow_run
 from tests.support.wait import PATIENCE, until
 

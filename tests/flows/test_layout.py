@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from tasks.shared.params import Params, Section
 from tasks.shared.params_file import load, read
-from tests.conftest import ROOT
+from tests.support.project import ROOT
 
 STAGES = {f"tasks.{name}" for name in ("ingest", "split", "tokenize", "train", "evaluate", "package")}
 

@@ -6,7 +6,7 @@ import shlex
 
 from flows.report.run_report import EXPERIMENT
 from tasks.shared.files import read_json
-from tests.conftest import ROOT, Project
+from tests.support.project import ROOT, Project
 
 WIDTH = 160
 

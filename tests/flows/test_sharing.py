@@ -11,7 +11,7 @@ from flows.git.refs import worktree
 from flows.ledger.experiments import save, send
 from flows.ledger.results import Experiment
 from flows.ledger.stages import Ledger
-from tests.conftest import Project, environment
+from tests.support.project import Project, environment
 
 SECRET = "TOKEN=s3cret"  # noqa: S105 (made up)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from tasks.shared.files import read_json, replace
-from tests.conftest import Project
+from tests.support.project import Project
 from tests.support.wait import until
 
 # of the tiny model's training in one epoch; the first checkpoint is whole before the next step begins

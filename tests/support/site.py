@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from tests.conftest import Project
+from tests.support.project import Project
 from tests.support.server import kind, request, task_states
 from tests.support.wait import until
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flows.ledger.results import Outcome
 from flows.ledger.stages import Ledger, share_cache
-from tests.conftest import ROOT
+from tests.support.project import ROOT
 
 STAGES = """
 stages:

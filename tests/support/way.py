@@ -17,7 +17,7 @@ from tasks.shared.params import SPLITS, Model, Params
 from tasks.shared.params_file import load
 from tasks.tokenize import tokenize
 from tasks.train import train
-from tests.conftest import ROOT
+from tests.support.project import ROOT
 
 PROBLEM = problems.load("text_classification")
 TICKETS = ROOT / "data/raw/tickets.csv"

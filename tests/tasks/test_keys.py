@@ -13,7 +13,7 @@ import yaml
 from tasks import problems
 from tasks.shared import keys, stage
 from tasks.shared.params import Params
-from tests.conftest import ROOT
+from tests.support.project import ROOT
 
 STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
 PROBLEM = "text_classification"

@@ -11,7 +11,7 @@ import pytest
 
 from tasks.shared import stage
 from tasks.shared.errors import InputError
-from tests.conftest import ROOT
+from tests.support.project import ROOT
 from tests.support.wait import PATIENCE
 
 PYPROJECT, PINS = ROOT / "pyproject.toml", ROOT / "pins.yaml"

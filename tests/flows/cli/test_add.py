@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.conftest import Project
+from tests.support.project import Project
 
 HEADER = "text,label,created_at\n"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tasks.shared.params_file import given, lay_over, load, save
-from tests.conftest import Project
 from tests.flows.test_end_to_end import STAGES
+from tests.support.project import Project
 from tests.support.server import ask, flow_run
 
 ROWS = [f"{word} number {i},{label}" for i in range(40) for word, label in (("where is my parcel", "order"), ("give me my money", "refund"))]

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from flows.cli.broken_pipe import ends_when_unread
-from tests.conftest import Project
+from tests.support.project import Project
 
 
 @pytest.mark.parametrize("words", ["plan --json", "plan", "plan --help", "check", "--version"])

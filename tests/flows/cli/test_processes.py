@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from tasks.shared.files import digests, read_json
-from tests.conftest import ROOT, Project
 from tests.support.hold import held
+from tests.support.project import ROOT, Project
 from tests.support.wait import PATIENCE, until
 
 

@@ -3,7 +3,7 @@
 import re
 import sys
 
-from tests.conftest import Project
+from tests.support.project import Project
 from tests.support.server import STAGES, artifacts, ask, flow_run, task_states
 
 

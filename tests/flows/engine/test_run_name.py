@@ -12,7 +12,7 @@ from flows.git.commands import git
 from flows.git.refs import worktree
 from flows.ledger.experiments import commit_named, experiments, save, send
 from flows.ledger.history import Record
-from tests.conftest import environment
+from tests.support.project import environment
 
 RUN, ANOTHER = "0a1b2c3d-0000-4000-8000-000000000000", "deadbeef-0000-4000-8000-000000000000"
 NASTY = (

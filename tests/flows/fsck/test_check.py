@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from flows.ledger.run_cache import _names
-from tests.conftest import Project
 from tests.flows.test_end_to_end import OUTPUTS, remove_outputs
+from tests.support.project import Project
 
 
 @dataclass

@@ -15,7 +15,7 @@ from flows.engine.processes import Processes, StageFailedError
 from flows.git.commands import git
 from tasks.shared import progress
 from tasks.shared.errors import SAFE, DiskError, InputError, disk_in_words, full
-from tests.conftest import ROOT, environment, tiny
+from tests.support.project import ROOT, environment, tiny
 
 STRACE = shutil.which("strace")
 

@@ -15,10 +15,10 @@ from flows.git import refs
 from flows.git.commands import git, taken_along
 from flows.git.refs import at, remove_dead, remove_ref, set_ref, worktree
 from flows.ledger.experiments import experiments, save
-from flows.locks import alone
 from flows.report.certificate import Certificate
 from tasks.shared.errors import InputError
-from tests.conftest import ROOT, environment
+from tasks.shared.locks import alone
+from tests.support.project import ROOT, environment
 
 MANY = 50
 STRACE = shutil.which("strace")

@@ -13,7 +13,7 @@ from flows.git.commands import commit_of, git
 from flows.git.signatures import refuse_unsigned
 from flows.ledger.experiments import save
 from tasks.shared.errors import InputError
-from tests.conftest import ROOT, environment
+from tests.support.project import ROOT, environment
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not installed")
 

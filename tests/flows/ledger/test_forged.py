@@ -20,7 +20,7 @@ from flows.ledger.run_cache import _names
 from flows.ledger.stages import Ledger, share_cache
 from tasks.shared.errors import InputError
 from tests.attacks import forgeries
-from tests.conftest import environment
+from tests.support.project import environment
 from tests.support.remote_servers import s3_server
 
 RECORD = "data/raw/export.csv.dvc"

@@ -22,7 +22,7 @@ from flows.ledger.results import Outcome
 from flows.ledger.running import UnderWay, no_garbage_collected
 from flows.ledger.stages import Ledger, share_cache
 from tasks.shared.errors import InputError
-from tests.conftest import ROOT, environment
+from tests.support.project import ROOT, environment
 from tests.support.small import made, objects, pipeline
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project
 from tests.flows.test_end_to_end import STAGES, happened
 from tests.support.hold import held
+from tests.support.project import Project
 from tests.support.remote_servers import SSHD, s3_server, ssh_server
 
 RESTORED = dict.fromkeys(STAGES, "cached (restored)")

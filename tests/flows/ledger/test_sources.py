@@ -18,7 +18,7 @@ from flows.report.plan import Plan, foresee
 from tasks.shared.errors import InputError
 from tasks.shared.params import Params
 from tasks.shared.params_file import PARAMS, load
-from tests.conftest import clone, environment
+from tests.support.project import clone, environment
 
 ROWS = "text,label\nwhere is my parcel,order\n"
 

@@ -12,7 +12,7 @@ from flows.ledger.results import Experiment
 from flows.ledger.stages import Ledger
 from flows.report.comparison import Since
 from flows.report.run_report import _changed
-from tests.conftest import Project, copy_of
+from tests.support.project import Project, copy_of
 
 
 @pytest.fixture

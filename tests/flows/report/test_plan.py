@@ -13,7 +13,7 @@ import pytest
 from flows.ledger.cache import MEMORY
 from flows.ledger.stages import Ledger
 from tasks.shared.files import sha256
-from tests.conftest import Once, Project, copy_of, tiny
+from tests.support.project import Once, Project, copy_of, tiny
 
 STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
 OTHER = "0.001"  # a learning rate that has been computed too, before the one in params.yaml

@@ -7,8 +7,8 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from flows.ledger.journal import Journal, write_lock
-from tests.conftest import Project
 from tests.flows.report.test_plan import STAGES, fates, plan, remove, rewrite, settled, texts, tree
+from tests.support.project import Project
 
 
 def test_a_changed_module_is_named(trained: Project) -> None:

@@ -26,7 +26,7 @@ from prefect_docker.worker import DockerWorker, DockerWorkerJobConfiguration
 from prefect_kubernetes.worker import KubernetesWorker, KubernetesWorkerJobConfiguration
 from sqlalchemy import make_url
 
-from tests.conftest import ROOT
+from tests.support.project import ROOT
 
 DEPLOY = ROOT / "deploy"
 WORKERS = {"docker": DockerWorker, "kubernetes": KubernetesWorker}

@@ -17,7 +17,7 @@ from websockets.typing import Subprotocol
 
 from flows.server import prefect_api as servers
 from flows.server.guard import Guard
-from tests.conftest import ROOT, environment
+from tests.support.project import ROOT, environment
 from tests.support.server import prefect_server
 
 PASSWORD = "retrain:open-sesame"  # noqa: S105

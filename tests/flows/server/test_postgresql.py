@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from tests.conftest import Project
 from tests.support.hold import held
 from tests.support.postgresql import PASSWORD, PROGRAMS, postgresql
+from tests.support.project import Project
 from tests.support.server import STAGES
 from tests.support.site import Site, up
 from tests.support.wait import PATIENCE, until

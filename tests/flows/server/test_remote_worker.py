@@ -6,7 +6,7 @@ import sys
 import uuid
 from pathlib import Path
 
-from tests.conftest import Project, copy_of
+from tests.support.project import Project, copy_of
 from tests.support.remote_servers import s3_server
 from tests.support.server import ask, task_states
 

@@ -4,9 +4,9 @@ from base64 import b64encode
 
 import pytest
 
-from tests.conftest import Project
 from tests.support.hold import held
 from tests.support.planted import Planted
+from tests.support.project import Project
 from tests.support.server import STAGES
 from tests.support.site import up
 from tests.support.wait import until

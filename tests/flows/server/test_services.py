@@ -5,7 +5,7 @@ import shutil
 
 import psutil
 
-from tests.conftest import Project
+from tests.support.project import Project
 from tests.support.site import up
 
 DEPLOYMENTS = {"manual", "nightly", "on-new-data", "every-five-minutes", "reproduce"}

@@ -14,8 +14,8 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tasks.shared.markup import plain
-from tests.conftest import ROOT, Project
 from tests.support.hold import STEPS, Hold, held
+from tests.support.project import ROOT, Project
 from tests.support.server import STAGES
 from tests.support.site import Site, up
 from tests.support.wait import PATIENCE, until

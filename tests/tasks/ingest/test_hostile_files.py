@@ -14,7 +14,7 @@ import pytest
 from flows.ledger.yaml_limits import refuse_deep
 from tasks.shared.errors import InputError
 from tasks.shared.params_file import read
-from tests.conftest import ROOT
+from tests.support.project import ROOT
 from tests.tasks.ingest.test_formats import refused, taken, write
 from tests.tasks.ingest.test_ingest import LENIENT, run
 

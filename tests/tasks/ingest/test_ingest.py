@@ -13,7 +13,7 @@ from tasks.ingest import content_id, ingest
 from tasks.shared.errors import InputError
 from tasks.shared.files import digests, read_json
 from tasks.shared.params import Data, Ingest
-from tests.conftest import ROOT, SHARED
+from tests.support.project import ROOT, SHARED
 
 PROBLEM = problems.load("text_classification")
 LENIENT = {"max_rejected": 0.9}

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.ingest.readers import read
 from tasks.shared.params import Data
-from tests.conftest import SHARED
+from tests.support.project import SHARED
 from tests.tasks.ingest.test_formats import PAIRS, pairs, refused, taken, write
 
 

@@ -17,7 +17,7 @@ from tasks.shared.errors import InputError
 from tasks.shared.files import folder_digest
 from tasks.shared.params import Model
 from tasks.shared.params_file import load
-from tests.conftest import ROOT
+from tests.support.project import ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.shared.files import digests, folder_digest, read_json, replace, rounded, sha256, write_json
-from tests.conftest import ROOT
+from tests.support.project import ROOT
 
 
 def tree(folder: Path, files: dict[str, str]) -> Path:

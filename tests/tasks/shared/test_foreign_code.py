@@ -18,7 +18,7 @@ from tasks.shared.base_models import fetch, resolve
 from tasks.shared.errors import InputError
 from tasks.shared.foreign_code import refuse_code
 from tasks.shared.params import Model
-from tests.conftest import ROOT
+from tests.support.project import ROOT
 
 OWN = {
     "config.json": [

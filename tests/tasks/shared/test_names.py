@@ -10,7 +10,7 @@ from flows.cli.options import unknown, written_out
 from tasks.shared.errors import InputError
 from tasks.shared.param_names import names, nearest, spelled_out
 from tasks.shared.params_file import validated
-from tests.conftest import ROOT, Project
+from tests.support.project import ROOT, Project
 
 PLACES = [path for glob in ("README.md", "params.yaml", "docs/*.md", "examples/*.yaml", "flows/**/*.py", "tasks/**/*.py")
           for path in ROOT.glob(glob)]  # fmt: skip

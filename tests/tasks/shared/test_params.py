@@ -11,7 +11,7 @@ from tasks.shared.errors import InputError
 from tasks.shared.extra import ALLOWED, MANAGED, OUTSIDE, optimizers, training_arguments
 from tasks.shared.params import Params, Train
 from tasks.shared.params_file import validated
-from tests.conftest import ROOT
+from tests.support.project import ROOT
 
 
 def refused(section: str, **values: Any) -> str:

@@ -8,7 +8,7 @@ import pytest
 from tasks.shared.errors import InputError
 from tasks.shared.params import Params
 from tasks.shared.params_file import differences, given, in_words, lay_over, load, read, save
-from tests.conftest import ROOT
+from tests.support.project import ROOT
 
 TEXT = """\
 # Why these values

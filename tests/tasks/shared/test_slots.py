@@ -14,8 +14,8 @@ import pytest
 from tasks.shared import devices, slots
 from tasks.shared.errors import InputError
 from tasks.shared.files import sha256
-from tests.conftest import ROOT, Project
 from tests.flows.cli.test_processes import edit
+from tests.support.project import ROOT, Project
 
 # what a stage does around its work: says that it has the device, and keeps it until a file is there
 STAGE = """

@@ -19,7 +19,7 @@ from tasks.shared import base_models
 from tasks.shared.files import digests, read_json
 from tasks.shared.params import SPLITS, Model, Tokenize
 from tasks.tokenize import label_names, tokenize
-from tests.conftest import ROOT
+from tests.support.project import ROOT
 
 PROBLEM = problems.load("text_classification")
 TEXTS = [

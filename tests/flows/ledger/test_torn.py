@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.ledger.rollback import mend
-from tests.conftest import Project
+from flows.ledger.torn import repair_torn
 from tests.flows.test_end_to_end import STAGES, happened, outputs
+from tests.support.project import Project
 
 WHOLE = "schema: '2.0'\nstages:\n  ingest:\n    cmd: exec python -m tasks.ingest\n"
 
 
 def mended(root: Path) -> list[str]:
     said: list[str] = []
-    mend(root, said.append)
+    repair_torn(root, said.append)
     return said
 
 

@@ -1,0 +1,44 @@
+"""What sudden death has left torn in a checkout, put right before DVC reads it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from dvc.dvcfile import LOCK_FILE
+from dvc.rwlock import RWLOCK_FILE, SCHEMA
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from dvc.utils.serialize import ParseError, load_yaml
+from voluptuous import Invalid
+
+import flows.ledger.yaml_limits  # noqa: F401 (before DVC reads YAML)
+
+EMPTY = "schema: '2.0'\nstages: {}\n"
+
+
+def repair_torn(root: Path, say: Callable[[str], None]) -> None:
+    """Put right what an earlier death left torn in the checkout, and say what it was."""
+    lock, held = root / LOCK_FILE, root / ".dvc/tmp" / RWLOCK_FILE
+    if lock.exists() and _is_torn(lock):
+        torn = lock.with_name(f"{LOCK_FILE}.torn")
+        lock.replace(torn)
+        say(f"dvc.lock was torn (half written, or empty) and is set aside as {torn.name}; what it recorded is restored from the run-cache")
+    if held.exists():
+        try:
+            SCHEMA(json.loads(held.read_text("utf-8")))
+        except (ValueError, Invalid):
+            held.unlink()
+            say(f"{held.relative_to(root)} was torn, so DVC would have refused all work; it is removed")
+
+
+def repaired(root: Path) -> dict[Path, str]:
+    """Return the text that `repair_torn` would give dvc.lock, by its path: nothing when it would leave it as it is."""
+    lock = root / LOCK_FILE
+    return {lock: EMPTY} if lock.exists() and _is_torn(lock) else {}
+
+
+def _is_torn(lock: Path) -> bool:
+    try:
+        COMPILED_LOCKFILE_SCHEMA(load_yaml(str(lock)))
+    except (ParseError, Invalid):
+        return True
+    return False
