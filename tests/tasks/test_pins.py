@@ -1,6 +1,7 @@
 """Pinned versions: one number wherever they stand, and no stage runs with another."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -14,12 +15,13 @@ from tasks.shared.errors import InputError
 from tests.support.project import ROOT
 from tests.support.wait import PATIENCE
 
-PYPROJECT, PINS = ROOT / "pyproject.toml", ROOT / "pins.yaml"
+PYPROJECT = ROOT / "pyproject.toml"
+PROBLEM = "text_classification"
 
 
 def pinned_in(folder: Path, package: str, version: str) -> Path:
     """Write a pins.yaml with one pin."""
-    (folder / "pins.yaml").write_text(f'{package}: "{version}"\n', encoding="utf-8")
+    (folder / "pins.yaml").write_text(f'core:\n  {package}: "{version}"\n', encoding="utf-8")
     return folder
 
 
@@ -33,7 +35,7 @@ def constraints() -> dict[str, str]:
 
 
 def test_every_pin_is_that_of_constraints_txt() -> None:
-    pins, locked = stage.pins(PINS), constraints()
+    pins, locked = stage.pins(PROBLEM, ROOT), constraints()
     assert pins == {name: locked[canonical(name)] for name in pins}
 
 
@@ -46,18 +48,18 @@ def test_everything_that_the_project_depends_on_is_constrained() -> None:
     wanted = [*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)]
     names = {canonical(re.split(r"[=<>!~ ;\[]", name)[0]) for name in wanted}
     assert names <= constraints().keys()
-    assert {canonical(name) for name in stage.pins(PINS)} <= names
+    assert {canonical(name) for name in stage.pins(PROBLEM, ROOT)} <= names
 
 
 def test_the_installed_versions_are_the_pinned_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    stage.check_pins()
+    stage.check_pins(PROBLEM)
 
 
 def test_another_version_is_refused_with_both_and_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(pinned_in(tmp_path, "numpy", "0.0.1"))
     with pytest.raises(InputError, match=rf"numpy {re.escape(metadata.version('numpy'))} is installed but 0\.0\.1 is pinned .*`make install`"):
-        stage.check_pins()
+        stage.check_pins(PROBLEM)
 
 
 def test_a_version_that_only_begins_alike_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,22 +67,23 @@ def test_a_version_that_only_begins_alike_is_another(tmp_path: Path, monkeypatch
     for pin in (f"{installed}0", installed.rpartition(".")[0]):
         monkeypatch.chdir(pinned_in(tmp_path, "numpy", pin))
         with pytest.raises(InputError, match="numpy"):
-            stage.check_pins()
+            stage.check_pins(PROBLEM)
 
 
 def test_a_build_for_another_device_is_the_same_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(pinned_in(tmp_path, "torch", metadata.version("torch").split("+")[0]))
-    stage.check_pins()
+    stage.check_pins(PROBLEM)
 
 
 def test_a_library_that_is_not_installed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(pinned_in(tmp_path, "no-such-distribution", "1.0"))
     with pytest.raises(InputError, match=r"no-such-distribution 1.0 is pinned in pins.yaml but not installed; run `make install`"):
-        stage.check_pins()
+        stage.check_pins(PROBLEM)
 
 
 def test_a_stage_with_another_version_ends_with_status_1_and_one_sentence(tmp_path: Path) -> None:
     pinned_in(tmp_path, "numpy", "0.0.1")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
     code = "from tasks.shared.stage import stage\nwith stage('split'): print('it ran')"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=PATIENCE
