@@ -11,13 +11,12 @@ from typing import Any
 from dvc.dvcfile import LOCK_FILE
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils import serialize
-from dvc_data.hashfile.hash_info import HashInfo
-from dvc_data.hashfile.tree import Tree
 from voluptuous import Invalid
 
 import flows.ledger.yaml_limits  # noqa: F401 (before DVC reads YAML)
 from flows.git.commands import git
 from flows.ledger.experiments import experiments
+from flows.ledger.listings import file_in
 from flows.ledger.results import Experiment
 from flows.ledger.stages import Ledger
 from flows.ledger.validation import wrong_entry
@@ -152,10 +151,5 @@ def _committed(root: Path, commit: str, name: str | None = None) -> Record:
 
 def made(ledger: Ledger, record: Record, folder: str, file: str) -> Path | None:
     """Return where the DVC cache keeps a file of a folder that a run made; None when it no longer does."""
-    cache = ledger.repo.cache.local
-    try:
-        tree = Tree.load(cache, HashInfo("md5", record.outputs[folder]))
-        found = Path(cache.oid_to_path(next(info.value for parts, _, info in tree if parts == (file,))))
-    except Exception:  # noqa: BLE001 (missing, damaged or forged: then there is nothing to compare, and `retrain check` says which)
-        return None
-    return found if found.exists() else None
+    digest = record.outputs.get(folder)
+    return file_in(ledger.repo.cache.local, digest, file) if digest else None

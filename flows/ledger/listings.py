@@ -1,6 +1,11 @@
-"""The objects of the DVC cache, which DVC takes on trust."""
+"""Listings of folders in the DVC cache, which DVC takes on trust."""
+
+from pathlib import Path
 
 from dvc.output import Output
+from dvc_data.hashfile.db import HashFileDB
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.tree import Tree
 
 from flows.ledger.validation import ForgedError, wrong_listing
 from tasks.shared.errors import InputError
@@ -25,3 +30,13 @@ def refuse_climbing(output: Output) -> None:
             f"{output}: its listing {output.hash_info.value} in the DVC cache {wrong}; "
             "nothing was written. Delete that object and find out who wrote it"
         )
+
+
+def file_in(cache: HashFileDB, digest: str, name: str) -> Path | None:
+    """Return where the cache keeps a file of the folder that a listing names; None when it does not, or the listing is damaged or forged."""
+    try:
+        tree = Tree.load(cache, HashInfo("md5", digest))
+        found = Path(cache.oid_to_path(next(info.value for parts, _, info in tree if parts == (name,))))
+    except Exception:  # noqa: BLE001 (there is nothing to compare with then, and `retrain check` says which)
+        return None
+    return found if found.exists() else None

@@ -20,6 +20,7 @@ from flows.ledger.data import imported
 from flows.ledger.overlay import Overlay
 from flows.ledger.reasons import Reason, content, differences, short
 from flows.ledger.run_cache import newest
+from flows.ledger.source_files import differing, is_source
 from flows.ledger.sources import is_url, pattern_in
 from flows.ledger.stages import Ledger, sentence
 from flows.ledger.torn import repaired
@@ -125,8 +126,10 @@ class _Foresight:
             yield from differences(dependency, values)
             return
         maker, _ = self.made.get(dependency.fs_path, (None, None))
-        kind = "file" if maker is None and dependency.def_path.endswith(".py") else "input"
-        words = f"its input {dependency}" if kind == "input" else str(dependency)
+        if is_source(dependency):
+            yield from self._changed_source(dependency, found)
+            return
+        words = f"its input {dependency}"
         old, new = dependency.hash_info.value, found and found[0].value
         if found is None:
             source = self._source(dependency)
@@ -144,7 +147,22 @@ class _Foresight:
             words += f" will be restored by {maker.stage} with other content ({short(old)} -> {short(new)})"
         else:
             words += f" changed ({short(old)} -> {short(new)})"
-        yield Reason(kind, str(dependency), words, short(old), short(new))
+        yield Reason("input", str(dependency), words, short(old), short(new))
+
+    def _changed_source(self, dependency: Output, found: Content | None) -> Iterator[Reason]:
+        """Yield which files of a folder of source differ from the recorded ones; the folder itself where nobody knows."""
+        old, new = dependency.hash_info.value, found and found[0].value
+        if old == new:
+            return
+        changed = differing(self.ledger, dependency) or {str(dependency): (old, new)}
+        for name, (was, is_) in changed.items():
+            if was is None:
+                text = f"{name} is new to it"
+            elif is_ is None:
+                text = f"{name} is gone"
+            else:
+                text = f"{name} changed ({short(was)} -> {short(is_)})"
+            yield Reason("file", name, text, short(was), short(is_))
 
     def _absence(self, item: Output) -> Reason | None:
         """Return why an output, or data from outside, has to be brought in place even if the stage's key is unchanged."""

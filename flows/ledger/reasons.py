@@ -30,7 +30,8 @@ class Reason:
 def differences(dependency: ParamsDependency, now: Mapping[str, Any]) -> Iterator[Reason]:
     """Yield each param or pin whose value is not the recorded one."""
     is_pins = dependency.def_path == PINS
-    for name, old, new in _leaves("", dependency.hash_info.value or {}, now):
+    for key, old, new in _leaves("", dependency.hash_info.value or {}, now):
+        name = key.removeprefix("core.") if is_pins else key
         if new is MISSING:
             text = f"{name} is gone, was {_word(old)}"
         elif old is MISSING:

@@ -8,6 +8,7 @@ from dvc.output import Output
 from dvc_data.hashfile.hash import file_md5
 from dvc_data.hashfile.tree import Tree
 
+from flows.ledger.source_files import differing, is_source
 from flows.ledger.stages import Ledger
 from tasks.shared.errors import InputError
 
@@ -66,9 +67,13 @@ def bring_data(ledger: Ledger) -> WrongData | None:
 def changed_key(ledger: Ledger, name: str) -> list[str]:
     """Return what of a stage's key, its inputs apart, differs from what dvc.lock recorded: modules, params, pins."""
     stage = ledger.stages[name]
-    found = []
+    found: list[str] = []
     for dependency in stage.deps:
-        status = dependency.status() if isinstance(dependency, ParamsDependency) or dependency.def_path.endswith(".py") else {}
+        is_code = is_source(dependency)
+        status = dependency.status() if isinstance(dependency, ParamsDependency) or is_code else {}
+        if is_code and status and (files := differing(ledger, dependency)):
+            found += files
+            continue
         for what, how in status.items():
             found += [f"{what}: {key}" for key in how] if isinstance(how, dict) else [str(what)]
     return found

@@ -13,10 +13,16 @@ PROBLEMS = TASKS / "problems"
 
 
 def sources(problem: str) -> dict[str, str]:
-    """Return the SHA-256 of every module that the stages of `problem` run, by its path; other problems' folders left out."""
+    """Return the SHA-256 of every file of source that the stages of `problem` run, by its path; other problems' folders left out."""
     others = {folder for folder in PROBLEMS.iterdir() if folder.is_dir()} - {PROBLEMS / "common", PROBLEMS / problem}
-    ours = [file for file in TASKS.rglob("*.py") if others.isdisjoint(file.parents)]
-    return {path.relative_to(TASKS.parent).as_posix(): sha256(path) for path in sorted(ours)}
+    found = digest_sources(TASKS)
+    return {path.relative_to(TASKS.parent).as_posix(): digest for path, digest in found.items() if others.isdisjoint(path.parents)}
+
+
+def digest_sources(folder: Path) -> dict[Path, str]:
+    """Return the SHA-256 of every file below a folder of source; what Python leaves there is none."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    return {path: sha256(path) for path in files if path.suffix != ".pyc"}
 
 
 def fingerprint(problem: str, decides: dict[str, Any]) -> str:

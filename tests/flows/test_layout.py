@@ -48,7 +48,7 @@ def importers(library: str) -> set[str]:
 def room(module: str) -> str:
     """Return the room of a module of flows; a module in none is a flow, or the way into the command line."""
     parts = module.split(".")
-    if parts == ["flows"] or parts[-1] == "__main__" and len(parts) == 2:
+    if parts == ["flows"] or (parts[-1] == "__main__" and len(parts) == 2):
         return "cli"
     return parts[1] if parts[1] in ROOMS else "flow"
 

@@ -25,9 +25,9 @@ def test_a_changed_module_is_named(trained: Project) -> None:
 def test_a_changed_pin_is_shown_with_its_old_and_new_version(trained: Project) -> None:
     rewrite(trained.root / "pins.yaml", 'scipy: "1.17.1"', 'scipy: "1.18.0"')
     planned = plan(trained)
-    assert planned["to_run"] == ["evaluate", "package"]
-    assert texts(planned, "evaluate") == ["pinned scipy 1.17.1 -> 1.18.0"]
-    assert planned["evaluate"]["reasons"][0]["kind"] == "pin"
+    assert planned["to_run"] == list(STAGES)
+    assert texts(planned, "ingest") == ["pinned scipy 1.17.1 -> 1.18.0"]
+    assert planned["ingest"]["reasons"][0]["kind"] == "pin"
 
 
 def test_changed_data_makes_all_that_follows_stale(trained: Project) -> None:
