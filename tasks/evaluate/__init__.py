@@ -29,9 +29,10 @@ def evaluate(params: Evaluate, problem: Problem, checkpoint: Path, splits: Path,
     logits = predict(problem, checkpoint, labels, tokens / "test.arrow", params.batch_size)
     scored = problem.score(logits, test, labels, params)
     baselines = problem.baselines(pl.read_parquet(splits / "train.parquet"), test, labels)
-    write_json(metrics, {**scored.metrics, "baselines": baselines})
-    headline = {name: value for name, value in scored.metrics.items() if isinstance(value, int | float)}
-    write_json(metrics.with_name("scores.json"), headline)
+    headline = {"name": problem.headline, "higher_is_better": True}
+    write_json(metrics, {**scored.metrics, "headline": headline, "baselines": baselines})
+    numbers = {name: value for name, value in scored.metrics.items() if isinstance(value, int | float)}
+    write_json(metrics.with_name("scores.json"), numbers)
 
     plots.mkdir(parents=True, exist_ok=True)
     scored.predictions.write_csv(plots / "predictions.csv", float_precision=6)

@@ -43,6 +43,8 @@ class Problem(Protocol):
     task: str  # the transformers pipeline that serves it
     columns: tuple[str, ...]  # what a raw table must have, the label last
     scores: tuple[str, ...]  # what may select the checkpoint, beside the loss
+    # the metric that leads the report
+    headline: str
 
     def validate(self, table: "pl.DataFrame", params: "Ingest") -> "tuple[pl.DataFrame, dict[int, str]]":
         """Return the usable rows, and for each other row of `table` its index and the reason."""

@@ -25,6 +25,7 @@ class TextClassification:
     task = "text-classification"
     columns = ("text", "label")
     scores = ("accuracy", "macro_f1", "weighted_f1")
+    headline = "macro_f1"
 
     def validate(self, table: pl.DataFrame, params: Ingest) -> tuple[pl.DataFrame, dict[int, str]]:
         """Reject texts and labels that are missing or blank, and texts that are too long."""
