@@ -35,8 +35,8 @@ def watch(path: str = "") -> State[None]:
         path: What to look at; empty: data.path of params.yaml. Of imported data it is the source that is looked at.
     """
     log = get_run_logger()
-    recovery.go_on(log.info)
-    miss_workers()
+    recovery.restart_crashed_runs(log.info)
+    report_offline_workers()
     try:
         with disk_in_words():
             path = path or load(root() / PARAMS).data.path
@@ -53,7 +53,7 @@ def watch(path: str = "") -> State[None]:
     return Completed(message=f"{path} has changed" if before is not None else f"{path} is seen for the first time")
 
 
-def miss_workers() -> None:
+def report_offline_workers() -> None:
     """Send retrain.worker.gone, once, for each worker of our deployments' pools that Prefect takes for offline; the pool may have others left."""
     ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[recovery.TAG]))
     with get_client(sync_client=True) as client:

@@ -20,7 +20,8 @@ from flows.cli.commands import FAILED, OK, say
 from flows.cli.options import OF_PARAMS, unknown, written_out
 from flows.cli.signals import ends_in_order
 from flows.ledger.sources import is_url, pattern_in
-from flows.server import prefect_api
+from flows.server import temporary
+from flows.server.configured import Configured, configured
 from flows.server.connection import password_apart, past_proxies
 from tasks.shared.errors import DiskError, InputError, disk_in_words, full
 from tasks.shared.params import NONE, Params
@@ -83,7 +84,7 @@ def run(
 
     checkout = workspace.root()
     changes = _given(params_file, params, checkout)
-    watched = prefect_api.configured(checkout)
+    watched = configured(checkout)
     fault = watched.fault() if watched else None
     if isolated:
         return _isolated_run(changes, checkout, watched, fault, update_data=update_data)
@@ -147,16 +148,16 @@ def reproduce(revision: str, /) -> int:
 
     # a wrong name, or one that may not run here, is told at once
     refuse_unsigned(checkout, commit_named(checkout, revision))
-    watched = prefect_api.configured(checkout)
+    watched = configured(checkout)
     if watched is None:
-        prefect_api.start_temporary(checkout)
+        temporary.start(checkout)
     elif fault := watched.fault():
         raise fault
     from flows.report.certificate import EXIT_STATUS, Certificate
     from flows.report.summary import show_certificate
     from flows.reproduce import reproduce as flow
 
-    prefect_api.wait_for_temporary()
+    temporary.wait()
     certificate, status = _finished(flow, revision)
     if not isinstance(certificate, Certificate):
         return status
@@ -171,7 +172,7 @@ for command in (commands.add, commands.check, commands.gc, commands.up, commands
 def _isolated_run(
     changes: dict[str, Any],
     checkout: Path,
-    watched: prefect_api.Configured | None,
+    watched: Configured | None,
     fault: InputError | None,
     *,
     update_data: bool,
@@ -185,14 +186,14 @@ def _isolated_run(
     if fault:
         raise fault
     if not watched:
-        prefect_api.start_temporary(checkout)
+        temporary.start(checkout)
     return _run_flow(changes, update_data=update_data)
 
 
 def _run_here(
     space: "Workspace",
     changes: dict[str, Any],
-    watched: prefect_api.Configured | None,
+    watched: Configured | None,
     fault: InputError | None,
     *,
     stays: bool,
@@ -207,7 +208,7 @@ def _run_here(
             return _nothing_to_do(space, fault, stays=stays)
         if fault:
             raise fault
-        prefect_api.start_temporary(space.root)
+        temporary.start(space.root)
         # something has changed, and Prefect takes as long to start its server as torch to import
         Processes.start_ahead(space.root)
     status = _run_flow(changes, stays=stays)
@@ -253,7 +254,7 @@ def _run_flow(given: dict[str, Any], *, update_data: bool = False, stays: bool =
         from flows.report.summary import Summary, show
         from flows.retrain import retrain
 
-    prefect_api.wait_for_temporary()
+    temporary.wait()
     # to a form, None is what is not given
     words = {section: _in_words(change) if isinstance(change, dict) else change for section, change in given.items()}
     summary, status = _finished(retrain, words, update_data)

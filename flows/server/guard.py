@@ -10,19 +10,22 @@ import os
 import re
 import sys
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flows.server.connection import LOOPBACK
-from flows.server.prefect_api import ORIGINS
 from tasks.shared.errors import InputError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+# Prefect's setting for the pages that may ask a server
+ORIGINS = "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"
+# the umask of servers: their databases hold what runs were given and logged
+PRIVATE = 0o077
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]+)?")
 # what means every interface: nobody calls a server so, except a page that wants around a browser's rules
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104
@@ -91,6 +94,22 @@ class Guard:
         right = b"Basic " + b64encode(self.password.encode())
         given = headers.get(b"authorization", [])
         return len(given) == 1 and hmac.compare_digest(given[0], right)
+
+
+def protect(env: MutableMapping[str, str], api: str) -> None:
+    """Have the server at this address answer its own pages only, and ask for a token against forged requests.
+
+    What `env` says already stays.
+    """
+    address = urlsplit(api)
+    host = f"[{address.hostname}]" if ":" in str(address.hostname) else address.hostname
+    names = ("127.0.0.1", "localhost") if host in ("127.0.0.1", "localhost") else (host,)
+    pages = ",".join(f"http://{name}:{address.port}" for name in names)
+    wanted = {ORIGINS: pages, "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true"}
+    for name, value in wanted.items():
+        # Prefect knows each by two names
+        if name.replace("_API_", "_") not in env:
+            env.setdefault(name, value)
 
 
 def guarded(app: "ASGIApp") -> Guard:

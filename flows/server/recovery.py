@@ -17,7 +17,7 @@ CRASHES = 3  # as many in a row, and a run is not started again by itself
 GOING_ON = "it crashed, and goes on from its last checkpoint"
 
 
-def go_on(say: Callable[[str], None]) -> None:
+def restart_crashed_runs(say: Callable[[str], None]) -> None:
     """Start crashed runs again: those of the last day, unless a later run does the same work or they crash every time."""
     since = datetime.now(UTC) - LATELY
     with get_client(sync_client=True) as client:
@@ -31,7 +31,7 @@ def go_on(say: Callable[[str], None]) -> None:
             say(f"run {run.name} crashed, and goes on from its last checkpoint")
 
 
-def end_dead(pool: str, say: Callable[[str], None]) -> None:
+def crash_dead_runs(pool: str, say: Callable[[str], None]) -> None:
     """Have runs end as Crashed whose process was on this machine and is no more: a power cut would leave them Running for good.
 
     Prefect keeps their process ids but not the machine's name, so this is left to the heartbeats when the pool has workers elsewhere.

@@ -5,7 +5,6 @@ Everything is kept in the repository's ignored folder: the server's database in 
 """
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -14,27 +13,34 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
 
-from flows.server import connection, prefect_api
-from flows.server.guard import ANYWHERE
+from flows.server import connection, password, pid_files
+from flows.server.guard import ANYWHERE, PRIVATE, protect
 from tasks.shared.errors import InputError
-from tasks.shared.files import for_owner, private_folder, replace
+from tasks.shared.files import for_owner, private_folder
 from tasks.shared.locks import alone
 
 POOL = "retrain"
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
-PATIENCE = 120.0  # seconds for a service to answer
-GRACE = 40.0  # seconds for a service to end by itself: a worker lets training keep a checkpoint first
+# seconds for a service to answer
+PATIENCE = 120.0
+# seconds for a service to end by itself: a worker lets training keep a checkpoint first
+GRACE = 40.0
 SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",  # slots outlive the server
-    "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "60",  # a slot is free a minute after whoever held it is gone
-    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite lets one write at a time: wait instead of "database is locked"
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # the least that Prefect allows
+    # slots outlive the server
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # a slot is free a minute after whoever held it is gone
+    "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "60",
+    # SQLite lets one write at a time: wait instead of "database is locked"
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+    # the least that Prefect allows
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
     "PREFECT_WORKER_QUERY_SECONDS": "5",
     "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
@@ -56,51 +62,139 @@ def up(checkout: Path, say: Say, *, host: str, port: int, workers: int, limit: i
     Raises InputError when a service does not come up, with the end of its log.
     """
     _refuse_open_host(host)
-    with alone(prefect_api.records(checkout) / "lock", lambda who: say(f"waiting for another `make up` or `make down` ({who})")):
-        mine = f"http://{'127.0.0.1' if host in ANYWHERE else host}:{port}/api"
-        api = prefect_api.running(checkout) or os.environ.get("PREFECT_API_URL", mine)
-        if api == mine:
-            connection.past_proxies(host)
-        if is_to_start := api == mine and not prefect_api.running(checkout):
-            _refuse_taken_port(api, host, port)
-        env = environment(checkout, api, _password(checkout, say, is_to_start=is_to_start))
-        if is_to_start:
-            say("starting the Prefect server ...")
-            there = {"PREFECT_SERVER_API_HOST": host, "PREFECT_SERVER_API_PORT": str(port)}
-            _start(checkout, "server", [sys.executable, "-m", "flows.server.guard"], env | there, api=api)
-        elif not prefect_api.running(checkout):
-            connection.check(api, env, ", or `unset PREFECT_API_URL` to start one here")
-        os.environ.update(env)  # before Prefect is imported, which reads it once, and takes as long as the server takes to start
+    with _alone(checkout, say):
+        api, env = _server(checkout, say, host, port)
+        # before Prefect is imported, which reads it once, and takes as long as the server takes to start
+        os.environ.update(env)
         from flows.server import automations, recovery
 
-        _wait_for(checkout, api, env)
+        _wait_for_server(checkout, api, env)
         automations.make_pool(POOL)
-        recovery.end_dead(POOL, say)
-        names = {f"worker-{number}": f"{os.uname().nodename}-{number}" for number in range(1, workers + 1)}
-        for service, name in names.items():
-            if not _alive(checkout, service):
-                say(f"starting {service} ...")
-                _start(checkout, service, [*PREFECT, "worker", "start", "--pool", POOL, "--name", name, "--limit", str(limit)], env)
+        recovery.crash_dead_runs(POOL, say)
+        names = _start_workers(checkout, say, env, workers, limit)
         say("registering the deployments ...")
         _deploy(checkout, env)
         automations.register(POOL, say)
-        recovery.go_on(say)
-        automations.wait_for_workers(POOL, list(names.values()), PATIENCE)
+        recovery.restart_crashed_runs(say)
+        automations.wait_for_workers(POOL, names, PATIENCE)
         return api.removesuffix("/api")
 
 
 def down(checkout: Path, say: Say) -> None:
     """End the services that `up` has started in this checkout, workers first, and nothing else. Their runs keep a checkpoint."""
-    with alone(prefect_api.records(checkout) / "lock", lambda who: say(f"waiting for another `make up` or `make down` ({who})")):
-        records = sorted(prefect_api.records(checkout).glob("*.json"), key=lambda file: file.stem == "server")
-        for worker in filter(None, (prefect_api.process(file) for file in records if file.stem != "server")):
-            _end(say, *worker.children())  # its runs first: a worker that ends kills them before they could keep a checkpoint
+    with _alone(checkout, say):
+        files = {file.stem: file for file in pid_files.folder(checkout).glob("*.json")}
+        running = {service: process for service, file in files.items() if (process := pid_files.process(file))}
+        server = running.pop("server", None)
+        for worker in running.values():
+            # its runs first: a worker that ends kills them before they could keep a checkpoint
+            _end(say, *worker.children())
             _end(say, worker)
-        _end(say, *filter(None, (prefect_api.process(file) for file in records if file.stem == "server")))
-        for file in records:
+        if server is not None:
+            _end(say, server)
+        for file in files.values():
             file.unlink()
-        if not records:
+        if not files:
             say("nothing was started here")
+
+
+def logs(checkout: Path) -> Path:
+    """Return the folder of the services' logs."""
+    return checkout / ".retrain" / "logs"
+
+
+def what_to_click(checkout: Path, url: str) -> str:
+    """Return what to tell a user once everything is up."""
+    shown = ""
+    if password.read(checkout) == os.environ.get("PREFECT_API_AUTH_STRING", ""):
+        shown = f' PREFECT_API_AUTH_STRING="$(cat {os.path.relpath(password.file_of(checkout))})"'
+    return WHAT_TO_CLICK.format(url=url, logs=os.path.relpath(logs(checkout)), password=shown)
+
+
+def environment(checkout: Path, api: str, secret: str | None) -> dict[str, str]:
+    """Return the environment of the services: the user's own, then what `make up` chooses."""
+    env = {"PREFECT_HOME": str(checkout / ".retrain" / "prefect"), **SETTINGS, **os.environ, "PREFECT_API_URL": api}
+    # where the UI looks for the server: it knows only port 4200 by itself
+    env.setdefault("PREFECT_SERVER_UI_API_URL", api)
+    # for links: without /v2 they open the older UI
+    env.setdefault("PREFECT_UI_URL", f"{api.removesuffix('/api')}/v2")
+    # so that a run finds dvc and python
+    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    if secret:
+        env.setdefault("PREFECT_SERVER_API_AUTH_STRING", secret)
+        env.setdefault("PREFECT_API_AUTH_STRING", secret)
+    protect(env, api)
+    return env
+
+
+def _alone(checkout: Path, say: Say) -> AbstractContextManager[None]:
+    lock = pid_files.folder(checkout) / "lock"
+    return alone(lock, lambda who: say(f"waiting for another `make up` or `make down` ({who})"))
+
+
+def _refuse_open_host(host: str) -> None:
+    if host not in connection.LOOPBACK and not os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
+        first = "set a password first that is known there too, PREFECT_SERVER_API_AUTH_STRING=user:password"
+        raise InputError(f"--host {host} can be reached from elsewhere: {first}")
+
+
+def _server(checkout: Path, say: Say, host: str, port: int) -> tuple[str, dict[str, str]]:
+    """Return the server's address and the environment of what talks to it: it runs here, is started now, or is elsewhere."""
+    mine = f"http://{'127.0.0.1' if host in ANYWHERE else host}:{port}/api"
+    running = pid_files.running_server(checkout)
+    api = running or os.environ.get("PREFECT_API_URL", mine)
+    if api == mine:
+        connection.past_proxies(host)
+    if running:
+        return api, environment(checkout, api, _given_password() or password.read(checkout))
+    if api != mine:
+        env = environment(checkout, api, _given_password())
+        connection.check(api, env, ", or `unset PREFECT_API_URL` to start one here")
+        return api, env
+    _refuse_taken_port(api, host, port)
+    env = environment(checkout, api, _given_password() or password.make(checkout, say))
+    say("starting the Prefect server ...")
+    there = {"PREFECT_SERVER_API_HOST": host, "PREFECT_SERVER_API_PORT": str(port)}
+    _start(checkout, "server", [sys.executable, "-m", "flows.server.guard"], env | there, api=api)
+    return api, env
+
+
+def _given_password() -> str | None:
+    return os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or os.environ.get("PREFECT_API_AUTH_STRING")
+
+
+def _start_workers(checkout: Path, say: Say, env: dict[str, str], workers: int, limit: int) -> list[str]:
+    """Start those workers that do not run yet; return the names of all."""
+    names = []
+    for number in range(1, workers + 1):
+        service, name = f"worker-{number}", f"{os.uname().nodename}-{number}"
+        names.append(name)
+        if not pid_files.is_running(checkout, service):
+            say(f"starting {service} ...")
+            command = [*PREFECT, "worker", "start", "--pool", POOL, "--name", name, "--limit", str(limit)]
+            _start(checkout, service, command, env)
+    return names
+
+
+def _start(checkout: Path, service: str, command: list[str], env: dict[str, str], **record: str) -> None:
+    """Start a service in a session of its own, its output at the end of its log, and write down which process it is."""
+    # a shell's background jobs ignore it and would hand that on; workers end by it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    private_folder(checkout / ".retrain")
+    logs(checkout).mkdir(exist_ok=True)
+    with open(logs(checkout) / f"{service}.log", "ab", opener=for_owner) as log:
+        process = subprocess.Popen(  # noqa: S603 (our own interpreter, no shell)
+            command,
+            cwd=checkout,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            # what workers make is to be read by whom their user's own umask says
+            umask=PRIVATE if service == "server" else -1,
+        )
+    pid_files.write(checkout, service, process.pid, **record)
 
 
 def _end(say: Say, *processes: psutil.Process) -> None:
@@ -116,96 +210,31 @@ def _end(say: Say, *processes: psutil.Process) -> None:
     psutil.wait_procs(left)
 
 
-def logs(checkout: Path) -> Path:
-    """Return the folder of the services' logs."""
-    return checkout / ".retrain" / "logs"
-
-
-def what_to_click(checkout: Path, url: str) -> str:
-    """Return what to tell a user once everything is up."""
-    password = ""
-    if prefect_api.password(checkout) == os.environ.get("PREFECT_API_AUTH_STRING", ""):
-        password = f' PREFECT_API_AUTH_STRING="$(cat {os.path.relpath(prefect_api.password_file(checkout))})"'
-    return WHAT_TO_CLICK.format(url=url, logs=os.path.relpath(logs(checkout)), password=password)
-
-
-def _refuse_open_host(host: str) -> None:
-    if host not in connection.LOOPBACK and not os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
-        first = "set a password first that is known there too, PREFECT_SERVER_API_AUTH_STRING=user:password"
-        raise InputError(f"--host {host} can be reached from elsewhere: {first}")
-
-
-def _password(checkout: Path, say: Say, *, is_to_start: bool) -> str | None:
-    """Return the password of the server here: the user's, or the one that was made; None: it is elsewhere."""
-    given = os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or os.environ.get("PREFECT_API_AUTH_STRING")
-    if given is None and is_to_start:
-        return prefect_api.make_password(checkout, say)
-    return given or (prefect_api.password(checkout) if prefect_api.running(checkout) else None)
-
-
-def environment(checkout: Path, api: str, password: str | None) -> dict[str, str]:
-    """Return the environment of the services: the user's own, then what `make up` chooses."""
-    env = {"PREFECT_HOME": str(checkout / ".retrain" / "prefect"), **SETTINGS, **os.environ, "PREFECT_API_URL": api}
-    env.setdefault("PREFECT_SERVER_UI_API_URL", api)  # where the UI looks for the server: it knows only port 4200 by itself
-    env.setdefault("PREFECT_UI_URL", f"{api.removesuffix('/api')}/v2")  # for links: without /v2 they open the older UI
-    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"  # so that a run finds dvc and python
-    if password:
-        env.setdefault("PREFECT_SERVER_API_AUTH_STRING", password)
-        env.setdefault("PREFECT_API_AUTH_STRING", password)
-    prefect_api.protect(env, api)
-    return env
-
-
-def _start(checkout: Path, name: str, command: list[str], env: dict[str, str], **record: str) -> None:
-    """Start a service in a session of its own, its output at the end of its log, and write down which process it is."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it and would hand that on; workers end by it
-    private_folder(checkout / ".retrain")
-    logs(checkout).mkdir(exist_ok=True)
-    with open(logs(checkout) / f"{name}.log", "ab", opener=for_owner) as log:
-        process = subprocess.Popen(  # noqa: S603 (our own interpreter, no shell)
-            command,
-            cwd=checkout,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            # what workers make is to be read by whom their user's own umask says
-            umask=prefect_api.PRIVATE if name == "server" else -1,
-        )
-    created = psutil.Process(process.pid).create_time()
-    replace(prefect_api.records(checkout) / f"{name}.json", json.dumps({"pid": process.pid, "created": created, **record}))
-
-
-def _alive(checkout: Path, name: str) -> bool:
-    file = prefect_api.records(checkout) / f"{name}.json"
-    return file.exists() and prefect_api.process(file) is not None
-
-
 def _refuse_taken_port(api: str, host: str, port: int) -> None:
     with contextlib.suppress(urllib.error.URLError, TimeoutError, ConnectionError):
         urllib.request.urlopen(f"{api}/health", timeout=2)  # noqa: S310
-        raise InputError(f"another Prefect server answers at {api}; use it with PREFECT_API_URL={api}, or choose another port with --port")
+        other = f"use it with PREFECT_API_URL={api}, or choose another port with --port"
+        raise InputError(f"another Prefect server answers at {api}; {other}")
     listening = [c.laddr for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
     if any(address.port == port and address.ip in (host, *ANYWHERE) for address in listening):
         raise InputError(f"port {port} of {host} is taken by another program; choose another with --port")
 
 
-def _wait_for(checkout: Path, api: str, env: dict[str, str]) -> None:
+def _wait_for_server(checkout: Path, api: str, env: dict[str, str]) -> None:
     """Wait until the server that is starting here answers; raise InputError when it ends, refuses us, or takes too long.
 
     One that was to be there already is not waited for.
     """
     end = time.monotonic() + PATIENCE
     log = logs(checkout) / "server.log"
-    ours = (prefect_api.records(checkout) / "server.json").exists()
+    ours = (pid_files.folder(checkout) / "server.json").exists()
     while True:
         try:
             return connection.check(api, env)
         except connection.NoAnswerError:
             if not ours:
                 raise
-        if not _alive(checkout, "server"):
+        if not pid_files.is_running(checkout, "server"):
             raise InputError(f"the Prefect server ended while starting: {_end_of(log)}")
         if time.monotonic() > end:
             raise InputError(f"no Prefect server answers at {api} after {PATIENCE:.0f} s; see {log}")

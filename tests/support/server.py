@@ -15,7 +15,7 @@ from typing import Any
 
 import urllib3
 
-from flows.server.prefect_api import protect
+from flows.server.guard import protect
 from tests.support.wait import PATIENCE, until
 
 STAGES = {"ingest", "split", "tokenize", "train", "evaluate", "package"}

@@ -15,8 +15,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from flows.server import prefect_api as servers
-from flows.server.guard import Guard
+from flows.server import password
+from flows.server.guard import Guard, protect
 from tests.support.project import ROOT, environment
 from tests.support.server import prefect_server
 
@@ -154,12 +154,12 @@ def test_no_process_shows_the_password_of_a_server_on_its_command_line(door: str
 TEMPORARY = """
 import os, urllib.error, urllib.request
 from pathlib import Path
-from flows import reach, server
+from flows.server import connection, temporary
 import psutil
-server.start_temporary(Path.cwd())
-server.wait_for_temporary()
+temporary.start(Path.cwd())
+temporary.wait()
 api, secret = os.environ["PREFECT_API_URL"], os.environ["PREFECT_API_AUTH_STRING"]
-reach.check(api, os.environ)
+connection.check(api, os.environ)
 for headers in ({}, {"Host": "evil.example"}, {"Origin": "http://evil.example"}):
     try:
         urllib.request.urlopen(urllib.request.Request(f"{api}/admin/version", headers=headers))
@@ -191,16 +191,16 @@ def test_the_server_of_a_single_command_has_a_password_of_its_own_that_is_kept_n
 def test_a_password_is_made_once_told_once_and_read_by_nobody_else(tmp_path: Path) -> None:
     (tmp_path / ".retrain").mkdir()
     told: list[str] = []
-    assert servers.password(tmp_path) is None
-    made = servers.make_password(tmp_path, told.append)
+    assert password.read(tmp_path) is None
+    made = password.make(tmp_path, told.append)
     file = tmp_path / ".retrain/password"
-    assert servers.password(tmp_path) == made == file.read_text("utf-8").strip()
+    assert password.read(tmp_path) == made == file.read_text("utf-8").strip()
     assert file.stat().st_mode & 0o777 == 0o600
     (sentence,) = told
     assert made in sentence
     assert ".retrain/password" in sentence
     file.chmod(0o644)
-    assert servers.make_password(tmp_path, told.append) == made
+    assert password.make(tmp_path, told.append) == made
     assert len(told) == 1
     assert file.stat().st_mode & 0o777 == 0o600
     assert [entry.name for entry in file.parent.iterdir()] == ["password"]
@@ -208,11 +208,11 @@ def test_a_password_is_made_once_told_once_and_read_by_nobody_else(tmp_path: Pat
 
 def test_the_users_own_settings_win_by_either_of_their_names() -> None:
     env: dict[str, str] = {}
-    servers.protect(env, "http://127.0.0.1:4200/api")
+    protect(env, "http://127.0.0.1:4200/api")
     assert env == {
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": "http://127.0.0.1:4200,http://localhost:4200",
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
     }
     env = {"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "https://a.b", "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "false"}
-    servers.protect(env, "http://127.0.0.1:4200/api")
+    protect(env, "http://127.0.0.1:4200/api")
     assert len(env) == 2

@@ -1,0 +1,64 @@
+"""Which Prefect server a command talks to, found without importing Prefect, which takes over a second."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.server import password, pid_files
+from tasks.shared.errors import InputError
+
+
+@dataclass(frozen=True)
+class Configured:
+    """The server that is configured: its address, Prefect's settings, and what to do to have none configured."""
+
+    api: str
+    settings: Mapping[str, str]
+    otherwise: str
+
+    def fault(self) -> InputError | None:
+        """Return why nothing can be recorded there, found out at once: Prefect would try for minutes, and end with a traceback."""
+        from flows.server import connection
+
+        try:
+            connection.check(self.api, self.settings, self.otherwise)
+        except InputError as error:
+            return error
+        return None
+
+
+def configured(checkout: Path) -> Configured | None:
+    """Return the server that Prefect will talk to: PREFECT_API_URL's, that of `make up`, or the active profile's; None: none is."""
+    profile, ours, given = _profile(), pid_files.running_server(checkout), os.environ.get("PREFECT_API_URL")
+    if given:
+        api, otherwise = given, ", or `unset PREFECT_API_URL` to run without one"
+    elif ours:
+        api, otherwise = ours, ": `retrain down`, then `retrain up`"
+    elif known := profile.get("PREFECT_API_URL"):
+        api, otherwise = known, ", or `prefect config unset -y PREFECT_API_URL` to run without one"
+    else:
+        return None
+    if api.rstrip("/") == ours:
+        _use(api, password.read(checkout))
+    return Configured(api, {**profile, **os.environ}, otherwise)
+
+
+def _profile() -> dict[str, str]:
+    """Return the settings of Prefect's active profile."""
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    profiles = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
+    if not profiles.exists():
+        return {}
+    known: dict[str, Any] = tomllib.loads(profiles.read_text("utf-8"))
+    active = os.environ.get("PREFECT_PROFILE", known.get("active", ""))
+    return {name: str(value) for name, value in known.get("profiles", {}).get(active, {}).items()}
+
+
+def _use(api: str, secret: str | None) -> None:
+    """Have Prefect talk to our server at this address; a password that the user has set wins over ours."""
+    os.environ["PREFECT_API_URL"] = api
+    if secret := os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or secret:
+        os.environ.setdefault("PREFECT_API_AUTH_STRING", secret)
