@@ -13,25 +13,7 @@ from tasks.shared.files import digests
 from tests.support.hold import STEPS, held
 from tests.support.project import Once, Project, copy_of, tiny
 from tests.support.server import artifacts, flow_run
-
-STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
-OUTPUTS = ("data/ingested", "data/splits", "data/tokens", "models/checkpoint", "models/package", "plots/train", "plots/evaluate")
-
-
-def happened(output: str) -> dict[str, str]:
-    """Read the table that `retrain run` prints: what happened to each stage."""
-    return dict(re.findall(rf"^ *({'|'.join(STAGES)}) +(ran|cached \(\w+\))", output, re.MULTILINE))
-
-
-def outputs(project: Project) -> dict[str, str]:
-    """Return the SHA-256 of every file that any stage wrote."""
-    found = {f"{folder}/{name}": digest for folder in OUTPUTS for name, digest in digests(project.root / folder).items()}
-    return found | {f"metrics/{name}": digest for name, digest in digests(project.root / "metrics").items()}
-
-
-def remove_outputs(project: Project) -> None:
-    for folder in (*OUTPUTS, "metrics"):
-        shutil.rmtree(project.root / folder)
+from tests.support.stages import STAGES, happened, outputs, remove_outputs
 
 
 def sha(path: Path) -> str:

@@ -5,16 +5,16 @@ import os
 import re
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from tasks.shared.files import digests, sha256
-from tests.flows.cli.test_processes import alive
-from tests.flows.test_end_to_end import STAGES, happened
+from tasks.shared.files import digests
+from tests.support.edits import flip
 from tests.support.hold import held
+from tests.support.processes import alive
 from tests.support.project import Project
 from tests.support.server import artifacts, flow_run
+from tests.support.stages import STAGES, happened
 from tests.support.wait import PATIENCE, until
 
 
@@ -160,15 +160,3 @@ def test_a_revision_is_reproduced_bit_for_bit_and_otherwise_the_cause_is_named(w
     assert "in the DVC cache was damaged: it is set aside" in damaged.stderr
     assert "data missing: data/raw/export.csv" in damaged.stdout
     assert "there is no commit, branch, tag or experiment 'nowhere'" in watched.retrain("nowhere", command="reproduce", status=2).stderr
-
-
-def flip(file: Path) -> None:
-    """Change one byte in the middle of a read-only file, its mode kept."""
-    before = sha256(file)
-    mode = file.stat().st_mode
-    file.chmod(0o644)
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
-    file.chmod(mode)
-    assert sha256(file) != before

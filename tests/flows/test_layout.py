@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from tasks.shared.params import Params, Section
 from tasks.shared.params_file import load, read
 from tests.support.project import ROOT
+from tests.support.stages import STAGES
 
-STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
 # the rooms of flows/, each with those that it may import besides itself and tasks.shared
 ROOMS = {
     "cli": {"flow", "report", "fsck", "server", "engine", "ledger", "git"},
@@ -29,7 +29,7 @@ DVC = {"ledger", "fsck"}
 @cache
 def graph() -> grimp.ImportGraph:
     """Return every import statement in flows and tasks, inside functions and for a type checker too."""
-    return grimp.build_graph("flows", "tasks", include_external_packages=True, cache_dir=None)
+    return grimp.build_graph("flows", "tasks", "tests", "benchmarks", include_external_packages=True, cache_dir=None)
 
 
 def modules(package: str) -> set[str]:
@@ -102,6 +102,15 @@ def test_imports_run_from_flows_to_stages_to_problems_to_what_all_share() -> Non
             assert all(target.startswith("tasks.shared") for target in targets & modules("tasks")), module
     asked = {target for module in modules("flows") for target in imports(module) & modules("tasks")}
     assert all(target.startswith("tasks.shared") or target == "tasks.problems" for target in asked)
+
+
+def test_tests_share_helpers_through_support_and_import_no_other_test() -> None:
+    shared = ("tests.support", "tests.attacks", "tests.campaign", "tests.soak")
+    for module in modules("tests"):
+        targets = imports(module) & modules("tests") - {"tests"}
+        assert all(target.startswith(shared) for target in targets), module
+    for module in modules("benchmarks"):
+        assert all(target.startswith("tests.support") for target in imports(module) & modules("tests")), module
 
 
 def test_the_packaged_model_is_served_without_this_project() -> None:

@@ -24,9 +24,9 @@ from flows.ledger.sources import name_in_raw
 from flows.ledger.stages import Ledger, share_cache
 from tasks.shared.errors import InputError, refuse_secret, without_password
 from tasks.shared.params import Params
-from tests.flows.test_end_to_end import STAGES, happened
 from tests.support.planted import Planted
 from tests.support.project import Project, clone
+from tests.support.stages import STAGES, happened
 
 SECRET = "s3cr3t"  # noqa: S105 (made up)
 WITH_SECRETS = (

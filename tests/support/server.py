@@ -16,9 +16,9 @@ from typing import Any
 import urllib3
 
 from flows.server.guard import protect
+from tests.support.stages import STAGES
 from tests.support.wait import PATIENCE, until
 
-STAGES = {"ingest", "split", "tokenize", "train", "evaluate", "package"}
 BUSY = urllib3.Retry(total=None, connect=0, read=0, redirect=0, other=0, status=10, backoff_factor=0.2, status_forcelist=[503], allowed_methods=None)
 # SQLite that is busy is a 503 with Retry-After: clients of Prefect ask again. Each asks on a connection of its own, because the
 # server may close an idle one just when it is used again

@@ -13,8 +13,8 @@ import yaml
 from tasks.shared import keys, stage
 from tasks.shared.params import Params
 from tests.support.project import ROOT
+from tests.support.stages import STAGES
 
-STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
 PROBLEM = "text_classification"
 # where a library is installed by another name
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml", "ruamel": "ruamel.yaml"}

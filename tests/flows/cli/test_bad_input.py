@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tasks.shared.params_file import given, lay_over, load, save
-from tests.flows.test_end_to_end import STAGES
+from tests.support.errors import only_error
 from tests.support.project import Project
 from tests.support.server import ask, flow_run
+from tests.support.stages import STAGES
 
 ROWS = [f"{word} number {i},{label}" for i in range(40) for word, label in (("where is my parcel", "order"), ("give me my money", "refund"))]
 TABLE = "text,label\n" + "\n".join(ROWS) + "\n"
@@ -33,14 +34,6 @@ def told(project: Project, status: int, *words: str) -> str:
         )
         assert f"error: {run['state']['message']}" == f"error: {task['state']['message']}" == sentence
     return sentence
-
-
-def only_error(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the one line that starts with `error:`."""
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, done.stderr
-    assert "Traceback" not in done.stderr + done.stdout
-    return lines[0]
 
 
 def data(project: Project, content: str | bytes, name: str = "mine.csv") -> str:

@@ -17,7 +17,7 @@ from tasks.ingest.readers import read
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data, Ingest
 from tests.attacks.files import odd_columns
-from tests.tasks.ingest.test_formats import refused, write
+from tests.support.raw_files import refused, write
 
 GOOD = ['{"text": "hello", "label": "greet"}'] * 3
 DIGITS = "9" * 5000

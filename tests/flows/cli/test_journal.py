@@ -11,9 +11,9 @@ import pytest
 from flows.ledger.journal import FILE, RUN_LOCK, Journal, will_write, write_lock
 from flows.ledger.rollback import roll_back
 from tasks.shared.locks import alone
-from tests.flows.test_end_to_end import happened, outputs
 from tests.support.project import ROOT, Project
 from tests.support.server import flow_run
+from tests.support.stages import happened, outputs
 from tests.support.wait import until
 
 PARAMS = "train:\r\n  max_steps: -1\r\n"

@@ -9,25 +9,14 @@ import subprocess
 import sys
 from contextlib import closing
 
-import psutil
 import pytest
 
 from tasks.shared.files import digests, read_json
+from tests.support.edits import rewrite
 from tests.support.hold import held
+from tests.support.processes import alive
 from tests.support.project import ROOT, Project
 from tests.support.wait import PATIENCE, until
-
-
-def edit(project: Project, old: str, new: str) -> None:
-    params = project.root / "params.yaml"
-    assert old in params.read_text("utf-8")
-    params.write_text(params.read_text("utf-8").replace(old, new), encoding="utf-8")
-
-
-def alive(project: Project) -> list[str]:
-    """Return the command lines of the processes that work in the project's folder."""
-    ours = [process.info for process in psutil.process_iter(["cwd", "cmdline", "status"]) if process.info["cwd"] == str(project.root)]
-    return [" ".join(info["cmdline"]) for info in ours if info["status"] != psutil.STATUS_ZOMBIE]
 
 
 @pytest.mark.parametrize("driver", ["flow", "dvc"])
@@ -78,7 +67,7 @@ def test_an_interrupted_flow_ends_its_stage_and_says_how_to_go_on(trained: Proje
 
 
 def test_two_processes_train_one_model_the_same_way_twice(trained: Project) -> None:
-    edit(trained, "nproc_per_node:", "nproc_per_node: 2 #")
+    rewrite(trained.root / "params.yaml", "nproc_per_node:", "nproc_per_node: 2 #")
     shutil.rmtree(trained.root / "models")
     first = trained.run("python", "-m", "tasks.train")
     assert "validation at step" in first.stdout

@@ -4,7 +4,8 @@ import re
 import sys
 
 from tests.support.project import Project
-from tests.support.server import STAGES, artifacts, ask, flow_run, task_states
+from tests.support.server import artifacts, ask, flow_run, task_states
+from tests.support.stages import STAGES
 
 
 def test_a_deployed_run_shows_its_stages_logs_progress_and_report(project: Project, server: str) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import random
 import re
 import shutil
@@ -13,8 +12,9 @@ import pytest
 import yaml
 
 from flows.ledger.run_cache import _names
-from tests.flows.test_end_to_end import OUTPUTS, remove_outputs
+from tests.support.edits import digest, flip
 from tests.support.project import Project
+from tests.support.stages import OUTPUTS, remove_outputs
 
 
 @dataclass
@@ -41,28 +41,12 @@ def objects(project: Project) -> list[Path]:
     return sorted((project.root / ".dvc/cache/files/md5").glob("*/*"))
 
 
-def digest(path: Path) -> str:
-    return path.parent.name + path.name
-
-
 def md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def contents(project: Project) -> dict[str, str]:
     return {digest(path): md5(path.read_bytes()) for path in objects(project)}
-
-
-def flip(path: Path) -> str:
-    """Change one byte and leave mode, size and time as they were; return the object's name."""
-    before = path.stat()
-    path.chmod(0o644)
-    raw = bytearray(path.read_bytes())
-    raw[len(raw) // 2] ^= 0x15
-    path.write_bytes(raw)
-    path.chmod(before.st_mode & 0o777)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    return digest(path)
 
 
 def object_of(project: Project, place: str) -> Path:

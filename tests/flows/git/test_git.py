@@ -18,8 +18,8 @@ from flows.ledger.experiments import experiments, save
 from flows.ledger.stages import share_cache
 from flows.report.certificate import Certificate
 from tasks.shared.errors import InputError, readable
-from tests.flows.test_end_to_end import STAGES, happened
 from tests.support.project import Project, copy_of, environment
+from tests.support.stages import STAGES, happened
 
 NOT_UTF8 = os.fsdecode(b"caf\xe9.txt")
 

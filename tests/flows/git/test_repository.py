@@ -19,6 +19,7 @@ from flows.report.certificate import Certificate
 from tasks.shared.errors import InputError
 from tasks.shared.locks import alone
 from tests.support.project import ROOT, environment
+from tests.support.repository import a_run
 
 MANY = 50
 STRACE = shutil.which("strace")
@@ -38,14 +39,6 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
         git(folder, *words)
     return folder
-
-
-def a_run(checkout: Path, number: int) -> None:
-    """Do what an isolated run and a reproduction do to the repository, under a name that others have too."""
-    with worktree(checkout, f"run-{number}", "HEAD") as folder:
-        (folder / "dvc.lock").write_text(f"stages: {{ingest: {number}}}\n")
-        save(folder, "run", "a run")
-    Certificate(f"run-{number}", git(checkout, "rev-parse", "HEAD")).keep(checkout)
 
 
 def at_once(work: Callable[..., object], checkout: Path, count: int = MANY) -> None:
@@ -206,7 +199,7 @@ def test_what_a_kill_has_left_of_a_snapshot_is_in_nobodys_way(checkout: Path) ->
 SCRIPT = """
 import sys
 from pathlib import Path
-from tests.flows.git.test_repository import a_run
+from tests.support.repository import a_run
 a_run(Path.cwd(), int(sys.argv[1]))
 """
 

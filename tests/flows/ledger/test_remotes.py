@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.test_end_to_end import STAGES, happened
 from tests.support.hold import held
 from tests.support.project import Project
 from tests.support.remote_servers import SSHD, s3_server, ssh_server
+from tests.support.stages import STAGES, happened
 
 RESTORED = dict.fromkeys(STAGES, "cached (restored)")
 UNCHANGED = dict.fromkeys(STAGES, "cached (unchanged)")

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from flows.ledger.torn import repair_torn
-from tests.flows.test_end_to_end import STAGES, happened, outputs
 from tests.support.project import Project
+from tests.support.stages import STAGES, happened, outputs
 
 WHOLE = "schema: '2.0'\nstages:\n  ingest:\n    cmd: exec python -m tasks.ingest\n"
 

@@ -12,7 +12,7 @@ from flows.fsck.check import check
 from flows.ledger.cache import MEMORY, VerifiedCache, opened
 from flows.ledger.results import Outcome
 from tasks.shared.errors import InputError
-from tests.flows.fsck.test_check import flip
+from tests.support.edits import flip
 from tests.support.project import Once
 from tests.support.two_stages import ROWS, Small, forget, recorded, start, worktree_of
 

@@ -4,18 +4,15 @@ import json
 import os
 import shutil
 import sys
-from contextlib import chdir
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from flows.ledger.cache import MEMORY
-from flows.ledger.stages import Ledger
-from tasks.shared.files import sha256
+from tests.support.edits import remove, rewrite
+from tests.support.plans import fates, plan, settled, texts, tree
 from tests.support.project import Once, Project, copy_of, tiny
+from tests.support.stages import STAGES
 
-STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
 OTHER = "0.001"  # a learning rate that has been computed too, before the one in params.yaml
 
 
@@ -37,39 +34,6 @@ def twice(once: Once, computed: Project) -> Project:
 def project(twice: Project, tmp_path: Path) -> Project:
     """A copy of that clone, cache and all, to change at will."""
     return copy_of(twice, tmp_path)
-
-
-def plan(project: Project, *words: str) -> dict[str, Any]:
-    """Run `retrain plan --json` and return its stages by name."""
-    read: dict[str, Any] = json.loads(project.retrain("--json", *words, command="plan").stdout)
-    return read | {stage["stage"]: stage for stage in read["stages"]}
-
-
-def fates(planned: dict[str, Any]) -> list[str]:
-    return [stage["fate"] for stage in planned["stages"]]
-
-
-def texts(planned: dict[str, Any], stage: str) -> list[str]:
-    return [reason["text"] for reason in planned[stage]["reasons"]]
-
-
-def tree(project: Project) -> dict[str, str]:
-    """Return the digest, mode and time of every file in the clone, those of Git and DVC too; hashes may be remembered meanwhile."""
-    files = [path for path in project.root.rglob("*") if path.is_file() and MEMORY not in path.parts]
-    return {str(path): f"{sha256(path)} {path.stat().st_mode:o} {path.stat().st_mtime_ns}" for path in files}
-
-
-def rewrite(file: Path, old: str, new: str) -> None:
-    """Change a file that may be read-only."""
-    text = file.read_text("utf-8")
-    assert old in text
-    file.unlink()
-    file.write_text(text.replace(old, new, 1), encoding="utf-8")
-
-
-def remove(project: Project, *paths: str) -> None:
-    for path in paths:
-        shutil.rmtree(project.root / path)
 
 
 def test_nothing_has_changed(project: Project) -> None:
@@ -112,23 +76,6 @@ def test_what_was_computed_before_is_restored_through_a_chain_of_stages(project:
     rewrite(project.root / "params.yaml", "learning_rate: 0.0002", f"learning_rate: {OTHER}")
     assert "Running stage" not in project.dvc("repro").stdout
     assert fates(plan(project)) == ["unchanged"] * 6
-
-
-def settled(project: Project) -> list[str]:
-    """Settle stages as the flow does, up to the first that has to run."""
-
-    def run() -> None:
-        raise InterruptedError
-
-    found: list[str] = []
-    with chdir(project.root):
-        ledger = Ledger(project.root)
-        for name in STAGES:
-            try:
-                found.append(str(ledger.settle(name, run)))
-            except InterruptedError:
-                return [*found, "stale"]
-    return found
 
 
 @pytest.mark.parametrize("rate", ["0.0003", OTHER])

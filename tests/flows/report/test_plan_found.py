@@ -7,8 +7,10 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from flows.ledger.journal import Journal, write_lock
-from tests.flows.report.test_plan import STAGES, fates, plan, remove, rewrite, settled, texts, tree
+from tests.support.edits import remove, rewrite
+from tests.support.plans import fates, plan, settled, texts, tree
 from tests.support.project import Project
+from tests.support.stages import STAGES
 
 
 def test_a_changed_module_is_named(trained: Project) -> None:

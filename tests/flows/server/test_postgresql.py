@@ -9,8 +9,8 @@ import pytest
 from tests.support.hold import held
 from tests.support.postgresql import PASSWORD, PROGRAMS, postgresql
 from tests.support.project import Project
-from tests.support.server import STAGES
 from tests.support.site import Site, up
+from tests.support.stages import STAGES
 from tests.support.wait import PATIENCE, until
 from tests.support.webhook import make_channel, webhook
 

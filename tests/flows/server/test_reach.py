@@ -12,7 +12,7 @@ import pytest
 
 from flows.server import connection
 from tasks.shared.errors import InputError
-from tests.flows.cli.test_bad_input import only_error
+from tests.support.errors import only_error
 from tests.support.project import Project
 
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")

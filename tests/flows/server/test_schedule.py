@@ -7,8 +7,8 @@ import pytest
 from tests.support.hold import held
 from tests.support.planted import Planted
 from tests.support.project import Project
-from tests.support.server import STAGES
 from tests.support.site import up
+from tests.support.stages import STAGES
 from tests.support.wait import until
 from tests.support.webhook import TOKEN, make_channel, webhook
 

@@ -13,10 +13,10 @@ import pytest
 from tasks.ingest.readers import read
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data
-from tests.tasks.ingest.test_formats import pairs, refused, taken
-from tests.tasks.ingest.test_ingest import LENIENT, run
-from tests.tasks.split.test_split import run as split_run
-from tests.tasks.split.test_split import table as rows_of
+from tests.support.ingest import LENIENT, run
+from tests.support.raw_files import pairs, refused, taken
+from tests.support.split import run as split_run
+from tests.support.split import table as rows_of
 
 TEXTS = ["hello", "bye", "thanks"]
 LABELS = ["greet", "leave", "greet"]

@@ -11,7 +11,7 @@ from tasks.ingest.readers import Raw, read
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data
 from tasks.shared.params_file import validated
-from tests.tasks.ingest.test_formats import pairs, refused, write
+from tests.support.raw_files import pairs, refused, write
 
 LABELS = ("order", "refund", "damage")
 TEXTS = [f"number {i}" for i in range(30)]

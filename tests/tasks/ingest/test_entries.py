@@ -17,9 +17,13 @@ from tasks.shared.base_models import fetch, resolve
 from tasks.shared.entries import matching, refuse_odd_entries
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data, Model, Params
-from tests.flows.ledger.test_sources import ROWS, checkout, wanted
+from tests.support.outside import ROWS, make_checkout, wanted
 
-__all__ = ["checkout"]
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone in which nothing has run, and beside it a folder `me`."""
+    return make_checkout(tmp_path, monkeypatch)
 
 
 def bound(path: Path) -> None:

@@ -14,9 +14,9 @@ import pytest
 from flows.ledger.yaml_limits import refuse_deep
 from tasks.shared.errors import InputError
 from tasks.shared.params_file import read
+from tests.support.ingest import LENIENT, run
 from tests.support.project import ROOT
-from tests.tasks.ingest.test_formats import refused, taken, write
-from tests.tasks.ingest.test_ingest import LENIENT, run
+from tests.support.raw_files import refused, taken, write
 
 GIB = 1024**2  # in the kilobytes that the kernel counts in
 

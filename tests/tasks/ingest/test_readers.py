@@ -10,7 +10,7 @@ import pytest
 from tasks.ingest.readers import read
 from tasks.shared.params import Data
 from tests.support.project import SHARED
-from tests.tasks.ingest.test_formats import PAIRS, pairs, refused, taken, write
+from tests.support.raw_files import PAIRS, pairs, refused, taken, write
 
 
 def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:

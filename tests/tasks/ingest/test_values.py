@@ -12,9 +12,9 @@ from tasks.ingest.readers import read
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data
 from tasks.shared.values import as_text, written
-from tests.tasks.ingest.test_formats import refused, write
-from tests.tasks.ingest.test_ingest import LENIENT, run
-from tests.tasks.ingest.test_ingest import refused as refused_by_ingest
+from tests.support.ingest import LENIENT, run
+from tests.support.ingest import refused as refused_by_ingest
+from tests.support.raw_files import refused, write
 
 NAN = float("nan")
 

@@ -13,11 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tasks.problems.common.pretrained import classifier, config, saved_tokenizer, tokenizer
+from tasks.problems.common.pretrained import classifier, config
 from tasks.shared.base_models import fetch, resolve
 from tasks.shared.errors import InputError
 from tasks.shared.foreign_code import refuse_code
 from tasks.shared.params import Model
+from tests.support.loaders import LOADERS
 from tests.support.project import ROOT
 
 OWN = {
@@ -40,18 +41,10 @@ OWN = {
     "processor_config.json": [{"auto_map": {"AutoProcessor": "own.Processor"}}],
 }
 CASES = [(file, more) for file, each in OWN.items() for more in each]
-LOADERS = {
-    "resolve": lambda folder: resolve(Model(name=str(folder))),
-    "fetch": lambda folder: fetch(Model(name=str(folder), revision="sha256:any")),
-    "config": config,
-    "tokenizer": lambda folder: tokenizer(folder, 16),
-    "saved tokenizer": saved_tokenizer,
-    "classifier": lambda folder: classifier(folder, ["a", "b"]),
-}
 SAY_YES = """
 import sys
 from pathlib import Path
-from tests.tasks.shared.test_foreign_code import LOADERS
+from tests.support.loaders import LOADERS
 for folder in sys.argv[1:]:
     for name, load in LOADERS.items():
         try:

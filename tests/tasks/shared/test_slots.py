@@ -14,7 +14,7 @@ import pytest
 from tasks.shared import devices, slots
 from tasks.shared.errors import InputError
 from tasks.shared.files import sha256
-from tests.flows.cli.test_processes import edit
+from tests.support.edits import rewrite
 from tests.support.project import ROOT, Project
 
 # what a stage does around its work: says that it has the device, and keeps it until a file is there
@@ -176,8 +176,8 @@ def test_under_dvc_a_stage_waits_for_the_device_too(trained: Project) -> None:
 
 
 def test_the_number_of_threads_is_a_param_and_decides_the_bits_whatever_the_machine_says(trained: Project) -> None:
-    edit(trained, "num_threads:", "num_threads: 2")
-    edit(trained, "max_steps: -1", "max_steps: 2")
+    rewrite(trained.root / "params.yaml", "num_threads:", "num_threads: 2")
+    rewrite(trained.root / "params.yaml", "max_steps: -1", "max_steps: 2")
     made = set()
     for threads in ("1", "3"):
         trained.env["OMP_NUM_THREADS"] = threads

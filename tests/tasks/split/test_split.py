@@ -9,24 +9,12 @@ import pytest
 
 from tasks.ingest import content_id
 from tasks.shared.errors import InputError
-from tasks.shared.files import digests, read_json, write_json
+from tasks.shared.files import digests, read_json
 from tasks.shared.params import SPLITS, Split
-from tasks.split import METHODS, SYNONYMS, split, uniform
+from tasks.split import METHODS, SYNONYMS, uniform
+from tests.support.split import many, parts_of, run, table
 
 SEEDS = range(20)
-OURS = ("id", "source_file", "source_row", "source_split")
-
-
-def table(texts: list[str], labels: list[str], **more: Any) -> pl.DataFrame:
-    """Return rows as ingest writes them."""
-    ids = [content_id(text.encode()) for text in texts]
-    source = {"source_file": ["raw.csv"] * len(texts), "source_row": list(range(1, len(texts) + 1))}
-    return pl.DataFrame({"id": ids, "text": texts, "label": labels, **source, **({"source_split": [None] * len(texts)} | more)})
-
-
-def many(count: int, labels: int = 2, prefix: str = "text", **more: Any) -> pl.DataFrame:
-    """Return `count` different rows."""
-    return table([f"{prefix} {i}" for i in range(count)], [f"label {i % labels}" for i in range(count)], **more)
 
 
 def repeated(seed: int) -> pl.DataFrame:
@@ -39,23 +27,6 @@ def repeated(seed: int) -> pl.DataFrame:
         when=[f"2026-01-{draw.randrange(1, 29):02d}" for _ in texts],
         who=[f"person {draw.randrange(20)}" for _ in texts],
     )
-
-
-def run(folder: Path, rows: pl.DataFrame, columns: dict[str, str] | None = None, **params: Any) -> dict[str, pl.DataFrame]:
-    """Split rows through files and return the parts.
-
-    columns: the files' names for columns that stand under others in the rows.
-    """
-    (folder / "in").mkdir(parents=True, exist_ok=True)
-    rows.write_parquet(folder / "in/rows.parquet")
-    write_json(folder / "in/columns.json", columns or {name: name for name in rows.columns if name not in OURS})
-    split(Split(**params), folder / "in", folder / "out", folder / "split.json")
-    return parts_of(folder)
-
-
-def parts_of(folder: Path) -> dict[str, pl.DataFrame]:
-    """Return the parts that stand in a folder."""
-    return {name: pl.read_parquet(folder / f"out/{name}.parquet") for name in SPLITS}
 
 
 def sides(rows: pl.DataFrame, **params: Any) -> dict[str, str]:

@@ -6,9 +6,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tasks.shared.errors import InputError
 from tasks.shared.files import read_json
-from tests.tasks.split.test_split import many, run, table
+from tests.support.split import many, refused, run, table
 
 SAID = ["train"] * 12 + ["validation"] * 4 + ["test"] * 4  # the side of each of twenty rows
 TEXTS = [f"text {i}" for i in range(21)]
@@ -46,14 +45,6 @@ CASES: dict[str, tuple[pl.DataFrame, dict[str, Any], list[str]]] = {
     ),
     "nothing that predefines": (many(20), {"method": "predefined"}, ["data.train_file", "split.split_column"]),
 }
-
-
-def refused(folder: Path, rows: pl.DataFrame, **params: Any) -> str:
-    with pytest.raises(InputError) as error:
-        run(folder, rows, **params)
-    assert "\n" not in str(error.value)
-    assert not (folder / "out").exists()
-    return str(error.value)
 
 
 @pytest.mark.parametrize("case", CASES)

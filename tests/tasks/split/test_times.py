@@ -10,8 +10,7 @@ import pytest
 from tasks.shared.errors import InputError
 from tasks.shared.params_file import validated
 from tasks.split.times import times
-from tests.tasks.split.test_split import many, run
-from tests.tasks.split.test_split_refused import refused
+from tests.support.split import many, refused, run
 
 SECONDS = 1_767_225_600  # 2026-01-01T00:00:00Z
 

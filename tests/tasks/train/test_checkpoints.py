@@ -1,6 +1,5 @@
 """Checkpoints: whole by their checksums, last by their step, deleted only when the next one is whole."""
 
-import json
 import os
 import pickle
 import shutil
@@ -19,22 +18,9 @@ from tasks.train import resume_folder
 from tasks.train.checkpoints import COMPLETE, is_finished, last_whole, mark, rotate
 from tests.attacks import checkpoints as attack
 from tests.attacks.checkpoints import STRAYS, Training, Watched
+from tests.support.checkpoints import saved
 
 EMPTY = "is empty, as earlier versions left it"
-
-
-def saved(folder: Path, step: int, *, is_whole: bool = True, **state: Any) -> Path:
-    """Write what a checkpoint of the Trainer looks like from outside."""
-    path = folder / f"checkpoint-{step}"
-    path.mkdir(parents=True)
-    stop = state.pop("stop", False)
-    callbacks = {"TrainerControl": {"args": {"should_training_stop": stop}}}
-    whole = {"global_step": step, "max_steps": 100, "stateful_callbacks": callbacks, **state}
-    (path / "trainer_state.json").write_text(json.dumps(whole))
-    (path / "optimizer.pt").write_bytes(b"moments" * 100)
-    if is_whole:
-        mark(path)
-    return path
 
 
 def names(folder: Path) -> list[str]:

@@ -30,8 +30,8 @@ from tasks.train.trainer import (
     validation_names,
     write_curves,
 )
+from tests.support.checkpoints import saved
 from tests.support.tiny import NO_DROPOUT, SIZES
-from tests.tasks.train.test_checkpoints import saved
 
 LENGTHS = [3 + (7 * i) % 50 for i in range(1003)]
 STRATEGIES = list(Sampling)
