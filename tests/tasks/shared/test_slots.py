@@ -21,7 +21,7 @@ from tests.support.project import ROOT, Project
 STAGE = """
 import sys, time
 from pathlib import Path
-from tasks import devices, slots
+from tasks.shared import devices, slots
 devices.names = lambda: ["cpu"]
 with slots.device(sys.argv[1]):
     print("has it", flush=True)
