@@ -12,13 +12,12 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
-from flows.engine.deployed import settle_in
+from flows.engine import run_name, worker
 from flows.engine.processes import Processes, StageFailedError
-from flows.engine.run_name import settled
 from flows.engine.stage import show_running
 from flows.engine.workspace import STAGES, Workspace, at_revision, root
 from flows.ledger.results import why
-from flows.ledger.revision import bring_data, changed_key, clear, compare
+from flows.ledger.revision import changed_key, checkout_data, clear, compare
 from flows.report.artifacts import publish_document
 from flows.report.certificate import Certificate, Grade, device, grade_predictions, machine, now, versions
 from tasks.shared.errors import InputError, disk_in_words
@@ -47,8 +46,8 @@ def reproduce(revision: str) -> Certificate | State[None]:
     """Compute a commit, tag, branch or experiment again from its data and code, and say whether every bit is the same."""
     log = get_run_logger()
     try:
-        settle_in()
-        name = settled(runtime.flow_run.name, runtime.flow_run.id, root(), log.info)
+        worker.attach()
+        name = run_name.unique(runtime.flow_run.name, runtime.flow_run.id, root(), log.info)
         with (
             disk_in_words(),
             at_revision(revision, f"reproduce-{name}", log.info) as (space, commit),
@@ -61,7 +60,7 @@ def reproduce(revision: str) -> Certificate | State[None]:
             if others:
                 log.warning("the versions installed are not those pinned at %s: %s", revision, ", ".join(others))
             _set_aside(space, Path(kept))
-            wrong = bring_data(space.ledger)
+            wrong = checkout_data(space.ledger)
             certificate.cause = str(wrong) if wrong else None
             if wrong is None or not wrong.is_missing:
                 with Processes(space.root, {ANY_VERSION: "1"}) as processes:
@@ -81,7 +80,7 @@ def reproduce(revision: str) -> Certificate | State[None]:
 def _set_aside(space: Workspace, kept: Path) -> None:
     """Copy what the revision recorded of its test scores, as far as it is still there, before the stages write their own."""
     with contextlib.suppress(InputError):  # then predictions cannot be compared, only hashes and scores
-        space.ledger.bring(["plots/evaluate"])
+        space.ledger.checkout_missing(["plots/evaluate"])
     for folder in ("plots", "metrics"):
         if (space.root / folder).exists():
             shutil.copytree(space.root / folder, kept / folder)

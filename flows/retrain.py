@@ -7,10 +7,9 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Failed
 
-from flows.engine.deployed import settle_in
+from flows.engine import run_name, worker
 from flows.engine.form import form
 from flows.engine.processes import Processes, StageFailedError
-from flows.engine.run_name import settled
 from flows.engine.stage import Run
 from flows.engine.workspace import of_this_run, root
 from flows.ledger.results import why
@@ -36,8 +35,8 @@ def retrain(params: Given = Given(), update_data: bool = False) -> State[Summary
     """
     log = get_run_logger()
     try:
-        settle_in()
-        name = settled(runtime.flow_run.name, runtime.flow_run.id, root(), log.info)
+        worker.attach()
+        name = run_name.unique(runtime.flow_run.name, runtime.flow_run.id, root(), log.info)
         with (
             disk_in_words(),
             of_this_run(params.model_dump(mode="json"), update_data, name, log.info) as space,

@@ -219,13 +219,13 @@ def _run_here(
 
 def _nothing_to_do(space: "Workspace", fault: InputError | None, *, stays: bool) -> int:
     """Say that every stage is unchanged; neither Prefect nor its server is needed for that."""
-    from flows.ledger.results import Outcome
+    from flows.ledger.results import Result
     from flows.report.summary import show, summarize
 
     if fault:
         say(f"warning: there is nothing to do, and no server to tell so: {fault}")
-    space.ledger.send()
-    show(summarize(space.root, dict.fromkeys(space.ledger.stages, str(Outcome.unchanged)), {}), stays=stays)
+    space.ledger.push()
+    show(summarize(space.root, dict.fromkeys(space.ledger.stages, str(Result.unchanged)), {}), stays=stays)
     if stays:
         space.keep()
     return OK

@@ -54,14 +54,14 @@ def gc(
         Free it without asking.
     """
     from flows.engine import workspace
-    from flows.git import refs
+    from flows.git import worktrees
     from flows.ledger import rollback
     from flows.ledger.garbage import collect
 
     checkout = workspace.root()
     rollback.recover(checkout, say)
     if not dry_run:
-        refs.remove_dead(checkout, say)
+        worktrees.remove_dead(checkout, say)
     found = collect(checkout, dry_run=True)
     if dry_run or not (found.objects or found.records):
         print(f"would free {found}" if found.objects or found.records else "nothing to free")

@@ -25,7 +25,7 @@ def safe(name: str | None, run: str, taken: Collection[str] = ()) -> str:
     return "-".join(part for part in (kept, run[:ID_PART]) if part)
 
 
-def settled(given: str | None, run: str, checkout: Path, say: Callable[[str], None]) -> str:
+def unique(given: str | None, run: str, checkout: Path, say: Callable[[str], None]) -> str:
     """Return the name under which a run keeps what it makes; say so when it is not the one it was given."""
     from flows.ledger.experiments import experiments
 

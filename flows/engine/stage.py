@@ -17,8 +17,8 @@ from prefect.states import Completed, Failed
 from tqdm import tqdm
 
 from flows.engine.processes import Message, Processes, StageFailedError
-from flows.engine.workspace import TOOK, Workspace, took
-from flows.ledger.results import Outcome, why
+from flows.engine.workspace import SECONDS, Workspace, stage_seconds
+from flows.ledger.results import Result, why
 from tasks.shared.errors import InputError, disk_in_words
 from tasks.shared.files import replace
 
@@ -26,35 +26,36 @@ EVERY = 2.0  # seconds between updates of a progress artifact
 # its message stands in the state too, which is logged next
 logging.getLogger("prefect.task_runs").addFilter(lambda record: not record.getMessage().startswith("Task run failed with state:"))
 WORDS = {
-    Outcome.unchanged: "nothing that it depends on has changed",
-    Outcome.restored: "restored from the DVC cache",
+    Result.unchanged: "nothing that it depends on has changed",
+    Result.restored: "restored from the DVC cache",
 }
 
 
 @dataclass
 class Run:
-    """One execution of the flow: the stages it has settled, and what it needs to settle the next."""
+    """One execution of the flow: the stages it has brought up to date, and what it needs for the next."""
 
     space: Workspace
     processes: Processes
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    results: dict[str, Result] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def stage(self, name: str, *after: State[Any]) -> State[Any]:
-        """Settle a stage once those it comes `after` are; raise StageFailedError when it cannot be."""
-        state: State[Any] = settle.with_options(name=name, task_run_name=name)(name, self, wait_for=list(after), return_state=True)
+        """Run or restore a stage once those it comes `after` are done; raise StageFailedError when it fails."""
+        named = run_or_restore.with_options(name=name, task_run_name=name)
+        state: State[Any] = named(name, self, wait_for=list(after), return_state=True)
         if state.is_failed() or state.is_crashed():
             raise StageFailedError(state.message or f"{name} failed")
         return state
 
-    def remember(self, name: str) -> None:
+    def record_seconds(self, name: str) -> None:
         """Keep how long a stage took, for `retrain plan`."""
-        file = self.space.home / TOOK
-        replace(file, json.dumps({**took(self.space.home), name: round(self.seconds[name], 1)}))
+        seconds = {**stage_seconds(self.space.home), name: round(self.seconds[name], 1)}
+        replace(self.space.home / SECONDS, json.dumps(seconds))
 
 
 @task(persist_result=False, cache_policy=NO_CACHE, retries=0)
-def settle(name: str, run: Run) -> State[None]:
+def run_or_restore(name: str, run: Run) -> State[None]:
     """Leave, restore or run a stage; Prefect shows the first two as Cached."""
     log = get_run_logger()
     began = time.monotonic()
@@ -64,16 +65,16 @@ def settle(name: str, run: Run) -> State[None]:
 
     try:
         with disk_in_words():
-            outcome = Outcome.unchanged if run.space.nothing_to_do else run.space.ledger.settle(name, compute)
+            result = Result.unchanged if run.space.nothing_to_do else run.space.ledger.run_or_restore(name, compute)
     except (StageFailedError, InputError) as error:
         return Failed(message=why(error))
-    run.outcomes[name] = outcome
+    run.results[name] = result
     run.seconds[name] = time.monotonic() - began
-    if outcome == Outcome.ran:
-        run.remember(name)
+    if result == Result.ran:
+        run.record_seconds(name)
         return Completed(message=f"ran in {run.seconds[name]:.1f} s")
-    log.info("%s: %s", name, WORDS[outcome])
-    return Completed(name="Cached", message=WORDS[outcome])
+    log.info("%s: %s", name, WORDS[result])
+    return Completed(name="Cached", message=WORDS[result])
 
 
 def show_running(name: str, command: str, processes: Processes) -> None:

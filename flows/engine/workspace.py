@@ -14,11 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from flows.git import commands, refs
+from flows.git import commands, worktrees
 from flows.git.signatures import refuse_unsigned
+from flows.git.uncommitted import uncommitted
 from flows.ledger import journal, rollback
 from flows.ledger.results import Experiment
-from flows.ledger.sources import Pattern, at_home, is_url, leads_out, name_in_raw, pattern_in, refuse_around
+from flows.ledger.sources import Pattern, expand_home, is_url, leads_out, name_in_raw, pattern_in, refuse_around
 from tasks import problems
 from tasks.shared import base_models
 from tasks.shared.entries import refuse_odd_entries, refuse_odd_name
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
 OURS = ".retrain"  # logs, databases and worktrees: nobody else's business
-TOOK = ".retrain/seconds.json"  # how long each stage took when it last ran
+SECONDS = ".retrain/seconds.json"  # how long each stage took when it last ran
 Say = Callable[[str], None]
 Given = Mapping[str, Any]  # some of the params, by section
 
@@ -69,32 +70,32 @@ class Workspace:
     @cached_property
     def ledger(self) -> "Ledger":
         """The record of its stages, torn state mended; DVC is imported when it is first asked."""
-        from flows.ledger.running import UnderWay
+        from flows.ledger.running import IsolatedRun
         from flows.ledger.stages import Ledger
         from flows.ledger.torn import repair_torn
 
         if not self.isolated:
             repair_torn(self.root, self.say)
-        under_way = UnderWay(self.home, self.root, self.name) if self.isolated else None
-        return Ledger(self.root, sparse=self.isolated, say=self.say, under_way=under_way)
+        isolated_run = IsolatedRun(self.home, self.root, self.name) if self.isolated else None
+        return Ledger(self.root, sparse=self.isolated, say=self.say, isolated_run=isolated_run)
 
     def save(self, message: str) -> Experiment | None:
         """Keep an isolated run as an experiment, or find the one it equals, and have what its report shows checked out; share it."""
         if not self.nothing_to_do:  # whoever looked ahead saw to it that nothing waits to be sent either
-            self.ledger.send()
+            self.ledger.push()
         if not self.isolated:
             return None
+        from flows.ledger.experiments import push
         from flows.ledger.experiments import save as save_experiment
-        from flows.ledger.experiments import send
 
         self.ledger.refuse_lost()
-        self.ledger.bring(["plots/train", "plots/evaluate"])
-        linked = [path for path in (self.params.model.name,) if commands.is_link(path, self.root, self.home)]
-        own = self.ledger.for_git()
+        self.ledger.checkout_missing(["plots/train", "plots/evaluate"])
+        linked = [path for path in (self.params.model.name,) if worktrees.is_link(path, self.root, self.home)]
+        own = self.ledger.kept_in_git()
         untracked = [path for path in self.untracked if path not in own]
         saved = save_experiment(self.root, self.name, message, leave_out=linked, untracked=untracked)
         self.say(f"saved as experiment {saved.name}" if saved.is_new else f"nothing new: this run equals {saved.name}, which is there already")
-        send(self.ledger.repo, self.home, saved, self.say)
+        push(self.ledger.repo, self.home, saved, self.say)
         return saved
 
     def keep(self) -> None:
@@ -147,7 +148,7 @@ def in_place(given: Given, update_data: bool, say: Say) -> Iterator[Workspace]: 
     private_folder(checkout / OURS)
     with alone(checkout / journal.RUN_LOCK, lambda who: say(f"waiting for another run in this checkout ({who})")):
         rollback.undo(checkout, say, journal.DEAD)
-        refs.remove_dead(checkout, say)
+        worktrees.remove_dead(checkout, say)
         texts = journal.Journal.begin(checkout).texts
         before = {name: text for name, text in texts.items() if text is not None}
         try:
@@ -169,21 +170,21 @@ def isolated(given: Given, update_data: bool, name: str, say: Say) -> Iterator[W
     given: what is laid over the params.yaml that stands in the checkout now.
     """
     from flows.ledger.data import refuse_changed_data
-    from flows.ledger.running import UnderWay
-    from flows.ledger.stages import share_cache
+    from flows.ledger.running import IsolatedRun
+    from flows.ledger.sharing import share_cache
 
     home = root()
-    commands.ready(home, say)
+    commands.refuse_without_commit(home, say)
     private_folder(home / OURS)
     rollback.recover(home, say)
-    refs.remove_dead(home, say)
+    worktrees.remove_dead(home, say)
     under_way = journal.Journal.of(home)
-    taken = commands.taken_along(home, say)
-    with refs.worktree(home, name, commands.commit_of(home, "HEAD"), taken.tree) as folder:
+    taken = uncommitted(home, say)
+    with worktrees.worktree(home, name, commands.commit_of(home, "HEAD"), taken.tree) as folder:
         share_cache(home, folder)
         if under_way is not None:
             say("another run is under way in the checkout: this one starts from what stood there before it")
-            replace_fields(under_way, root=folder).put_back()
+            replace_fields(under_way, root=folder).restore()
         standing = load(folder / PARAMS)
         params = lay_over(standing, checked(given, "params"), "params")
         for param, old, new in differences(standing.model_dump(), params.model_dump()):
@@ -194,7 +195,7 @@ def isolated(given: Given, update_data: bool, name: str, say: Say) -> Iterator[W
         (folder / ".retrain" / "checkpoints").symlink_to(home / ".retrain" / "checkpoints")  # what a later run goes on from
         with chdir(folder):
             prepared = prepare(params, update_data, folder, home, say)
-            with UnderWay(home, folder, name).named():
+            with IsolatedRun(home, folder, name).marked():
                 yield Workspace(home, folder, prepared, say, untracked=taken.untracked, name=name)
 
 
@@ -202,22 +203,22 @@ def isolated(given: Given, update_data: bool, name: str, say: Say) -> Iterator[W
 def at_revision(revision: str, name: str, say: Say) -> Iterator[tuple[Workspace, str]]:
     """Yield a clean worktree of its own at a commit, branch, tag or experiment, as it was committed, and that commit."""
     from flows.ledger.experiments import commit_named
-    from flows.ledger.running import UnderWay
-    from flows.ledger.stages import share_cache
+    from flows.ledger.running import IsolatedRun
+    from flows.ledger.sharing import share_cache
 
     home = root()
-    commands.ready(home, say)
+    commands.refuse_without_commit(home, say)
     private_folder(home / OURS)
     rollback.recover(home, say)
-    refs.remove_dead(home, say)
+    worktrees.remove_dead(home, say)
     commit = commit_named(home, revision)
     refuse_unsigned(home, commit)
-    with refs.worktree(home, name, commit) as folder:
+    with worktrees.worktree(home, name, commit) as folder:
         share_cache(home, folder)
         with chdir(folder):
             params = load(folder / PARAMS)
-            commands.link(params.model.name, folder, home)
-            with UnderWay(home, folder, name).named():
+            worktrees.link(params.model.name, folder, home)
+            with IsolatedRun(home, folder, name).marked():
                 yield Workspace(home, folder, params, say, name=name), commit
 
 
@@ -228,13 +229,13 @@ def prepare(params: Params, update_data: bool, checkout: Path, home: Path, say: 
     home: the checkout that relative paths of ignored data and models mean; `checkout` itself unless the run is isolated.
     """
     params, source = located(params, checkout, home, isolated=home != checkout)
-    commands.link(params.model.name, checkout, home)
+    worktrees.link(params.model.name, checkout, home)
     model = base_models.resolve(params.model)
     if home == checkout:
         _warn_of_readers(home / (source or params.data.path), checkout, say)
     params = _data_inside(params, source, checkout, say)
     if update_data:
-        _take_in_newer(params, checkout, say)
+        _update_data(params, checkout, say)
     if model != params.model:
         say(f"model {model.name} is at revision {model.revision}")
     params = params.model_copy(update={"model": model})
@@ -274,11 +275,11 @@ def _data_inside(params: Params, source: str | None, checkout: Path, say: Say) -
     return params
 
 
-def _take_in_newer(params: Params, checkout: Path, say: Say) -> None:
-    from flows.ledger.data import take_in_newer
+def _update_data(params: Params, checkout: Path, say: Say) -> None:
+    from flows.ledger.data import update_data
     from flows.ledger.stages import Ledger
 
-    for record in take_in_newer(Ledger(checkout, say=say), params.data.path):
+    for record in update_data(Ledger(checkout, say=say), params.data.path):
         say(f"{record}: its source has changed; took in its newer state")
 
 
@@ -287,7 +288,7 @@ def located(params: Params, checkout: Path, home: Path, *, isolated: bool) -> tu
 
     None: it is inside. Of a pattern, only what matches is imported. Raises InputError when there is no such data.
     """
-    given = at_home(params.data.path, home)
+    given = expand_home(params.data.path, home)
     pattern = pattern_in(given, home)
     path = given if pattern is None else str(pattern.folder)
     if pattern is not None and (params.data.train_file or params.data.test_file):
@@ -311,10 +312,10 @@ def located(params: Params, checkout: Path, home: Path, *, isolated: bool) -> tu
     return params, None
 
 
-def took(checkout: Path) -> dict[str, float]:
+def stage_seconds(checkout: Path) -> dict[str, float]:
     """Return how many seconds each stage took when it last ran; of a file that is broken, nothing: it is only a guess."""
     try:
-        said = read_json(checkout / TOOK)
+        said = read_json(checkout / SECONDS)
         return {name: float(seconds) for name, seconds in said.items() if float(seconds) >= 0}
     except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}
@@ -327,15 +328,15 @@ def with_data(params: Params, **changes: str) -> Params:
 
 def add(source: str, name: str | None, checkout: Path, say: Say) -> str:
     """Bring a file, folder or URL into data/raw under DVC; return its path in the repository."""
-    from flows.ledger.data import bring_in
+    from flows.ledger.data import import_data
     from flows.ledger.stages import Ledger
 
-    source = at_home(refuse_secret(source), Path())
+    source = expand_home(refuse_secret(source), Path())
     if not is_url(source) and pattern_in(source, Path()) is None:
         refuse_around(Path(source), checkout)
     name = name_in_raw(source, name)
     began = time.monotonic()
-    new = bring_in(Ledger(checkout, say=say), source, name)
+    new = import_data(Ledger(checkout, say=say), source, name)
     took = f"{time.monotonic() - began:.1f} s"
     say(f"{source} is {'now' if new else 'unchanged'} in data/raw/{name}, under DVC ({took}); commit data/raw/{name}.dvc to Git")
     return f"data/raw/{name}"

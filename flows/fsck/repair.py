@@ -19,11 +19,12 @@ from dvc_objects.fs.generic import transfer
 from flows.engine.processes import Processes, StageFailedError
 from flows.engine.workspace import under_dvc
 from flows.fsck.examination import Examination, Finding, Needed, What
-from flows.git import commands, refs
+from flows.git import commands, uncommitted, worktrees
 from flows.git.signatures import refuse_unsigned
 from flows.ledger.journal import replacing_lock
 from flows.ledger.run_cache import REFUSED, computed_from
-from flows.ledger.stages import Ledger, share_cache
+from flows.ledger.sharing import share_cache
+from flows.ledger.stages import Ledger
 from tasks.shared.errors import InputError
 from tasks.shared.params_file import PARAMS, load
 
@@ -180,16 +181,16 @@ class Repair:
         commit = self.examination.commit
         if commit:
             refuse_unsigned(self.checkout, commit)
-        tree = None if commit else commands.taken_along(self.checkout, lambda _: None).tree
-        return refs.worktree(self.checkout, f"check-{os.getpid()}", commit or commands.commit_of(self.checkout, "HEAD"), tree)
+        tree = None if commit else uncommitted.uncommitted(self.checkout, lambda _: None).tree
+        return worktrees.worktree(self.checkout, f"check-{os.getpid()}", commit or commands.commit_of(self.checkout, "HEAD"), tree)
 
     def _order(self, folder: Path, names: set[str]) -> list[str]:
         """Make a fresh worktree ready for stages; return those in `names` and all they depend on, in order."""
         share_cache(self.checkout, folder)
         params = load(folder / PARAMS)
-        commands.link(params.model.name, folder, self.checkout)
+        worktrees.link(params.model.name, folder, self.checkout)
         if not under_dvc(folder, params.data.path):
-            commands.link(params.data.path, folder, self.checkout)
+            worktrees.link(params.data.path, folder, self.checkout)
         ledger = Ledger(folder, sparse=True, say=self.say)
         wanted = [ledger.stages[name] for name in names if name in ledger.stages]
         order = plan_repro(ledger.repo.index.graph, wanted)
@@ -208,7 +209,7 @@ class Repair:
                 )
                 return
             try:
-                ledger.settle(name, partial(self._run, name, ledger.command(name), processes))
+                ledger.run_or_restore(name, partial(self._run, name, ledger.command(name), processes))
             except (InputError, StageFailedError) as error:
                 self.reasons[name] = str(error)
                 return

@@ -1,24 +1,25 @@
-"""What all runs of a repository share in Git, refs and worktrees: changed by one at a time, whatever a kill has left.
-
-A worktree for each isolated run is made here, and removed in the end or by a later run.
-"""
+"""Refs, which all runs of a repository share: changed by one at a time, whatever a kill has left."""
 
 import re
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.git.commands import git, identity, names, tree_of
+from flows.git.commands import git, identity, names
+from flows.git.uncommitted import write_tree
 from tasks.shared.errors import InputError
-from tasks.shared.locks import alone, alone_if_free, forget
+from tasks.shared.locks import alone
 
-NONE = "0" * 40  # for Git: the ref is not there
+# for Git: the ref is not there
+NONE = "0" * 40
 HELD = re.compile(r"Unable to create '(.+?\.lock)': File exists")
-EXPERIMENTS = "refs/exps"  # DVC's namespace
-RUNNING = ".running"  # behind the name of a run that is under way; no name of a run or experiment of ours has a dot
-STALE = 5.0  # seconds: Git itself holds the lock of a ref for milliseconds
+# DVC's namespace
+EXPERIMENTS = "refs/exps"
+# behind the name of a run that is under way; no name of a run or experiment of ours has a dot
+RUNNING = ".running"
+# seconds: Git itself holds the lock of a ref for milliseconds
+STALE = 5.0
 
 
 def shared(where: Path) -> Path:
@@ -76,7 +77,7 @@ def _identity(file: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-def at(where: Path, ref: str) -> str | None:
+def commit_at(where: Path, ref: str) -> str | None:
     """Return the commit that a ref is at; None when there is no such ref."""
     return git(where, "for-each-ref", "--format=%(objectname)", ref) or None
 
@@ -86,7 +87,7 @@ def set_ref(where: Path, ref: str, new: str, old: str | None) -> bool:
     try:
         change(where, "update-ref", ref, new, old or NONE)
     except InputError:
-        if at(where, ref) == old:
+        if commit_at(where, ref) == old:
             raise
         return False
     return True
@@ -95,47 +96,30 @@ def set_ref(where: Path, ref: str, new: str, old: str | None) -> bool:
 def remove_ref(where: Path, ref: str, old: str) -> None:
     """Remove a ref that is at `old`; one that is gone, or that somebody has moved, is left."""
     with changing(where):
-        if at(where, ref) == old:
+        if commit_at(where, ref) == old:
             change(where, "update-ref", "-d", ref, old)
 
 
-@contextmanager
-def worktree(checkout: Path, name: str, commit: str, tree: str | None = None) -> Iterator[Path]:
-    """Yield a new folder with `commit` checked out, and over it the files of `tree`; it is removed when the context ends.
-
-    It lies in the checkout's own ignored folder, on the same disk as the DVC cache.
-    """
-    folder = checkout / ".retrain" / "worktrees" / name
-    with alone(folder.with_name(f"{name}.lock")):
-        try:
-            with changing(checkout):
-                remove_worktree(checkout, folder)
-                change(checkout, "worktree", "add", "--detach", "--no-checkout", str(folder), commit)
-            git(folder, "read-tree", "--reset", "-u", tree or commit)
-            yield folder
-        finally:
-            remove_worktree(checkout, folder)
-            release(checkout, name)
-
-
-def hold(folder: Path, name: str) -> None:
+def mark_running(folder: Path, name: str) -> None:
     """Name what stands in the worktree of a run by a ref of its own, or anew: what it has computed is then no garbage.
 
-    It is an experiment to DVC, so `dvc gc --all-experiments` keeps what it names, and `dvc exp list` shows it while the run is under way.
+    It is an experiment to DVC: `dvc gc --all-experiments` keeps what it names, and `dvc exp list` shows it for as long
+    as the run is under way.
     """
     baseline = git(folder, "rev-parse", "HEAD")
     new = names(folder, "ls-files", "--others", "--exclude-standard", "-z", "--", "dvc.lock", "*.dvc")
-    words = ("commit-tree", tree_of(folder, new), "-p", baseline, "-m", f"{name} is under way")
-    change(folder, "update-ref", f"{EXPERIMENTS}/{baseline[:2]}/{baseline[2:]}/{name}{RUNNING}", git(folder, *words, env=identity(folder)))
+    words = ("commit-tree", write_tree(folder, new), "-p", baseline, "-m", f"{name} is under way")
+    commit = git(folder, *words, env=identity(folder))
+    change(folder, "update-ref", f"{EXPERIMENTS}/{baseline[:2]}/{baseline[2:]}/{name}{RUNNING}", commit)
 
 
-def release(checkout: Path, name: str) -> None:
+def unmark_running(checkout: Path, name: str) -> None:
     """Remove the ref of a run that is over."""
-    for ref, commit in _held(checkout, name):
+    for ref, commit in marked(checkout, name):
         remove_ref(checkout, ref, commit)
 
 
-def _held(checkout: Path, name: str = "*") -> list[tuple[str, str]]:
+def marked(checkout: Path, name: str = "*") -> list[tuple[str, str]]:
     """Return the refs of runs under way of that name, or of all, and what they are at."""
     told = git(checkout, "for-each-ref", "--format=%(refname) %(objectname)", f"{EXPERIMENTS}/*/*/{name}{RUNNING}")
     found = []
@@ -143,42 +127,3 @@ def _held(checkout: Path, name: str = "*") -> list[tuple[str, str]]:
         ref, _, commit = line.rpartition(" ")
         found.append((ref, commit))
     return found
-
-
-def remove_worktree(checkout: Path, folder: Path) -> None:
-    """Remove the worktree of a run, and all that Git knows of it, however far it had come to be made or removed."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    with changing(checkout):
-        for locked in (shared(checkout) / "worktrees").glob("*/locked"):
-            if _is_half_made(locked):
-                locked.unlink()
-        git(checkout, "worktree", "prune")
-
-
-def _is_half_made(locked: Path) -> bool:
-    """Return whether Git was killed while it made one of our worktrees, which it then keeps locked for good."""
-    where = locked.with_name("gitdir")
-    ours = not where.exists() or "/.retrain/worktrees/" in where.read_text("utf-8", "surrogateescape")
-    return ours and locked.read_text("utf-8", "surrogateescape").strip() == "initializing"
-
-
-def remove_dead(checkout: Path, say: Callable[[str], None]) -> None:
-    """Remove the worktrees of runs that died: those whose lock nobody holds."""
-    folder = checkout / ".retrain" / "worktrees"
-    for lock in sorted(folder.glob("*.lock")):
-        left = lock.with_suffix("")
-        # held until all is done: the same run may be starting again
-        with alone_if_free(lock) as is_dead:
-            if not is_dead:
-                continue
-            if left.exists():
-                remove_worktree(checkout, left)
-                say(f"removed {left.relative_to(checkout)}, which a run that died had left")
-            release(checkout, left.name)
-            forget(lock)
-    # a run has its lock before it has a ref
-    for ref, commit in _held(checkout):
-        name = ref.rpartition("/")[2].removesuffix(RUNNING)
-        if not (folder / f"{name}.lock").exists():
-            remove_ref(checkout, ref, commit)

@@ -13,7 +13,7 @@ from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.meta import Meta
 
 from flows.ledger.remote import patiently
-from flows.ledger.sources import Pattern, at_home, is_url, leads_out, pattern_in, to_add
+from flows.ledger.sources import Pattern, expand_home, is_url, leads_out, pattern_in, to_add
 from flows.ledger.stages import Ledger, sentence
 from flows.ledger.validation import is_hash, refuse_forged
 from tasks.shared.entries import refuse_odd_entries
@@ -23,7 +23,7 @@ SOURCE = "source"  # what the `meta` of a .dvc file calls the pattern whose matc
 
 
 @patiently
-def bring_in(ledger: Ledger, source: str, name: str) -> bool:
+def import_data(ledger: Ledger, source: str, name: str) -> bool:
     """Import `source` (file, folder, pattern or URL) to data/raw/`name` under DVC, or update what came from there.
 
     Returns whether the content is new. Raises InputError when data/raw/`name` is something else.
@@ -32,7 +32,7 @@ def bring_in(ledger: Ledger, source: str, name: str) -> bool:
     try:
         record = imported(ledger, source, name)
         if pattern is not None:
-            return _bring_in_matches(ledger, pattern, Path(ledger.repo.root_dir, "data/raw", name))
+            return _import_matches(ledger, pattern, Path(ledger.repo.root_dir, "data/raw", name))
         if record is not None:
             (stage,) = refuse_forged(ledger.repo.stage.load_all(str(record)))
             return _refresh(ledger, stage)
@@ -42,7 +42,7 @@ def bring_in(ledger: Ledger, source: str, name: str) -> bool:
     return True
 
 
-def _bring_in_matches(ledger: Ledger, pattern: Pattern, target: Path) -> bool:
+def _import_matches(ledger: Ledger, pattern: Pattern, target: Path) -> bool:
     """Copy the files that match to the folder `target`, put it under DVC, and return whether the content is new.
 
     DVC imports a file or a whole folder, so the .dvc file keeps the pattern under `meta`, where DVC leaves it.
@@ -99,7 +99,7 @@ def content_of_source(ledger: Ledger, path: str) -> str:
     Raises InputError when there is no such data, or it cannot be reached.
     """
     root = Path(ledger.repo.root_dir)
-    path = at_home(path, root)
+    path = expand_home(path, root)
     origins = [stage.deps[0] for stage in _imports(ledger, path)]
     patterns = [pattern for pattern in (pattern_in(path, root), *_patterns(ledger, path).values()) if pattern]
     try:
@@ -114,7 +114,7 @@ def content_of_source(ledger: Ledger, path: str) -> str:
 
 
 @patiently
-def take_in_newer(ledger: Ledger, path: str) -> list[str]:
+def update_data(ledger: Ledger, path: str) -> list[str]:
     """Bring imported data at `path` to its source's present state, as `dvc update` does; return the .dvc files that changed."""
     root = Path(ledger.repo.root_dir)
     changed = []
@@ -122,7 +122,7 @@ def take_in_newer(ledger: Ledger, path: str) -> list[str]:
         refreshed = [stage for stage in _imports(ledger, path) if _refresh(ledger, stage)]
         changed += [str(Path(stage.path).relative_to(root)) for stage in refreshed]
         for record, pattern in _patterns(ledger, path).items():
-            if _bring_in_matches(ledger, pattern, record.with_suffix("")):
+            if _import_matches(ledger, pattern, record.with_suffix("")):
                 changed.append(str(record.relative_to(root)))
     except (DvcException, FileNotFoundError) as error:
         raise InputError(f"data.path: cannot take in the newer state of {path}: {sentence(error)}") from None
@@ -191,7 +191,7 @@ def _held(ledger: Ledger, stage: Stage, digest: str) -> bool:
     if output.changed_cache():
         return False
     output.remove()
-    ledger.check_out(output)
+    ledger.checkout(output)
     source.hash_info, source.meta = source.get_hash(), meta
     stage.md5 = stage.compute_md5()
     stage.dump()

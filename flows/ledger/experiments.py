@@ -14,9 +14,10 @@ from dvc.env import DVC_EXP_AUTO_PUSH, DVC_EXP_GIT_REMOTE
 from dvc.repo import Repo
 from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STASHES, ExpRefInfo
 
-from flows.git.commands import LOCAL_CONFIG, commit_of, git, identity, names
+from flows.git.commands import commit_of, git, identity, names
 from flows.git.refs import RUNNING, change, changing, remove_ref, set_ref
 from flows.git.signatures import signing
+from flows.git.uncommitted import LOCAL_CONFIG
 from flows.ledger.remote import TRIES, is_shared
 from flows.ledger.results import Experiment
 from flows.ledger.validation import climbs
@@ -130,7 +131,7 @@ def _locks(workspace: Path, kept: Sequence[Experiment]) -> list[str]:
     return [line.split()[0] for line in told]
 
 
-def send(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str], None]) -> None:
+def push(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str], None]) -> None:
     """Send an experiment, and those that could not be sent before, to the Git remote: `exp.git_remote` of DVC's config, else origin.
 
     Nothing happens unless `exp.auto_push` of DVC's config is true. One that holds files that Git does not track stays

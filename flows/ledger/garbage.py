@@ -15,7 +15,7 @@ from flows.git.commands import git, names
 from flows.ledger import journal
 from flows.ledger.experiments import experiments
 from flows.ledger.run_cache import Record, others
-from flows.ledger.running import no_garbage_collected
+from flows.ledger.running import without_gc
 from flows.ledger.validation import is_hash
 from tasks.shared.errors import InputError
 from tasks.shared.locks import alone_if_free, forget
@@ -41,7 +41,7 @@ def collect(checkout: Path, *, dry_run: bool) -> Garbage:
 
     Raises InputError when the cache is not the checkout's own: who else uses it is not known.
     """
-    with Repo(str(checkout)) as repo, no_garbage_collected(checkout):
+    with Repo(str(checkout)) as repo, without_gc(checkout):
         store = Path(repo.cache.local.path)
         if not store.resolve().is_relative_to(checkout.resolve()):
             raise InputError(

@@ -1,6 +1,6 @@
-"""What stood in the checkout before a run: kept until the run has succeeded, and put back when it has not.
+"""What stood in the checkout before a run: kept until the run has succeeded, restored when it has not.
 
-The journal is one file, replaced atomically, so that sudden death at any moment leaves enough to put all back. It says
+The journal is one file, replaced atomically, so that sudden death at any moment leaves enough to restore all. It says
 also what the run has written itself: what somebody else has changed meanwhile is left alone.
 """
 
@@ -71,7 +71,7 @@ class Journal:
             return False
         return _digest(_text(self.root / name)) in self.ours[name]
 
-    def put_back(self) -> list[str]:
+    def restore(self) -> list[str]:
         """Have all files say again what they said; return those that said something else."""
         undone = []
         for name, text in self.texts.items():

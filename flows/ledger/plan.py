@@ -1,4 +1,4 @@
-"""What a run would do with each stage, and why: decided as `Ledger.settle` does, with nothing written, checked out or deleted."""
+"""What a run would do with each stage, and why: decided as `Ledger.run_or_restore` does, with nothing written, checked out or deleted."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

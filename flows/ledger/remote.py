@@ -82,7 +82,7 @@ class Remote:
         inputs = [Path(dependency.fs_path) for dependency in stage.deps]
         sources = [source for source in refuse_forged(self.repo.index.stages) if source.is_data_source]
         data = [output for source in sources for output in source.outs]
-        data = [output for output in data if any(_overlap(Path(output.fs_path), path) for path in inputs)]
+        data = [output for output in data if any(overlap(Path(output.fs_path), path) for path in inputs)]
         for output in [*computed.outs, *data]:
             keep(output)
             if output.changed_cache():
@@ -189,7 +189,8 @@ def _may_pass(error: Exception) -> bool:
 patiently = funcy.retry(TRIES, filter_errors=_may_pass, timeout=lambda attempt: 2**attempt)  # for what talks to a store over the network
 
 
-def _overlap(one: Path, other: Path) -> bool:
+def overlap(one: Path, other: Path) -> bool:
+    """Return whether one path is the other, or lies in it."""
     return one.is_relative_to(other) or other.is_relative_to(one)
 
 

@@ -7,17 +7,22 @@ from enum import StrEnum
 READABLE = 500  # characters that the UI still shows at a glance
 
 
-class Outcome(StrEnum):
-    """What a run had to do for a stage."""
+class Result(StrEnum):
+    """How a stage's outputs came to be in place."""
 
-    unchanged = "unchanged"  # its outputs were there already
-    restored = "restored"  # checked out from the cache: some run, by either driver, computed them before
+    # they were there already
+    unchanged = "unchanged"
+    # checked out from the cache: some run, by either driver, made them before
+    restored = "restored"
     ran = "ran"
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A run that Git keeps under refs/exps: its name, its commit, the commit it started from; not new when an equal one was there before."""
+    """A run that Git keeps under refs/exps: its name, its commit, the commit it started from.
+
+    It is not new when an equal one was there before.
+    """
 
     name: str
     commit: str
@@ -26,7 +31,7 @@ class Experiment:
 
     @property
     def tag(self) -> str:
-        """What a flow run is tagged with, so that it is found from here: `experiment:NAME`, or `commit:...` when the branch itself holds the same."""
+        """What a flow run is tagged with, to be found by: `experiment:NAME`, or `commit:...` when the branch holds the same."""
         return f"{'commit' if self.commit == self.baseline else 'experiment'}:{self.name}"
 
 

@@ -39,7 +39,7 @@ class WrongData:
         return f"data {'missing' if self.is_missing else 'damaged'}: {self.why}"
 
 
-def bring_data(ledger: Ledger) -> WrongData | None:
+def checkout_data(ledger: Ledger) -> WrongData | None:
     """Check out the data that the stages read from outside; return why that is not the data that dvc.lock recorded, None when it is.
 
     Files are hashed byte by byte: DVC would believe its own notes of what they held.
@@ -51,7 +51,7 @@ def bring_data(ledger: Ledger) -> WrongData | None:
             if isinstance(dependency, ParamsDependency) or path.suffix == ".py" or str(path) in made or not dependency.hash_info:
                 continue
             try:
-                ledger.bring([dependency.def_path])
+                ledger.checkout_missing([dependency.def_path])
             except InputError as error:
                 return WrongData(is_missing=True, why=str(error))
             if not path.exists():

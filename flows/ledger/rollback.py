@@ -1,4 +1,4 @@
-"""A run that did not succeed is undone: what stood in the checkout before it is put back. DVC is imported only when there is something to undo."""
+"""A run that did not succeed is undone: what stood in the checkout before it is restored."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,19 +16,10 @@ def recover(root: Path, say: Callable[[str], None]) -> None:
 
 
 def undo(root: Path, say: Callable[[str], None], whose: str) -> None:
-    """Undo a run in a checkout that has not been kept, if there is one; DVC is imported only then."""
-    if (root / FILE).exists():
-        roll_back(root, say, whose)
-
-
-def roll_back(root: Path, say: Callable[[str], None], whose: str) -> None:
-    """Put back what stood in a checkout before a run that did not succeed, and say so; nothing if there was none.
+    """Restore what stood in a checkout before a run that was not kept, and say so; do nothing when there was none.
 
     What somebody else has changed in params.yaml or dvc.lock since is left, and all that may be made from it.
     """
-    from flows.ledger.stages import Ledger
-    from flows.ledger.torn import repair_torn
-
     journal = Journal.of(root)
     if journal is None:
         return
@@ -39,11 +30,15 @@ def roll_back(root: Path, say: Callable[[str], None], whose: str) -> None:
         hint = "`git diff` shows what stands there now"
         say(f"{whose} is not undone, because something else has changed {others} since; {hint}")
         return
-    undone = journal.put_back()
+    # DVC, which takes long to import, is asked only when there is something to undo
+    from flows.ledger.stages import Ledger
+    from flows.ledger.torn import repair_torn
+
+    undone = journal.restore()
     repair_torn(root, say)
-    brought, lost = Ledger(root, say=say).put_back(journal.outputs) if journal.outputs else ([], [])
+    restored, lost = Ledger(root, say=say).restore(journal.outputs) if journal.outputs else ([], [])
     discard(root)
-    if undone or brought:
+    if undone or restored:
         say(f"{whose} is undone: params.yaml, dvc.lock, metrics and outputs are as they were before it")
     if lost:
         say(f"warning: {', '.join(lost)} could not be brought back: the DVC cache no longer holds all of it")

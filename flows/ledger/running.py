@@ -1,4 +1,4 @@
-"""An isolated run and garbage collection: what the run has made is named from the moment it is in the cache that both share."""
+"""An isolated run and garbage collection: a ref names what the run has made from the moment it is in the shared cache."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +12,8 @@ from flows.git import refs
 
 
 @contextmanager
-def no_garbage_collected(checkout: Path) -> Iterator[None]:
-    """Hold the lock that `dvc gc` and `retrain gc` hold in a checkout for all of their work; a run never does so for long."""
+def without_gc(checkout: Path) -> Iterator[None]:
+    """Hold the lock that `dvc gc` and `retrain gc` hold in a checkout for all of their work; a run never holds it for long."""
     place = checkout / ".dvc/tmp"
     place.mkdir(exist_ok=True)
     hardlink = Config(str(checkout / ".dvc"))["core"].get("hardlink_lock", False)
@@ -22,7 +22,7 @@ def no_garbage_collected(checkout: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class UnderWay:
+class IsolatedRun:
     """An isolated run: the checkout it belongs to, the worktree it works in, and its name."""
 
     home: Path
@@ -30,15 +30,15 @@ class UnderWay:
     name: str
 
     @contextmanager
-    def named(self) -> Iterator[None]:
-        """Name what the run makes until it ends; DVC fails when a ref goes while it collects garbage."""
-        self.hold()
+    def marked(self) -> Iterator[None]:
+        """Mark what the run makes until it ends; DVC fails when a ref goes while it collects garbage."""
+        self.mark()
         try:
             yield
         finally:
-            with no_garbage_collected(self.home):
-                refs.release(self.home, self.name)
+            with without_gc(self.home):
+                refs.unmark_running(self.home, self.name)
 
-    def hold(self) -> None:
+    def mark(self) -> None:
         """Name by a ref what stands in the worktree's dvc.lock and .dvc files now."""
-        refs.hold(self.folder, self.name)
+        refs.mark_running(self.folder, self.name)

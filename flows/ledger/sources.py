@@ -51,7 +51,7 @@ def is_url(source: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source) is not None
 
 
-def at_home(source: str, where: Path) -> str:
+def expand_home(source: str, where: Path) -> str:
     """Return the source with a leading `~` read as a shell reads it, unless something is called so."""
     return source if is_url(source) or (where / source).exists() else os.path.expanduser(source)  # noqa: PTH111
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.git.commands import git, identity
-from flows.git.refs import at, change, changing, remove_ref, set_ref
+from flows.git.refs import change, changing, commit_at, remove_ref, set_ref
 from tasks.shared.files import read_json
 
 NOTES = "retrain"  # `git notes --ref=retrain show COMMIT`
@@ -57,9 +57,9 @@ class Certificate:
 
     def _appended(self, checkout: Path) -> bool:
         """Append to a copy of the notes, which takes their place unless somebody has written them meanwhile; return whether it did."""
-        before = at(checkout, f"refs/notes/{NOTES}")
+        before = commit_at(checkout, f"refs/notes/{NOTES}")
         aside = f"{NOTES}-aside"
-        if left := at(checkout, f"refs/notes/{aside}"):
+        if left := commit_at(checkout, f"refs/notes/{aside}"):
             remove_ref(checkout, f"refs/notes/{aside}", left)
         if before:
             set_ref(checkout, f"refs/notes/{aside}", before, None)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.engine.workspace import Given, Say, located, refuse_unknown_names, took, with_data
+from flows.engine.workspace import Given, Say, located, refuse_unknown_names, stage_seconds, with_data
 from flows.git.commands import refuse_planted
 from flows.ledger.data import refuse_changed_data
 from flows.ledger.plan import Fate, Planned, plan
@@ -98,7 +98,7 @@ def foresee(given: Given, checkout: Path, say: Say, *, isolated: bool) -> Plan:
         texts = {} if text is None else {checkout / PARAMS: text}
         stages = plan(checkout, texts, arriving, sparse=isolated)
     notes = [f"{source} would be brought in as {path} first" for path, source in arriving.items()]
-    return Plan(stages, took(checkout), notes)
+    return Plan(stages, stage_seconds(checkout), notes)
 
 
 def show(plan: Plan, *, as_json: bool = False) -> None:

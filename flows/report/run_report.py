@@ -81,8 +81,8 @@ def publish(run: Run) -> State[Summary]:
         with get_client(sync_client=True) as client:
             flow_run = client.read_flow_run(runtime.flow_run.id)
             client.update_flow_run(flow_run.id, tags={*flow_run.tags, saved.tag})
-    outcomes = {name: str(outcome) for name, outcome in run.outcomes.items()}
-    summary = summarize(run.space.root, outcomes, run.seconds, saved, since(run.space, saved))
+    results = {name: str(result) for name, result in run.results.items()}
+    summary = summarize(run.space.root, results, run.seconds, saved, since(run.space, saved))
     publish_document("report", markdown(run, summary), summary.sentence)
     return Completed(message=summary.sentence, data=summary)
 
@@ -182,7 +182,7 @@ def _signed(change: int) -> str:
 
 
 def _happened(summary: Summary, name: str) -> str:
-    happened = summary.outcomes[name]
+    happened = summary.results[name]
     return "**ran**" if happened == "ran" else f"cached, {happened}"
 
 

@@ -20,9 +20,9 @@ PERCENT = 100
 
 @dataclass(frozen=True)
 class Summary:
-    """The outcome and seconds of every stage, what metrics/*.json hold, the experiment that an isolated run was saved as, and the last run."""
+    """The result and seconds of every stage, what metrics/*.json hold, the experiment that an isolated run was saved as, and the last run."""
 
-    outcomes: dict[str, str]
+    results: dict[str, str]
     seconds: dict[str, float]
     metrics: dict[str, Any]
     saved: Experiment | None
@@ -31,7 +31,7 @@ class Summary:
     @property
     def num_cached(self) -> int:
         """How many stages did not run."""
-        return sum(happened != "ran" for happened in self.outcomes.values())
+        return sum(happened != "ran" for happened in self.results.values())
 
     @property
     def sentence(self) -> str:
@@ -46,12 +46,10 @@ class Summary:
         return "; ".join(parts)
 
 
-def summarize(
-    root: Path, outcomes: dict[str, str], seconds: dict[str, float], saved: Experiment | None = None, since: Since | None = None
-) -> Summary:
+def summarize(root: Path, results: dict[str, str], seconds: dict[str, float], saved: Experiment | None = None, since: Since | None = None) -> Summary:
     """Read what the stages measured."""
     metrics = {name: read_json(root / "metrics" / f"{name}.json") for name in STAGES}
-    return Summary(outcomes, seconds, metrics, saved, since)
+    return Summary(results, seconds, metrics, saved, since)
 
 
 def show(summary: Summary, *, stays: bool = True) -> None:
@@ -60,7 +58,7 @@ def show(summary: Summary, *, stays: bool = True) -> None:
     stages = Table("stage", "what happened", "seconds", box=None)
     stages.columns[2].justify = "right"
     for name in STAGES:
-        happened = summary.outcomes[name]
+        happened = summary.results[name]
         stages.add_row(name, happened if happened == "ran" else f"cached ({happened})", f"{summary.seconds.get(name, 0):.1f}")
     console.print(stages)
     scores = summary.metrics["evaluate"]

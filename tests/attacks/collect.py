@@ -14,11 +14,12 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 
 from flows.git.commands import git
-from flows.git.refs import worktree
+from flows.git.worktrees import worktree
 from flows.ledger.experiments import experiments, save
 from flows.ledger.garbage import collect
-from flows.ledger.running import UnderWay
-from flows.ledger.stages import Ledger, share_cache
+from flows.ledger.running import IsolatedRun
+from flows.ledger.sharing import share_cache
+from flows.ledger.stages import Ledger
 from tests.attacks import Attempt
 from tests.support.project import environment
 from tests.support.small import made, objects, pipeline
@@ -32,11 +33,11 @@ def run(home: Path, number: int) -> None:
     """Work as an isolated run does, with moments between its steps in which garbage is collected."""
     chance = Random(number)  # noqa: S311 (the same attempt again, no secret)
     name = f"run-{number}"
-    with worktree(home, name, "HEAD") as folder, chdir(folder), UnderWay(home, folder, name).named():
+    with worktree(home, name, "HEAD") as folder, chdir(folder), IsolatedRun(home, folder, name).marked():
         share_cache(home, folder)
         for step in range(3):
             (folder / "source.txt").write_text(f"step {step} of {number}\n")
-            ledger = Ledger(folder, sparse=True, under_way=UnderWay(home, folder, name))
+            ledger = Ledger(folder, sparse=True, isolated_run=IsolatedRun(home, folder, name))
             made(folder, ledger)
             # as of a stage that nothing in this run needs any more
             shutil.rmtree(folder / "made")

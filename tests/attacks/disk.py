@@ -15,12 +15,13 @@ from random import Random
 
 from flows.cli.signals import ends_in_order
 from flows.git.commands import git
-from flows.git.refs import remove_dead, worktree
+from flows.git.worktrees import remove_dead, worktree
 from flows.ledger import journal, rollback
 from flows.ledger.experiments import experiments, save
 from flows.ledger.garbage import collect
-from flows.ledger.running import UnderWay
-from flows.ledger.stages import Ledger, share_cache
+from flows.ledger.running import IsolatedRun
+from flows.ledger.sharing import share_cache
+from flows.ledger.stages import Ledger
 from flows.ledger.torn import repair_torn
 from flows.report.certificate import Certificate
 from tasks.shared.errors import InputError, disk_in_words
@@ -73,9 +74,9 @@ def work(home: Path) -> None:
     with worktree(home, "run", "HEAD") as folder, chdir(folder):
         share_cache(home, folder)
         (folder / "source.txt").write_text("another\n")
-        under_way = UnderWay(home, folder, "run")
-        with under_way.named():
-            made(folder, Ledger(folder, sparse=True, under_way=under_way))
+        under_way = IsolatedRun(home, folder, "run")
+        with under_way.marked():
+            made(folder, Ledger(folder, sparse=True, isolated_run=under_way))
             saved = save(folder, "run", "a run")
     Certificate("run", saved.commit).keep(home)
     collect(home, dry_run=False)

@@ -13,7 +13,7 @@ import yaml
 
 from flows.fsck.check import check
 from flows.git.commands import git
-from flows.ledger.data import take_in_newer
+from flows.ledger.data import update_data
 from flows.ledger.history import last_run
 from flows.ledger.plan import plan
 from flows.ledger.run_cache import _names
@@ -38,7 +38,7 @@ def attempts(seed: int, count: int, scratch: Path) -> Iterator[Attempt]:
     first = scratch / "first"
     make_checkout(first / "checkout")
     with chdir(first / "checkout"):
-        Ledger(first / "checkout").settle("make", make)
+        Ledger(first / "checkout").run_or_restore("make", make)
     for number in range(seed, seed + count):
         folder = scratch / str(number)
         shutil.copytree(first, folder, symlinks=True)
@@ -103,20 +103,20 @@ def _plan(root: Path) -> None:
 
 def _bring(root: Path) -> None:
     shutil.rmtree("made", ignore_errors=True)
-    Ledger(root).bring(["made", "data/raw/imported"])
+    Ledger(root).checkout_missing(["made", "data/raw/imported"])
 
 
 def _put_back(root: Path) -> None:
     ledger = Ledger(root)
-    ledger.put_back({"made", "metrics.json", *(str(output) for stage in ledger.all_stages() for output in stage.outs)})
+    ledger.restore({"made", "metrics.json", *(str(output) for stage in ledger.all_stages() for output in stage.outs)})
 
 
 def _take_in(root: Path) -> None:
-    take_in_newer(Ledger(root), "data/raw")
+    update_data(Ledger(root), "data/raw")
 
 
 def _run(root: Path) -> None:
-    Ledger(root).settle("make", make)
+    Ledger(root).run_or_restore("make", make)
 
 
 def _mend(root: Path) -> None:

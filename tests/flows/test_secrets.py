@@ -17,11 +17,13 @@ from dvc.repo import Repo
 
 from flows.engine.form import form
 from flows.engine.workspace import _warn_of_readers
-from flows.git.commands import git, taken_along
-from flows.git.refs import worktree
+from flows.git.commands import git
+from flows.git.uncommitted import uncommitted
+from flows.git.worktrees import worktree
 from flows.ledger.experiments import experiments, save
+from flows.ledger.sharing import share_cache
 from flows.ledger.sources import name_in_raw
-from flows.ledger.stages import Ledger, share_cache
+from flows.ledger.stages import Ledger
 from tasks.shared.errors import InputError, refuse_secret, without_password
 from tasks.shared.params import Params
 from tests.support.planted import Planted
@@ -126,7 +128,7 @@ def test_dvcs_local_settings_stay_private_in_a_worktree_and_out_of_git_whatever_
     (checkout / ".dvc/.gitignore").write_text(ignored)
     outside = checkout.parent / "outside"
     outside.write_text("mine")
-    taken = taken_along(checkout, lambda _: None)
+    taken = uncommitted(checkout, lambda _: None)
     assert taken.untracked == (".dvc/.gitignore",)
     with worktree(checkout, "run", "HEAD", taken.tree) as folder:
         (folder / ".dvc/config.local").symlink_to(outside)

@@ -6,9 +6,10 @@ import pytest
 from dvc.config import Config
 from dvc.repo import Repo
 
-from flows.git.commands import git, taken_along
-from flows.git.refs import worktree
-from flows.ledger.experiments import save, send
+from flows.git.commands import git
+from flows.git.uncommitted import uncommitted
+from flows.git.worktrees import worktree
+from flows.ledger.experiments import push, save
 from flows.ledger.results import Experiment
 from flows.ledger.stages import Ledger
 from tests.support.project import Project, environment
@@ -43,12 +44,12 @@ def switch(checkout: Path, *, on: bool = True) -> None:
 def ran(checkout: Path, name: str = "run", stage: str = "ingest") -> tuple[Experiment, list[str]]:
     """Save an experiment of the checkout as it stands and share it; return it and what was said."""
     said: list[str] = []
-    taken = taken_along(checkout, lambda _: None)
+    taken = uncommitted(checkout, lambda _: None)
     with worktree(checkout, name, "HEAD", taken.tree) as folder:
         (folder / "dvc.lock").write_text(f"stages: {{{stage}: {{}}}}\n")
         saved = save(folder, name, "a run", untracked=taken.untracked)
     with Repo(str(checkout)) as repo:
-        send(repo, checkout, saved, said.append)
+        push(repo, checkout, saved, said.append)
     return saved, said
 
 
@@ -118,16 +119,16 @@ def test_a_dvc_remote_too_is_sent_nothing_until_sharing_is_switched_on(trained: 
     trained.dvc("remote", "add", "-d", "team", str(store))
     said: list[str] = []
     ledger = Ledger(trained.root, say=said.append)
-    assert ledger.all_sent()
-    ledger.send()
+    assert ledger.all_pushed()
+    ledger.push()
     assert not store.exists()
     assert said == []
     trained.dvc("config", "exp.auto_push", "true")
     ledger = Ledger(trained.root, say=said.append)
-    assert not ledger.all_sent()
-    ledger.send()
+    assert not ledger.all_pushed()
+    ledger.push()
     assert f"train: sent to remote 'team' ({store})" in said
-    assert ledger.all_sent()
+    assert ledger.all_pushed()
 
 
 def test_a_run_that_a_pre_push_hook_starts_pushes_nothing_itself(checkout: Path) -> None:

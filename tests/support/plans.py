@@ -38,7 +38,7 @@ def settled(project: Project) -> list[str]:
         ledger = Ledger(project.root)
         for name in STAGES:
             try:
-                found.append(str(ledger.settle(name, run)))
+                found.append(str(ledger.run_or_restore(name, run)))
             except InterruptedError:
                 return [*found, "stale"]
     return found

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flows.git.commands import git
-from flows.git.refs import worktree
+from flows.git.worktrees import worktree
 from flows.ledger.experiments import save
 from flows.report.certificate import Certificate
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from dvc.repo import Repo
 
 from flows.git.commands import git
-from flows.ledger.results import Outcome
+from flows.ledger.results import Result
 from flows.ledger.stages import Ledger
 
 DVC_YAML = """
@@ -35,7 +35,7 @@ def pipeline(folder: Path) -> Path:
     return folder
 
 
-def made(folder: Path, ledger: Ledger | None = None) -> Outcome:
+def made(folder: Path, ledger: Ledger | None = None) -> Result:
     """Have the stage settled in a folder."""
 
     def run() -> None:
@@ -47,7 +47,7 @@ def made(folder: Path, ledger: Ledger | None = None) -> Outcome:
         (folder / "metrics/make.json").write_text(f'{{"length": {len(text)}}}\n')
 
     with chdir(folder):
-        return (ledger or Ledger(folder)).settle("make", run)
+        return (ledger or Ledger(folder)).run_or_restore("make", run)
 
 
 def objects(home: Path) -> set[str]:

@@ -6,8 +6,9 @@ from contextlib import chdir
 from functools import partial
 from pathlib import Path
 
-from flows.ledger.results import Outcome
-from flows.ledger.stages import Ledger, share_cache
+from flows.ledger.results import Result
+from flows.ledger.sharing import share_cache
+from flows.ledger.stages import Ledger
 from tests.support.project import ROOT
 
 STAGES = """
@@ -35,12 +36,12 @@ class Small:
         self.root, self.told = root, list[str]()
         self.ran: list[str] = []
 
-    def run(self, *, root: Path | None = None, sparse: bool = False) -> dict[str, Outcome]:
+    def run(self, *, root: Path | None = None, sparse: bool = False) -> dict[str, Result]:
         """Settle both stages."""
         where = root or self.root
         with chdir(where):
             ledger = Ledger(where, sparse=sparse, say=self.told.append)
-            found = {name: ledger.settle(name, partial(self.compute, name, ledger)) for name in ("tokenize", "train")}
+            found = {name: ledger.run_or_restore(name, partial(self.compute, name, ledger)) for name in ("tokenize", "train")}
             ledger.repo.close()
         return found
 
@@ -88,7 +89,7 @@ def start(folder: Path) -> None:
     (folder / "raw/rows.csv").write_bytes(ROWS)
     small.rate(1)
     small.dvc("add", "raw/rows.csv")
-    assert set(small.run().values()) == {Outcome.ran}
+    assert set(small.run().values()) == {Result.ran}
 
 
 def recorded(small: Small) -> dict[str, bytes]:

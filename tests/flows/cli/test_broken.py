@@ -10,7 +10,7 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
-from flows.engine.workspace import took
+from flows.engine.workspace import stage_seconds
 from tasks import problems
 from tasks.ingest import ingest
 from tasks.ingest.readers import read
@@ -152,6 +152,6 @@ def test_a_moment_that_no_calendar_has_is_refused_before_polars_panics_on_it(cas
 @pytest.mark.parametrize("told", ["", "{", "[]", '{"train": "x"}', '{"train": null}', "[" * 100_000, '{"train": NaN}', "\xff"])
 def test_how_long_stages_took_is_unknown_where_the_file_that_says_it_is_broken(told: str, tmp_path: Path) -> None:
     write(tmp_path / ".retrain/seconds.json", told.encode("latin-1"))
-    assert took(tmp_path) == {}
+    assert stage_seconds(tmp_path) == {}
     write(tmp_path / ".retrain/seconds.json", '{"train": 3}')
-    assert took(tmp_path) == {"train": 3.0}
+    assert stage_seconds(tmp_path) == {"train": 3.0}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.ledger.journal import FILE, RUN_LOCK, Journal, will_write, write_lock
-from flows.ledger.rollback import roll_back
+from flows.ledger.rollback import undo
 from tasks.shared.locks import alone
 from tests.support.project import ROOT, Project
 from tests.support.server import flow_run
@@ -40,7 +40,7 @@ def contents(checkout: Path) -> dict[str, bytes]:
 
 def undone(checkout: Path) -> list[str]:
     said: list[str] = []
-    roll_back(checkout, said.append, "a run")
+    undo(checkout, said.append, "a run")
     return said
 
 

@@ -9,8 +9,8 @@ from dvc.repo import Repo
 
 from flows.engine.run_name import LONGEST, safe
 from flows.git.commands import git
-from flows.git.refs import worktree
-from flows.ledger.experiments import commit_named, experiments, save, send
+from flows.git.worktrees import worktree
+from flows.ledger.experiments import commit_named, experiments, push, save
 from flows.ledger.history import Record
 from tests.support.project import environment
 
@@ -124,7 +124,7 @@ def test_what_waits_to_be_sent_is_sent_though_something_malformed_waits_beside_i
         saved = save(folder, "run", "a run")
     with Repo(str(checkout)) as repo:
         repo.config["exp"]["auto_push"] = True
-        send(repo, checkout, saved, said.append)
+        push(repo, checkout, saved, said.append)
     assert "refs/retrain/unsent/short" in said[0]
     assert said[1].startswith("sent experiment run to Git remote")
 

@@ -12,10 +12,11 @@ from dvc.config import Config
 from dvc.repo import Repo
 
 from flows import OF_A_HOOK
-from flows.git.commands import git, is_link, link, names, ready, taken_along
-from flows.git.refs import worktree
+from flows.git.commands import git, names, refuse_without_commit
+from flows.git.uncommitted import uncommitted
+from flows.git.worktrees import is_link, link, worktree
 from flows.ledger.experiments import experiments, save
-from flows.ledger.stages import share_cache
+from flows.ledger.sharing import share_cache
 from flows.report.certificate import Certificate
 from tasks.shared.errors import InputError, readable
 from tests.support.project import Project, copy_of, environment
@@ -87,7 +88,7 @@ def test_a_run_from_a_hook_leaves_index_and_commit_to_git(trained: Project, serv
 @pytest.mark.usefixtures("nobody")
 def test_where_git_knows_no_user_it_is_said_at_the_start_and_a_run_keeps_its_record_all_the_same(checkout: Path) -> None:
     said: list[str] = []
-    ready(checkout, said.append)
+    refuse_without_commit(checkout, said.append)
     assert said == ["Git knows no user.name and user.email here, so what this run keeps in Git is by retrain <retrain@localhost>"]
     with worktree(checkout, "run", "HEAD") as folder:
         (folder / "dvc.lock").write_text("stages: {ingest: {}}\n")
@@ -99,7 +100,7 @@ def test_where_git_knows_no_user_it_is_said_at_the_start_and_a_run_keeps_its_rec
 
 
 def test_who_is_configured_signs_what_a_run_keeps(checkout: Path) -> None:
-    ready(checkout, pytest.fail)
+    refuse_without_commit(checkout, pytest.fail)
     with worktree(checkout, "run", "HEAD") as folder:
         (folder / "dvc.lock").write_text("stages: {ingest: {}}\n")
         saved = save(folder, "run", "a run")
@@ -110,15 +111,15 @@ def test_a_repository_that_no_run_can_start_from_is_refused_in_one_sentence(tmp_
     (tmp_path / "empty").mkdir()
     git(tmp_path / "empty", "init", "-q")
     with pytest.raises(InputError, match=r"no commit yet.*git add . && git commit -m start"):
-        ready(tmp_path / "empty", pytest.fail)
+        refuse_without_commit(tmp_path / "empty", pytest.fail)
     git(checkout, "checkout", "-q", "--detach")
-    ready(checkout, pytest.fail)
+    refuse_without_commit(checkout, pytest.fail)
     git(checkout, "config", "core.bare", "true")
     with pytest.raises(InputError, match=r"is bare.*git config core.bare false"):
-        ready(checkout, pytest.fail)
+        refuse_without_commit(checkout, pytest.fail)
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match=r"is in no Git repository.*git init"):
-        ready(tmp_path / "none", pytest.fail)
+        refuse_without_commit(tmp_path / "none", pytest.fail)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
@@ -126,7 +127,7 @@ def test_a_checkout_of_somebody_else_is_refused_with_gits_own_remedy(checkout: P
     for path in (checkout, checkout / ".git"):
         os.chown(path, 65534, 65534)
     with pytest.raises(InputError, match=r"git config --global --add safe\.directory"):
-        ready(checkout, pytest.fail)
+        refuse_without_commit(checkout, pytest.fail)
 
 
 def test_files_are_taken_along_whatever_they_are_called(checkout: Path) -> None:
@@ -134,7 +135,7 @@ def test_files_are_taken_along_whatever_they_are_called(checkout: Path) -> None:
     for name in odd:
         (checkout / name).write_text("new\n")
     said: list[str] = []
-    taken = taken_along(checkout, said.append)
+    taken = uncommitted(checkout, said.append)
     assert sorted(taken.untracked) == sorted(odd)
     assert set(files_of(checkout, taken.tree)) == {*odd, ".gitignore", "dvc.lock"}
     said[0].encode()  # can be printed
@@ -150,7 +151,7 @@ def test_what_is_staged_by_name_or_by_force_is_taken_along_and_the_index_stays_a
     git(checkout, "add", "--force", "forced.log")
     (checkout / "dvc.lock").unlink()
     before = git(checkout, "status", "--porcelain")
-    taken = taken_along(checkout, lambda _: None)
+    taken = uncommitted(checkout, lambda _: None)
     assert set(files_of(checkout, taken.tree)) == {".gitignore", "meant.txt", "forced.log"}
     assert taken.untracked == ()
     assert git(checkout, "status", "--porcelain") == before
@@ -163,11 +164,11 @@ def test_a_repository_inside_the_checkout_stays_where_it_is_and_a_model_in_it_is
     (model / "config.json").write_text("{}")
     make(model)
     said: list[str] = []
-    assert taken_along(checkout, said.append).tree is None
+    assert uncommitted(checkout, said.append).tree is None
     assert said == ["not taking along what is a Git repository of its own: model/"]
     if make is commit:  # as a submodule
         git(checkout, "-c", "advice.addEmbeddedRepo=false", "add", "model")
-    taken = taken_along(checkout, said.append)
+    taken = uncommitted(checkout, said.append)
     with worktree(checkout, "run", "HEAD", taken.tree) as folder:
         link("model", folder, checkout)
         assert (folder / "model/config.json").exists()

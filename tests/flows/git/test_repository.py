@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from flows.git import refs
-from flows.git.commands import git, taken_along
-from flows.git.refs import at, remove_dead, remove_ref, set_ref, worktree
+from flows.git.commands import git
+from flows.git.refs import commit_at, remove_ref, set_ref
+from flows.git.uncommitted import uncommitted
+from flows.git.worktrees import remove_dead, worktree
 from flows.ledger.experiments import experiments, save
 from flows.report.certificate import Certificate
 from tasks.shared.errors import InputError
@@ -181,10 +183,10 @@ def test_a_ref_is_moved_only_from_where_it_was_seen(checkout: Path) -> None:
     assert not set_ref(checkout, "refs/retrain/x", second, None)
     assert not set_ref(checkout, "refs/retrain/x", second, second)
     remove_ref(checkout, "refs/retrain/x", second)
-    assert at(checkout, "refs/retrain/x") == first
+    assert commit_at(checkout, "refs/retrain/x") == first
     remove_ref(checkout, "refs/retrain/x", first)
     remove_ref(checkout, "refs/retrain/x", first)
-    assert at(checkout, "refs/retrain/x") is None
+    assert commit_at(checkout, "refs/retrain/x") is None
 
 
 def test_what_a_kill_has_left_of_a_snapshot_is_in_nobodys_way(checkout: Path) -> None:
@@ -192,7 +194,7 @@ def test_what_a_kill_has_left_of_a_snapshot_is_in_nobodys_way(checkout: Path) ->
     for name in ("index", "index.lock"):
         (checkout / ".retrain" / name).write_text("torn")
     (checkout / "new.txt").write_text("new\n")
-    assert taken_along(checkout, lambda _: None).untracked == ("new.txt",)
+    assert uncommitted(checkout, lambda _: None).untracked == ("new.txt",)
     assert not (checkout / ".retrain/index").exists()
 
 

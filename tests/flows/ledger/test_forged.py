@@ -11,13 +11,15 @@ from dvc.dependency import Dependency
 from dvc.repo import Repo
 
 from flows.fsck.check import check
-from flows.git.commands import git, ready, taken_along
-from flows.git.refs import worktree
-from flows.ledger.data import bring_in, take_in_newer
+from flows.git.commands import git, refuse_without_commit
+from flows.git.uncommitted import uncommitted
+from flows.git.worktrees import worktree
+from flows.ledger.data import import_data, update_data
 from flows.ledger.experiments import save
 from flows.ledger.history import last_run
 from flows.ledger.run_cache import _names
-from flows.ledger.stages import Ledger, share_cache
+from flows.ledger.sharing import share_cache
+from flows.ledger.stages import Ledger
 from tasks.shared.errors import InputError
 from tests.attacks import forgeries
 from tests.support.project import environment
@@ -43,7 +45,7 @@ def test_a_record_in_a_bucket_brings_no_file_into_the_checkout(tmp_path: Path, m
     root = tmp_path / "checkout"
     forgeries.make_checkout(root)
     monkeypatch.chdir(root)
-    Ledger(root).settle("make", forgeries.make)
+    Ledger(root).run_or_restore("make", forgeries.make)
     entry = forgeries.recorded(root)
     forgeries.forget(root)
     shutil.rmtree(root / ".dvc/cache")
@@ -61,7 +63,7 @@ def test_a_record_in_a_bucket_brings_no_file_into_the_checkout(tmp_path: Path, m
         bucket.put_object(Key=f"store/runs/{key[:2]}/{key}/{record}", Body=yaml.safe_dump(entry).encode())
         bucket.put_object(Key=f"store/files/md5/c1/{hostile[2:]}", Body=b"raise SystemExit('executed')")
         said: list[str] = []
-        Ledger(root, say=said.append).settle("make", forgeries.make)
+        Ledger(root, say=said.append).run_or_restore("make", forgeries.make)
     assert not (root / "polars.py").exists()
     assert not list(tmp_path.rglob("polars.py"))
     assert f"the run-cache entry {record} is forged: metrics.json: its hash '{hostile}' is none, so it is not used" in said[0]
@@ -113,7 +115,7 @@ def test_git_executes_nothing_that_was_fetched(tmp_path: Path) -> None:
     settings = {"core.hooksPath": "hooks", "core.fsmonitor": "hooks/monitor", "diff.shown.textconv": "hooks/convert"}
     for setting, value in settings.items():
         git(root, "config", setting, value)
-    with worktree(root, "run", "theirs", taken_along(root, lambda _: None).tree) as folder:
+    with worktree(root, "run", "theirs", uncommitted(root, lambda _: None).tree) as folder:
         (folder / "dvc.lock").write_text("schema: '2.0'\nstages: {other: {cmd: x}}\n")
         saved = save(folder, "run", "a run")
         last_run(root, saved, {})
@@ -129,7 +131,7 @@ def importing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(root)
     source = tmp_path / "export.csv"
     source.write_text("old")
-    bring_in(Ledger(root), str(source), "export.csv")
+    import_data(Ledger(root), str(source), "export.csv")
     git(root, "add", "-A")
     git(root, "commit", "-qm", "imported")
     source.write_text("newer")
@@ -150,7 +152,7 @@ def test_a_dvc_file_of_another_experiment_that_names_the_new_state_over_old_data
     git(importing, "update-ref", f"refs/exps/{'0' * 2}/{'0' * 38}/pulled", "HEAD")
     git(importing, "reset", "-q", "--hard", "HEAD~1")
     assert (importing / RECORD).read_text() == mine
-    assert take_in_newer(Ledger(importing), "data/raw") == [RECORD]
+    assert update_data(Ledger(importing), "data/raw") == [RECORD]
     assert (importing / "data/raw/export.csv").read_text() == "newer"
 
 
@@ -158,20 +160,20 @@ def test_a_dvc_file_of_another_experiment_that_names_the_new_state_over_old_data
 def test_a_dvc_file_of_the_checkout_that_contradicts_itself_is_brought_in_anew(importing: Path, how: str) -> None:
     (importing / RECORD).write_text(claimed(importing))
     if how == "add":
-        assert bring_in(Ledger(importing), str(importing.parent / "export.csv"), "export.csv")
+        assert import_data(Ledger(importing), str(importing.parent / "export.csv"), "export.csv")
     else:
-        assert take_in_newer(Ledger(importing), "data/raw") == [RECORD]
+        assert update_data(Ledger(importing), "data/raw") == [RECORD]
     assert (importing / "data/raw/export.csv").read_text() == "newer"
-    assert take_in_newer(Ledger(importing), "data/raw") == []
+    assert update_data(Ledger(importing), "data/raw") == []
 
 
 def test_a_state_that_the_cache_holds_is_put_in_place_without_copying_the_source(importing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    take_in_newer(Ledger(importing), "data/raw")
+    update_data(Ledger(importing), "data/raw")
     newer = (importing / RECORD).read_text()
     git(importing, "checkout", "-q", "--", RECORD)
     (importing / "data/raw/export.csv").unlink()
     monkeypatch.setattr(Dependency, "download", lambda *_, **__: pytest.fail("copied again"))
-    assert take_in_newer(Ledger(importing), "data/raw") == [RECORD]
+    assert update_data(Ledger(importing), "data/raw") == [RECORD]
     assert (importing / RECORD).read_text() == newer
     assert (importing / "data/raw/export.csv").read_text() == "newer"
 
@@ -184,7 +186,7 @@ def test_a_dvc_file_does_not_send_the_secrets_of_a_remote_to_another_host(import
     (importing / RECORD).write_text(yaml.safe_dump(record))
     (importing / ".dvc/config.local").write_text("['remote \"team\"']\nurl = s3://bucket\naccess_key_id = me\n")
     with pytest.raises(InputError, match="its fs_config would have the secrets of that remote sent elsewhere"):
-        take_in_newer(Ledger(importing), "data/raw")
+        update_data(Ledger(importing), "data/raw")
 
 
 @pytest.mark.parametrize("place", [".dvc/tmp/verified/cache.db", ".dvc/cache/files/md5/00/1", ".retrain/worktrees/x.lock"])
@@ -195,4 +197,4 @@ def test_a_commit_that_brings_what_is_this_machines_own_is_refused_before_it_is_
     with pytest.raises(InputError, match=rf"Git tracks {place}.*git rm -r --force"):
         check(importing, None, repair=False, show=pytest.fail, say=pytest.fail)
     with pytest.raises(InputError, match=rf"Git tracks {place}"):
-        ready(importing, pytest.fail)
+        refuse_without_commit(importing, pytest.fail)

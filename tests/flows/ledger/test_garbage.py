@@ -14,13 +14,14 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 
 from flows.git.commands import git
-from flows.git.refs import remove_dead, worktree
+from flows.git.worktrees import remove_dead, worktree
 from flows.ledger.experiments import experiments, save
 from flows.ledger.garbage import collect
 from flows.ledger.journal import Journal
-from flows.ledger.results import Outcome
-from flows.ledger.running import UnderWay, no_garbage_collected
-from flows.ledger.stages import Ledger, share_cache
+from flows.ledger.results import Result
+from flows.ledger.running import IsolatedRun, without_gc
+from flows.ledger.sharing import share_cache
+from flows.ledger.stages import Ledger
 from tasks.shared.errors import InputError
 from tests.support.project import ROOT, environment
 from tests.support.small import made, objects, pipeline
@@ -40,10 +41,10 @@ def under_way(home: Path, source: str, name: str = "run") -> Iterator[tuple[Path
     with worktree(home, name, "HEAD") as folder:
         share_cache(home, folder)
         (folder / "source.txt").write_text(source)
-        run = UnderWay(home, folder, name)
-        with run.named():
+        run = IsolatedRun(home, folder, name)
+        with run.marked():
             with chdir(folder):
-                ledger = Ledger(folder, sparse=True, under_way=run)
+                ledger = Ledger(folder, sparse=True, isolated_run=run)
             yield folder, ledger
 
 
@@ -60,11 +61,11 @@ def empty(home: Path) -> None:
 
 def test_what_a_run_under_way_has_made_outlives_dvc_gc_and_is_no_experiment_yet(home: Path) -> None:
     with under_way(home, "mine\n") as (folder, ledger):
-        assert made(folder, ledger) == Outcome.ran
+        assert made(folder, ledger) == Result.ran
         shutil.rmtree(folder / "made")
         as_documented_before(home)
         ledger.refuse_lost()
-        ledger.bring(["made"])
+        ledger.checkout_missing(["made"])
         assert (folder / "made/a").read_text() == "mine\n"
         assert experiments(home) == []
         saved = save(folder, "run", "a run")
@@ -75,7 +76,7 @@ def test_what_a_run_under_way_has_made_outlives_dvc_gc_and_is_no_experiment_yet(
 
 
 def test_garbage_is_not_collected_while_a_run_puts_into_the_cache_what_no_ref_names_yet(home: Path) -> None:
-    with no_garbage_collected(home), pytest.raises(LockError):
+    with without_gc(home), pytest.raises(LockError):
         as_documented_before(home)
 
 
@@ -141,7 +142,7 @@ def test_what_anything_keeps_stays_and_the_rest_is_freed_with_the_records_that_w
         assert objects(home) >= made_by["nobody"]
         assert collect(home, dry_run=False) == shown
     assert objects(home) == set().union(*made_by.values()) - made_by["nobody"]
-    for name, outcome in (("a branch", Outcome.restored), ("nobody", Outcome.ran)):
+    for name, outcome in (("a branch", Result.restored), ("nobody", Result.ran)):
         (home / "source.txt").write_text(f"{name}\n")
         assert made(home) == outcome
 

@@ -11,8 +11,8 @@ import pytest
 
 from flows.engine.workspace import add, located, root, with_data
 from flows.git.commands import git
-from flows.ledger.data import bring_in, content_of_source, take_in_newer
-from flows.ledger.sources import at_home, name_in_raw, pattern_in
+from flows.ledger.data import content_of_source, import_data, update_data
+from flows.ledger.sources import expand_home, name_in_raw, pattern_in
 from flows.ledger.stages import Ledger
 from flows.report.plan import Plan, foresee
 from tasks.shared.errors import InputError
@@ -68,11 +68,11 @@ def test_only_what_matches_a_pattern_is_brought_in_and_the_same_command_takes_in
     assert "is unchanged in data/raw/exports" in said[1]
     ledger = Ledger(checkout)
     before = content_of_source(ledger, "data/raw/exports")
-    assert take_in_newer(ledger, "data/raw/exports") == []
+    assert update_data(ledger, "data/raw/exports") == []
     (exports / "2026-03.csv").write_text(ROWS + "new")
     (exports / "2026-01.csv").unlink()
     assert content_of_source(Ledger(checkout), "data/raw/exports") != before
-    assert take_in_newer(Ledger(checkout), "data/raw/exports") == ["data/raw/exports.dvc"]
+    assert update_data(Ledger(checkout), "data/raw/exports") == ["data/raw/exports.dvc"]
     assert files_in(raw) == ["2026-02.csv", "2026-03.csv"]
 
     other = str(exports / "2025-*.csv")
@@ -138,7 +138,7 @@ def test_a_tilde_that_no_shell_has_read_is_the_home_folder(checkout: Path, monke
     monkeypatch.setenv("HOME", str(checkout.parent / "me"))
     assert located(wanted("~/diary.csv"), checkout, checkout, isolated=False)[1] == str(checkout.parent / "me/diary.csv")
     (checkout / "~").mkdir()
-    assert at_home("~", checkout) == "~"
+    assert expand_home("~", checkout) == "~"
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_a_web_address_with_a_query_is_downloaded(checkout: Path) -> None:
     with web(ROWS) as url:
         assert add(url, None, checkout, print) == "data/raw/x.csv"
         assert (checkout / "data/raw/x.csv").read_text("utf-8") == ROWS
-        assert not bring_in(Ledger(checkout), url, "x.csv"), "the same again is nothing new"
+        assert not import_data(Ledger(checkout), url, "x.csv"), "the same again is nothing new"
 
 
 def test_data_whose_name_is_not_utf8_is_refused_in_one_sentence_and_other_files_of_such_names_do_not_matter(checkout: Path) -> None:

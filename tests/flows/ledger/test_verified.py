@@ -10,7 +10,7 @@ import pytest
 
 from flows.fsck.check import check
 from flows.ledger.cache import MEMORY, VerifiedCache, opened
-from flows.ledger.results import Outcome
+from flows.ledger.results import Result
 from tasks.shared.errors import InputError
 from tests.support.edits import flip
 from tests.support.project import Once
@@ -36,7 +36,7 @@ def test_a_flip_in_the_tokens_object_is_not_trained_on_at_another_learning_rate(
     forget(small, "tokens", "model")
     small.rate(2)
     small.ran.clear()
-    assert small.run() == {"tokenize": Outcome.ran, "train": Outcome.restored}
+    assert small.run() == {"tokenize": Result.ran, "train": Result.restored}
     assert small.ran == ["tokenize"]
     assert recorded(small) == whole
     assert small.aside() == {flipped}
@@ -62,7 +62,7 @@ def test_a_flip_in_each_kind_of_output_is_set_aside_and_mended(small: Small, kin
     assert bool(small.ran) != is_here, "what the checkout has whole goes back into the cache"
     small.ran.clear()
     forget(small, "tokens", "model")
-    assert set(small.run().values()) == {Outcome.restored}
+    assert set(small.run().values()) == {Result.restored}
     assert not small.ran
 
 
@@ -85,7 +85,7 @@ def test_a_flip_in_an_output_of_the_checkout_is_put_right_from_the_cache(small: 
     whole = recorded(small)
     for place in ("tokens/train.arrow", "model"):
         flip(small.root / place)
-        assert Outcome.restored in small.run().values()
+        assert Result.restored in small.run().values()
         assert recorded(small) == whole
     assert not small.ran
 
@@ -104,7 +104,7 @@ def test_what_is_written_through_a_hard_link_of_an_isolated_run_is_found_out(sma
     whole = recorded(small)
     folder = worktree_of(small, tmp_path / "worktree")
     (folder / "params.yaml").write_text("rate: 2\n", "utf-8")
-    assert small.run(root=folder, sparse=True) == {"tokenize": Outcome.unchanged, "train": Outcome.ran}
+    assert small.run(root=folder, sparse=True) == {"tokenize": Result.unchanged, "train": Result.ran}
     linked = folder / "tokens/train.arrow"
     if not linked.samefile(small.object_of("tokens/train.arrow")):
         pytest.skip("this file system shares blocks, so nothing is linked")
@@ -124,14 +124,14 @@ def test_a_damaged_object_comes_back_from_the_remote_and_damage_there_is_not_tak
     small.dvc("push")
     flipped = [flip(small.object_of("tokens/train.arrow")), flip(small.object_of("model"))]
     forget(small, "tokens", "model")
-    assert set(small.run().values()) == {Outcome.restored}
+    assert set(small.run().values()) == {Result.restored}
     assert recorded(small) == whole
     assert small.aside() == set(flipped)
     there = [tmp_path / "storage/files/md5" / name[:2] / name[2:] for name in flipped]
     for path in (*there, small.object_of("tokens/train.arrow"), small.object_of("model")):
         flip(path)
     forget(small, "tokens", "model")
-    assert set(small.run().values()) == {Outcome.ran}
+    assert set(small.run().values()) == {Result.ran}
     assert recorded(small) == whole
 
 
@@ -174,7 +174,7 @@ def test_a_memory_that_cannot_be_read_is_made_anew(small: Small) -> None:
         (folder / "cache.db").write_bytes(b"no database" * 100)
         for rest in folder.glob("cache.db-*"):
             rest.unlink()
-    assert set(small.run().values()) == {Outcome.unchanged}
+    assert set(small.run().values()) == {Result.unchanged}
 
 
 def test_the_objects_of_a_cache_that_is_only_looked_at_stay_where_they_are(small: Small) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.engine.workspace import located
-from flows.ledger.data import bring_in, content_of_source, take_in_newer
+from flows.ledger.data import content_of_source, import_data, update_data
 from flows.ledger.sources import name_in_raw
 from flows.ledger.stages import Ledger
 from tasks.ingest.readers import read
@@ -145,9 +145,9 @@ def test_a_name_that_is_none_for_a_folder_entry_is_refused(name: str) -> None:
 
 def test_a_source_that_has_got_a_pipe_since_it_was_brought_in_is_refused_when_its_newer_state_is_asked(checkout: Path) -> None:
     exports = checkout.parent / "me/exports"
-    bring_in(Ledger(checkout), str(exports), "exports")
+    import_data(Ledger(checkout), str(exports), "exports")
     os.mkfifo(exports / "new.csv")
-    for ask in (content_of_source, take_in_newer):
+    for ask in (content_of_source, update_data):
         with pytest.raises(InputError, match=r"new.csv' is a named pipe"):
             ask(Ledger(checkout), "data/raw/exports")
     with pytest.raises(InputError, match=r"new.csv' is a named pipe"):

@@ -21,7 +21,7 @@ from prefect.states import Cancelled
 from tasks.shared.stage import end_with_parent
 
 
-def settle_in() -> None:
+def attach() -> None:
     """Do what a run does first when a worker has started it; nothing otherwise."""
     context = FlowRunContext.get()  # prefect.runtime would ask the server
     if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
