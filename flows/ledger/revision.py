@@ -48,7 +48,8 @@ def checkout_data(ledger: Ledger) -> WrongData | None:
     for stage in ledger.stages.values():
         for dependency in stage.deps:
             path = Path(dependency.fs_path)
-            if isinstance(dependency, ParamsDependency) or path.suffix == ".py" or str(path) in made or not dependency.hash_info:
+            is_data = not (isinstance(dependency, ParamsDependency) or is_source(dependency) or str(path) in made)
+            if not is_data or not dependency.hash_info:
                 continue
             try:
                 ledger.checkout_missing([dependency.def_path])
@@ -58,6 +59,9 @@ def checkout_data(ledger: Ledger) -> WrongData | None:
                 return WrongData(is_missing=True, why=f"{dependency.def_path} is neither in Git nor in the DVC cache")
             found = _listing(dependency) if path.is_dir() else {"": file_md5(str(path), dependency.fs)}
             recorded = _recorded(dependency)
+            if not recorded and dependency.get_hash() == dependency.hash_info:
+                # a folder that Git keeps has no listing in the cache
+                continue
             if changed := sorted(name for name in found.keys() | recorded.keys() if found.get(name) != recorded.get(name)):
                 place = f"{dependency.def_path}{'/' if changed[0] else ''}{changed[0]}"
                 return WrongData(is_missing=False, why=f"{place} is not what dvc.lock recorded")

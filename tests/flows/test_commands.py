@@ -59,7 +59,7 @@ ELSEWHERE = {
     "^prefect server database": "Prefect's own database; the fixture `prefect_home` runs it",
     "ssh://|NEW-URL|^git remote update|^git clone --mirror": "a Git server",
     "^git lfs": "git-lfs, and a hub",
-    r"^python -m flows\.guard": "a port, and a process that stays; test_guard",
+    r"^python -m flows\.server\.guard": "a port, and a process that stays; test_guard",
     "^mkdir work": "another machine",
     "--global": "the user's own settings, which a test leaves alone",
     "^dvc (import-url|remote add|remote modify|add|update|config exp.git_remote)$": "words about a command",
