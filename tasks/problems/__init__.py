@@ -79,9 +79,6 @@ class Problem(Protocol):
     def collator(self, processor: "Processor") -> "Callable[[list[dict[str, Any]]], Mapping[str, Any]]":
         """Return what pads and stacks rows into a batch."""
 
-    def token_ids(self, processor: "Processor", inputs: "pa.Table") -> set[int]:
-        """Return the ids that training on `inputs`, as `encode` made them, looks up in the model's token embedding; empty without one."""
-
     def reduce_logits(self, logits: Any, labels: Any) -> Any:
         """Shrink a batch's logits to what `compute_metrics` needs, so that a large split fits in memory."""
 

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AliasChoices,
@@ -243,6 +243,10 @@ class Train(Section):
     train_sampling_strategy: Sampling = Field(Sampling.group_by_length, description="The order of training rows.")
     precision: Precision = Field(Precision.auto, description="auto: bf16 where the device does it natively, else fp32.")
     activation_checkpointing: bool = Field(False, description="Save memory by computing activations twice.")
+    cpu_shortcuts: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: on a CPU, compute less for the same model, where that was tested; off: only what transformers does.",
+    )
     dataloader_num_workers: int = Field(0, ge=0, le=256, description="Processes that prepare batches; 0: the training process.")
     eval_strategy: Interval = Field(Interval.epoch, description="Evaluate on validation and save a checkpoint every epoch, or every eval_steps.")
     eval_steps: int = Field(100, ge=1, description="Steps between evaluations, for eval_strategy steps.")

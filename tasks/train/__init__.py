@@ -59,8 +59,6 @@ def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoin
     processor = problem.load_processor(tokens / "tokenizer")
     network, warnings = problem.model(base_models.fetch(model), labels, processor)
     data = {split: Dataset.from_file(str(tokens / f"{split}.arrow")) for split in ("train", "validation")}
-    if on_cpu:
-        cpu.quicken(network, problem.token_ids(processor, data["train"].data.table))
     arguments = training_arguments(params, resume, precision, on_cpu=on_cpu)
     batch = params.per_device_train_batch_size * params.gradient_accumulation_steps * arguments.world_size
     sampler = trainer.EpochSampler(data["train"].data["length"].to_pylist(), batch, params.train_sampling_strategy, params.seed)
@@ -78,6 +76,8 @@ def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoin
         preprocess_logits_for_metrics=problem.reduce_logits,
         callbacks=[EarlyStoppingCallback(patience, params.early_stopping_threshold)] if patience else [],
     )
+    if on_cpu and params.cpu_shortcuts == "auto":
+        cpu.quicken(run)
     pretrained.try_out(network, problem.collator(processor), _shortest_and_longest(data["train"]))
     # the others look when the first one has deleted what is not whole
     with arguments.main_process_first(local=False):
@@ -112,7 +112,8 @@ def training_arguments(params: Train, output_dir: Path, precision: str, *, on_cp
     """Return the Trainer's arguments; raise InputError when it does not take a value."""
     from transformers import TrainingArguments
 
-    ours = {"precision", "early_stopping_patience", "early_stopping_threshold", "nproc_per_node", "num_threads", "extra"}
+    ours = {"precision", "cpu_shortcuts", "nproc_per_node", "num_threads", "extra"}
+    ours |= {"early_stopping_patience", "early_stopping_threshold"}
     named: dict[str, Any] = params.model_dump(exclude=ours)
     try:
         return TrainingArguments(

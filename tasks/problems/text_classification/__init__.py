@@ -153,13 +153,6 @@ class TextClassification:
         collate: Callable[[list[dict[str, Any]]], Mapping[str, Any]] = DataCollatorWithPadding(processor)
         return collate
 
-    def token_ids(self, processor: "PreTrainedTokenizerBase", inputs: "pa.Table") -> set[int]:
-        """Return the ids that occur, and those of the special tokens: the collator pads with one of them."""
-        import pyarrow.compute as pc
-
-        found = (pc.unique(rows.flatten()).to_pylist() for rows in inputs["input_ids"].chunks)
-        return set(processor.all_special_ids).union(*found)
-
     def reduce_logits(self, logits: Any, labels: Any) -> Any:  # noqa: ARG002
         """Keep the winning label (n,) instead of the logits (n, number of labels), the first of what BART answers."""
         logits = logits[0] if isinstance(logits, tuple) else logits

@@ -1,25 +1,27 @@
 """Training on a CPU with less work, for the same model.
 
-The same up to rounding, which random bits dropout draws, and the weight decay of embedding rows that never occur.
+The same up to rounding, which random bits dropout draws, and the weight decay of embedding rows that
+never occur.
 """
 
-from transformers import PreTrainedModel
+from transformers import Trainer
 
-from tasks.train.cpu import dropout, embeddings, first_token, projections
-
-# what reaches into a model was tested on these alone; of any other kind only the dropout is made quick
-TESTED = frozenset({"bert", "distilbert", "electra", "roberta", "xlm-roberta"})
+from tasks.train.cpu import dropout, embeddings, first_token, projections, tested
 
 
-def quicken(model: PreTrainedModel, token_ids: set[int]) -> None:
-    """Have a model train faster on a CPU; its weights, config and state dict stay as they are.
+def quicken(trainer: Trainer) -> None:
+    """Have a trainer's model train faster on a CPU; its weights, config and state dict stay as they are.
 
-    token_ids: those that training looks up in the token embedding; none when there is no such embedding.
+    Every model gets the quick dropout. The shortcuts are only for trainings like those that they were
+    tested with; of any other it is said why it goes without.
     """
+    model = trainer.model
+    other = tested.why_not(trainer)
     dropout.quicken(model)
-    if model.config.model_type not in TESTED:
+    if other:
+        if trainer.is_world_process_zero():
+            print(f"train.cpu_shortcuts are left out: {other}", flush=True)
         return
     projections.join(model)
-    if token_ids:
-        embeddings.narrow(model, token_ids)
-        first_token.narrow(model)
+    embeddings.narrow(model, embeddings.occurring(trainer.train_dataset, trainer.data_collator.tokenizer))
+    first_token.narrow(model)

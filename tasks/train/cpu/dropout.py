@@ -1,7 +1,8 @@
 """Dropout that costs a CPU what it should: next to nothing beside the matrix products.
 
-torch draws one float64 per element on one thread (`aten::bernoulli_`, wherever MKL does not do it: any CPU that is not Intel's), and a model
-drops out some twenty activations a step. A mask needs no more than 16 bits an element, so one 64-bit draw serves four.
+torch draws one float64 per element on one thread (`aten::bernoulli_`, wherever MKL does not do it: any CPU
+that is not Intel's), and a model drops out some twenty activations a step. A mask needs no more than 16 bits
+an element, so one 64-bit draw serves four.
 """
 
 from typing import Any
@@ -19,8 +20,8 @@ LEVELS = 2**16
 def quicken(model: PreTrainedModel) -> None:
     """Have a model on a CPU drop out by `drop`, in its nn.Dropout modules and in its attention.
 
-    Its weights, config and state dict stay as they are. A model that does not dispatch through transformers' AttentionInterface, or asks
-    for another attention than sdpa, keeps its own.
+    Its weights, config and state dict stay as they are. A model that does not dispatch through transformers'
+    AttentionInterface, or asks for another attention than sdpa, keeps its own.
     """
     for name, module in list(model.named_modules()):
         if type(module) is nn.Dropout and 0 < module.p < 1:
@@ -32,14 +33,16 @@ def quicken(model: PreTrainedModel) -> None:
 
 
 def drop(x: Tensor, p: float) -> Tensor:
-    """Return x with a share p of its elements zero and the others divided by 1 - p; p is rounded to a multiple of 2**-16.
+    """Return x with a share p of its elements zero and the others divided by 1 - p.
 
+    p is rounded to a multiple of 2**-16.
     The bits come from torch's global generator, so torch.manual_seed decides them.
     """
     dropped = round(p * LEVELS)
     words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     draws = words.view(torch.int16)[: x.numel()].view(x.shape)
-    kept = torch.ge(draws, dropped - LEVELS // 2, out=torch.empty_like(draws))  # as int16: turning bool into numbers takes six times as long
+    # as int16: turning bool into numbers takes six times as long
+    kept = torch.ge(draws, dropped - LEVELS // 2, out=torch.empty_like(draws))
     return x * kept.to(x.dtype).mul_(LEVELS / (LEVELS - dropped))
 
 
@@ -52,20 +55,29 @@ class QuickDropout(nn.Dropout):
 
 
 def attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, dropout: float = 0.0, **kwargs: Any
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attend as transformers' sdpa does; where that would drop out, write out softmax(Q K' * scaling + mask) V, as torch's CPU kernel does too.
+    """Attend as transformers' sdpa does.
 
+    Where that would drop out, softmax(Q K' * scaling + mask) V is written out, as in torch's CPU kernel.
     query, key, value: (batch, heads, length, head size). Returns (batch, length, heads, head size).
     """
     causal = kwargs.get("is_causal")
     causal = attention_mask is None and (getattr(module, "is_causal", True) if causal is None else causal)
     shared_heads = key.shape[1] != query.shape[1]
-    if not 0 < dropout < 1 or causal or shared_heads or any(kwargs.get(name) is not None for name in ("position_bias", "cache", "softcap")):
-        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, **kwargs)
-        return output, None
+    asks_for_more = any(kwargs.get(name) is not None for name in ("position_bias", "cache", "softcap"))
+    if not 0 < dropout < 1 or causal or shared_heads or asks_for_more:
+        given = module, query, key, value, attention_mask
+        return sdpa_attention_forward(*given, dropout=dropout, **kwargs)[0], None
     scaling = kwargs.get("scaling") or query.shape[-1] ** -0.5
-    scores = key @ (query * scaling).transpose(2, 3)  # (batch, heads, keys, queries): torch is slow at a softmax over short last dimensions
+    # (batch, heads, keys, queries): torch is slow at a softmax over short last dimensions
+    scores = key @ (query * scaling).transpose(2, 3)
     mask = None if attention_mask is None else attention_mask.transpose(2, 3)
     if mask is not None and mask.dtype == torch.bool:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)

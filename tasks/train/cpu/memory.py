@@ -6,11 +6,12 @@ import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGEST = 2**31 - 1  # mallopt takes an int
-RESERVED = 2**31 - 2**21  # bytes of address space, as much as one malloc may take here; what is never used takes no memory
+# bytes of address space, as much as one malloc may take here; what is never used takes no memory
+RESERVED = 2**31 - 2**21
 
 
 def keep() -> None:
-    """Have glibc keep freed blocks instead of giving them back to the kernel, and the kernel back them by large pages.
+    """Have glibc keep freed blocks, and the kernel back them by large pages.
 
     A training step frees and takes hundreds of MB, and fresh pages of 4 KiB cost about a tenth of its time.
     """

@@ -162,7 +162,8 @@ def test_argument_names_read_from_source_are_the_real_ones() -> None:
 
 
 def test_every_train_field_but_ours_is_an_argument_of_the_trainer() -> None:
-    ours = {"precision", "early_stopping_patience", "early_stopping_threshold", "nproc_per_node", "num_threads", "extra"}
+    ours = {"precision", "cpu_shortcuts", "nproc_per_node", "num_threads", "extra"}
+    ours |= {"early_stopping_patience", "early_stopping_threshold"}
     assert set(Train.model_fields) - training_arguments() == ours
 
 

@@ -1,7 +1,9 @@
 """Dropout by 16-bit draws does what torch's own does, and leaves no trace in what is saved."""
 
 import json
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -61,9 +63,11 @@ def test_attention_is_sdpa_but_for_the_dropped() -> None:
     for mask in (None, hidden, additive):
         for scaling in (None, 0.2):
             expected, _ = sdpa_attention_forward(module, query, key, value, mask, scaling=scaling)
-            torch.testing.assert_close(attention(module, query, key, value, mask, dropout=1e-9, scaling=scaling)[0], expected)
-            many = torch.stack([attention(module, query, key, value, mask, dropout=0.3, scaling=scaling)[0] for _ in range(3000)])
-            assert ((many.mean(0) - expected).abs() < 5 * many.std(0) / len(many) ** 0.5).all()  # standard errors
+            attend = partial(attention, module, query, key, value, mask, scaling=scaling)
+            torch.testing.assert_close(attend(dropout=1e-9)[0], expected)
+            many = torch.stack([attend(dropout=0.3)[0] for _ in range(3000)])
+            # standard errors
+            assert ((many.mean(0) - expected).abs() < 5 * many.std(0) / len(many) ** 0.5).all()
             assert many.std(0).min() > 0.01
 
 
@@ -98,3 +102,30 @@ def test_a_causal_model_stays_causal() -> None:
     without_mask = model.transformer(input_ids=ids).last_hidden_state
     changed = model.transformer(input_ids=torch.tensor([[1, 2, 9, 9], [5, 6, 9, 9]])).last_hidden_state
     torch.testing.assert_close(changed[:, :2], without_mask[:, :2])
+
+
+def _trained(model: BertForSequenceClassification, run: Any) -> dict[str, torch.Tensor | None]:
+    """Return the gradients of one step, by `run`, which is the model or a compiled one."""
+    torch.manual_seed(1)
+    ids = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0]])
+    run(input_ids=ids, attention_mask=(ids > 0).long(), labels=torch.tensor([0, 1])).loss.backward()
+    return {name: weight.grad for name, weight in model.named_parameters()}
+
+
+def test_activations_that_are_computed_twice_drop_the_same() -> None:
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(BertConfig(**SIZES)).train()
+    quicken(model)
+    expected = _trained(model, model)
+    model.zero_grad()
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    torch.testing.assert_close(_trained(model, model), expected)
+
+
+def test_a_compiled_model_drops_out_quickly_too() -> None:
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(BertConfig(**{**SIZES, "num_hidden_layers": 1})).train()
+    quicken(model)
+    expected = _trained(model, model)
+    model.zero_grad()
+    torch.testing.assert_close(_trained(model, torch.compile(model, backend="aot_eager")), expected)

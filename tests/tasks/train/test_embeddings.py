@@ -1,13 +1,25 @@
-"""A token embedding whose trained rows are those that occur: trained as the whole is, and saved as if nothing had been done."""
+"""A token embedding whose trained rows are those that occur: trained and saved as the whole is."""
 
 from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file
-from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, GPT2Config, GPT2ForSequenceClassification, PreTrainedModel
+from tokenizers import Tokenizer, models
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
-from tasks.train.cpu.embeddings import NarrowEmbedding, narrow
+from tasks.train.cpu.embeddings import NarrowEmbedding, narrow, occurring
 from tests.support.tiny import NO_DROPOUT, SIZES
 
 CONFIG = BertConfig(**SIZES, **NO_DROPOUT)
@@ -22,7 +34,8 @@ def fresh() -> BertForSequenceClassification:
 
 
 def train(model: PreTrainedModel, steps: int = 3) -> torch.optim.Optimizer:
-    optimizer = torch.optim.AdamW([parameter for parameter in model.parameters() if parameter.requires_grad], lr=0.01, weight_decay=0.1)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=0.01, weight_decay=0.1)
     model.train()
     for _ in range(steps):
         model(input_ids=IDS, attention_mask=(IDS > 0).long(), labels=torch.tensor([0, 1])).loss.backward()
@@ -42,7 +55,8 @@ def test_the_rows_that_occur_are_trained_as_they_would_be_and_the_others_stay() 
     assert list(found) == list(expected)
     used = sorted(USED)
     for name, values in expected.items():
-        torch.testing.assert_close(found[name][used] if name == TABLE else found[name], values[used] if name == TABLE else values, msg=name)
+        rows = used if name == TABLE else slice(None)
+        torch.testing.assert_close(found[name][rows], values[rows], msg=name)
     others = sorted(set(range(50)) - USED)
     assert torch.equal(found[TABLE][others], before[others])
     assert not torch.equal(found[TABLE][7], before[7])
@@ -100,6 +114,24 @@ def test_an_embedding_that_is_the_output_layer_too_is_left_alone() -> None:
     assert type(tied.get_input_embeddings()) is torch.nn.Embedding
 
 
+def test_an_embedding_beside_an_output_layer_of_its_own_is_left_alone_since_labels_may_be_token_ids() -> None:
+    untied = BertForMaskedLM(BertConfig(**SIZES, tie_word_embeddings=False))
+    narrow(untied, USED)
+    assert type(untied.get_input_embeddings()) is torch.nn.Embedding
+    halves = dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 1)
+    translates = BartForConditionalGeneration(BartConfig(vocab_size=50, d_model=16, **halves))
+    narrow(translates, USED)
+    translates.train()(input_ids=IDS, labels=torch.tensor([[40, 41], [42, 43]])).loss.backward()
+
+
+def test_the_ids_are_those_of_the_rows_and_of_the_special_tokens() -> None:
+    special = {"unk_token": "word0", "pad_token": "word9"}
+    words = Tokenizer(models.WordLevel({f"word{number}": number for number in range(50)}))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, **special)
+    rows = Dataset.from_dict({"input_ids": [[1, 7, 3, 7], [5, 6]], "labels": [20, 21]})
+    assert occurring(rows, tokenizer) == {0, 1, 3, 5, 6, 7, 9}
+
+
 def test_a_frozen_embedding_stays_frozen() -> None:
     model = fresh()
     model.get_input_embeddings().weight.requires_grad_(False)
@@ -109,8 +141,14 @@ def test_a_frozen_embedding_stays_frozen() -> None:
     assert torch.equal(model.state_dict()[TABLE], before)
 
 
+def test_a_narrowed_table_that_was_frozen_is_frozen() -> None:
+    table = torch.nn.Embedding(50, 16).requires_grad_(False)
+    assert not any(weight.requires_grad for weight in NarrowEmbedding(table, sorted(USED)).parameters())
+
+
 def test_a_model_of_another_build_is_narrowed_too() -> None:
-    model = GPT2ForSequenceClassification(GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2, pad_token_id=0))
+    config = GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2, pad_token_id=0)
+    model = GPT2ForSequenceClassification(config)
     names = list(model.state_dict())
     narrow(model, USED)
     assert type(model.get_input_embeddings()) is NarrowEmbedding
