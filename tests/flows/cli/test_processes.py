@@ -71,6 +71,7 @@ def test_two_processes_train_one_model_the_same_way_twice(trained: Project) -> N
     shutil.rmtree(trained.root / "models")
     first = trained.run("python", "-m", "tasks.train")
     assert "validation at step" in first.stdout
+    assert first.stdout.count("train.cpu_shortcuts are left out: they were tested with world_size 1, and it is 2\n") == 1
     assert read_json(trained.root / "metrics/train.json")["processes"] == 2
     once = digests(trained.root / "models/checkpoint")
     shutil.rmtree(trained.root / "models")
