@@ -36,6 +36,7 @@ def test_every_param_is_in_the_form_with_its_bounds_and_what_params_yaml_says() 
     menu, switch = properties("Data")["header"]["anyOf"]
     assert (menu["enum"], switch["type"]) == (["true", "false"], "boolean"), "a switch alone is sent although untouched"
     assert properties("Split")["method"]["$ref"] == "#/definitions/SplitMethod"
+    assert properties("Train")["cpu_shortcuts"]["enum"] == ["auto", "off"]
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,7 @@ def test_every_param_is_in_the_form_with_its_bounds_and_what_params_yaml_says() 
         {"train": {"max_steps": 2}},
         {"train": {"early_stopping_patience": "none", "nproc_per_node": 2}, "data": {}},
         {"data": {"header": True}},
+        {"train": {"cpu_shortcuts": "off"}},
         {"model": {"name": "other", "revision": "none"}, "data": {"columns": {"text": "message"}, "header": False}},
     ],
 )

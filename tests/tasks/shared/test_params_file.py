@@ -34,6 +34,16 @@ def over(base: Params, changes: dict[str, Any]) -> Params:
     return lay_over(base, given(changes, "cli"), "cli")
 
 
+def test_off_is_a_word_and_stays_one(tmp_path: Path) -> None:
+    path = write(tmp_path, "train:\n  cpu_shortcuts: off\n")
+    assert load(path).train.cpu_shortcuts == "off"
+    assert save(over(load(path), {"train": {"seed": 1}}), path)
+    assert "  cpu_shortcuts: off\n" in path.read_text()
+    assert load(path).train.cpu_shortcuts == "off"
+    with pytest.raises(InputError, match=r"train.cpu_shortcuts: False is not allowed: input should be 'auto' or 'off'"):
+        over(Params(), {"train": {"cpu_shortcuts": False}})
+
+
 def test_what_stands_in_the_file_is_read_and_the_rest_is_default(tmp_path: Path) -> None:
     params = load(write(tmp_path, TEXT))
     assert (params.model.name, params.split.seed, params.train.learning_rate) == ("some/model", 7, 2e-5)
