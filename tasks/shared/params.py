@@ -245,7 +245,7 @@ class Train(Section):
     activation_checkpointing: bool = Field(False, description="Save memory by computing activations twice.")
     cpu_shortcuts: Literal["auto", "off"] = Field(
         "auto",
-        description="auto: on a CPU, compute less for the same model, where that was tested; off: only what transformers does.",
+        description="auto: on a CPU, less work for the same model, where that was tested; off: as transformers.",
     )
     dataloader_num_workers: int = Field(0, ge=0, le=256, description="Processes that prepare batches; 0: the training process.")
     eval_strategy: Interval = Field(Interval.epoch, description="Evaluate on validation and save a checkpoint every epoch, or every eval_steps.")
