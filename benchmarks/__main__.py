@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.measure import Options, machine
 
-NAMES = ("tokenization", "cached_run", "many_at_once", "verifying", "whole_run", "training")  # the quick ones first
+NAMES = ("statistics", "tokenization", "cached_run", "many_at_once", "verifying", "whole_run", "training")  # the quick ones first
 PLAIN = "abcd"  # the plain scripts that training has
 STEPS = 50  # a group_by_length sampler sorts within 50 batches at a time, so a part of that would not be typical
 
