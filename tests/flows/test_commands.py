@@ -44,6 +44,7 @@ MEANT = {
     r"^retrain run (?!--help|--once$)(.+?)( &)?$": r"retrain plan \1",
     r"^python -m tests\.soak": "python -m tests.soak --help",
     r"^python -m tests\.campaign": "python -m tests.campaign --help",
+    "^python -m benchmarks.*": "python -m benchmarks --help",
 }
 
 # what some need that a clone without network, server and GPU does not have
