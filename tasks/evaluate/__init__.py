@@ -1,54 +1,96 @@
-"""Measure the checkpoint on the test split only, beside the baselines that anyone gets without a transformer."""
+"""Measure the checkpoint on the test split only, beside what anyone gets without a transformer."""
 
-from pathlib import Path
+import math
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from tasks import problems as problems
 from tasks.evaluate import figures
-from tasks.problems import Problem, Scored
-from tasks.shared import slots as slots
-from tasks.shared.errors import InputError
+from tasks.problems import Problem, Targets
+from tasks.problems.common import predicting
+from tasks.shared import bootstrap, measured, predictions
+from tasks.shared.errors import InputError, did_you_mean
 from tasks.shared.files import read_json, write_json
 from tasks.shared.params import Evaluate
+from tasks.shared.paths import Paths
 from tasks.shared.progress import Progress
-from tasks.shared.stage import stage as stage
+from tasks.shared.statistics import METRICS, values
+from tasks.shared.values import as_text
+
+MOST_SLICES = 100  # values of a column that are looked at one by one
 
 
-def evaluate(params: Evaluate, problem: Problem, checkpoint: Path, splits: Path, tokens: Path, curves: Path, metrics: Path, plots: Path) -> None:
-    """Write the test scores with their intervals and baselines, and the tables and pictures that explain them.
+def evaluate(params: Evaluate, problem: Problem, paths: Paths) -> None:
+    """Write the test scores with their intervals and baselines, and tables and pictures that explain them.
 
-    metrics: all that was measured; beside it scores.json, the scores of the whole test split, which DVC's tables show.
-    plots: predictions.csv (id, actual, predicted, confidence; a row per test row, in the split's order), mistakes.csv (the most
-    confident mistakes), reliability.csv, confusion_matrix.png, and learning_curve.png from the `curves` that train wrote.
+    metrics/evaluate.json: all that was measured; beside it scores.json, the numbers alone, for DVC's tables.
+    plots: predictions.csv (id, what was actual and predicted, and what else the problem knows;
+    a row per test row, in the split's order), statistics.arrow (what each row adds to each metric),
+    mistakes.csv, samples.csv where the problem has some, and pictures in `figures`.
+    Raises InputError when the model answers with what is no finite number.
     """
-    labels: list[str] = read_json(tokens / "labels.json")["labels"]
-    test = pl.read_parquet(splits / "test.parquet")
-    logits = predict(problem, checkpoint, labels, tokens / "test.arrow", params.batch_size)
-    scored = problem.score(logits, test, labels, params)
-    baselines = problem.baselines(pl.read_parquet(splits / "train.parquet"), test, labels)
-    headline = {"name": problem.headline, "higher_is_better": True}
-    write_json(metrics, {**scored.metrics, "headline": headline, "baselines": baselines})
-    numbers = {name: value for name, value in scored.metrics.items() if isinstance(value, int | float)}
-    write_json(metrics.with_name("scores.json"), numbers)
+    targets = read_json(paths.tokens / "targets.json")
+    train, test = (pl.read_parquet(paths.split(name)) for name in ("train", "test"))
+    groups = test["source_group"] if "source_group" in test.columns else None
+    slices = _slices(test, params.slices)
+    predicted = predict(problem, targets, paths, params.batch_size)
+    statistics = problem.measure(predicted, test, targets)
+    scores = _defined(bootstrap.scores(statistics, params, groups))
+    if problem.headline not in scores:
+        raise InputError(f"{problem.headline} is not defined on these {test.height} test rows; add rows")
+    higher = METRICS[statistics[problem.headline].metric].higher_is_better
+    scores["headline"] = {"name": problem.headline, "higher_is_better": higher}
+    scores["baselines"] = {}
+    for name, its in baselines(problem, train, test, targets, paths).items():
+        scores["baselines"][name] = _defined(values(problem.measure(its, test, targets)))
+    if params.slices:
+        scores["slices"] = bootstrap.by_slice(statistics, slices, params, groups).to_dicts()
+    write_json(paths.metric("evaluate"), scores)
+    numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}
+    write_json(paths.metric("scores"), numbers)
 
-    plots.mkdir(parents=True, exist_ok=True)
-    scored.predictions.write_csv(plots / "predictions.csv", float_precision=6)
-    mistakes(scored.predictions, problem.show(test), params.worst_mistakes).write_csv(plots / "mistakes.csv", float_precision=6)
-    reliability = pl.DataFrame(scored.reliability, ["confidence_up_to", "share", "accuracy", "confidence"], orient="row")
-    reliability.write_csv(plots / "reliability.csv", float_precision=6)
-    figures.confusion_matrix(scored.predictions, labels, plots / "confusion_matrix.png")
-    figures.learning_curve(curves, plots / "learning_curve.png")
-    _say(scored, baselines)
+    by_row = measured.Measured(test["id"], dict(statistics), groups, slices)
+    measured.write(by_row, paths.plots / "statistics.arrow")
+    predictions.write(predicted, test, problem.columns, paths.plots / "predictions.csv")
+    worst = predictions.mistakes(predicted, test, problem.columns, params.worst_mistakes)
+    worst.write_csv(paths.plots / "mistakes.csv", float_precision=6)
+    samples = problem.samples(predicted, test)
+    if samples is not None:
+        samples.write_csv(paths.plots / "samples.csv")
+    pictures = problem.draw(predicted, test, targets)
+    curve = {"learning_curve": figures.learning_curve(paths.curves)}
+    figures.save(pictures | curve, paths.plots / "figures")
+    _say(scores)
 
 
-def predict(problem: Problem, checkpoint: Path, labels: list[str], tokens: Path, batch_size: int) -> np.ndarray:
-    """Return the logits (n, number of labels) float32 of an Arrow file's n rows, in its order.
+def baselines(
+    problem: Problem, train: pl.DataFrame, test: pl.DataFrame, targets: Targets, paths: Paths
+) -> dict[str, pl.DataFrame]:
+    """Return what is predicted for the test rows without a transformer, from rows and from tokens."""
+    from datasets import Dataset
 
-    In fp32, as `transformers.pipeline` serves the model; rows of like length share a batch, so that little is padded.
-    Raises InputError when one is no finite number.
+    known, asked = (Dataset.from_file(str(paths.tokens / f"{name}.arrow")) for name in ("train", "test"))
+    return problem.baselines(train, test, targets) | problem.token_baselines(known, asked, test.height)
+
+
+def _slices(test: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    """Return the columns whose values are looked at one by one, as text, or raise InputError."""
+    for name in names:
+        if name not in test.columns:
+            missing = f"there is no column '{name}'{did_you_mean(name, test.columns) or '.'}"
+            raise InputError(f"evaluate.slices: {missing} It has {', '.join(test.columns)}")
+        count = test[name].n_unique()
+        if count > MOST_SLICES:
+            many = f"'{name}' has {count} values"
+            raise InputError(f"evaluate.slices: {many}; name a column of {MOST_SLICES} at most")
+    return pl.DataFrame([as_text(test[name]) for name in names])
+
+
+def predict(problem: Problem, targets: Targets, paths: Paths, batch_size: int) -> pl.DataFrame:
+    """Return what the checkpoint predicts for each test row, in its order.
+
+    In fp32, as `transformers.pipeline` serves the model. Raises InputError when a prediction is no finite
+    number.
     """
     import torch
     from datasets import Dataset
@@ -56,37 +98,40 @@ def predict(problem: Problem, checkpoint: Path, labels: list[str], tokens: Path,
 
     logging.disable_progress_bar()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    processor = problem.load_processor(checkpoint)
-    model = problem.model(checkpoint, labels, processor)[0].to(device).eval()
-    collate = problem.collator(processor)
-    data = Dataset.from_file(str(tokens))
-    order = np.argsort(data.data["length"].to_numpy(), kind="stable")[::-1]
-    rows = data.remove_columns(["length", "labels"])
-    logits = np.empty((len(rows), len(labels)), np.float32)
-    progress = Progress("evaluate", len(rows), unit="row")
-    with torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            some = order[start : start + batch_size]
-            batch = collate([rows[int(i)] for i in some])
-            logits[some] = model(**{name: tensor.to(device) for name, tensor in batch.items()}).logits.float().cpu().numpy()
-            progress.update(start + len(some))
+    processor = problem.load_processor(paths.checkpoint)
+    model = problem.model(paths.checkpoint, processor, targets)[0].to(device).eval()
+    data, test = Dataset.from_file(str(paths.tokens / "test.arrow")), pl.read_parquet(paths.split("test"))
+    progress = Progress("evaluate", len(data), unit="row")
+    predicted = predicting.predict(
+        problem, model, processor, data, test, targets, batch_size, progress.update
+    )
     progress.close()
-    if not np.isfinite(logits).all():
-        bad = int((~np.isfinite(logits).all(axis=1)).sum())
+    with torch.inference_mode():
+        predicted = problem.complete(model, processor, test, predicted)
+    numbers = predicted.select(pl.selectors.float())
+    bad = numbers.filter(~pl.all_horizontal(pl.all().is_finite())).height if numbers.width else 0
+    if bad:
         raise InputError(
-            f"the model answers {bad} of {len(logits)} test rows with NaN or infinity, so it is not used; "
+            f"the model answers {bad} of {test.height} test rows with NaN or infinity, so it is not used; "
             "train it again with a lower train.learning_rate"
         )
-    return logits
+    return predicted
 
 
-def mistakes(predictions: pl.DataFrame, shown: list[str], most: int) -> pl.DataFrame:
-    """Return the `most` wrong predictions the model was surest of, with the row as a person would recognise it."""
-    wrong = predictions.with_columns(row=pl.Series(shown, dtype=pl.String)).filter(pl.col("actual") != pl.col("predicted"))
-    return wrong.sort(["confidence", "id"], descending=[True, False]).head(most).select("confidence", "actual", "predicted", "row", "id")
+def _defined(scores: dict[str, Any]) -> dict[str, Any]:
+    """Return the scores without those that the rows do not define, nor their intervals."""
+    numbers = {name: value for name, value in scores.items() if isinstance(value, float)}
+    undefined = {name for name, value in numbers.items() if not math.isfinite(value)}
+    defined = {name: value for name, value in scores.items() if name not in undefined}
+    if "interval" in scores:
+        ends = {name: ends for name, ends in scores["interval"].items() if name not in undefined}
+        defined["interval"] = {name: pair for name, pair in ends.items() if all(map(math.isfinite, pair))}
+    return defined
 
 
-def _say(scored: Scored, baselines: dict[str, Any]) -> None:
-    for name, (low, high) in scored.metrics["interval"].items():
-        beside = "".join(f"  {baseline} {scores[name]:.4f}" for baseline, scores in baselines.items() if name in scores)
-        print(f"{name} {scored.metrics[name]:.4f} [{low:.4f}, {high:.4f}]{beside}")
+def _say(scores: dict[str, Any]) -> None:
+    for name, (low, high) in scores["interval"].items():
+        beside = ""
+        for baseline, its in scores["baselines"].items():
+            beside += f"  {baseline} {its[name]:.4f}" if name in its else ""
+        print(f"{name} {scores[name]:.4f} [{low:.4f}, {high:.4f}]{beside}")

@@ -8,72 +8,120 @@ from pathlib import Path
 
 import polars as pl
 
-from tasks import problems as problems
-from tasks.ingest.column_names import SOURCE, in_one_spelling, in_our_names, wanted_columns
+from tasks.ingest.column_names import SOURCE, in_one_spelling, in_our_names, wanted
 from tasks.ingest.readers import read
 from tasks.ingest.rows import Reject
-from tasks.problems import Problem
+from tasks.problems import Problem, refuse_unknown_columns
+from tasks.shared import columns
+from tasks.shared.columns import Columns
 from tasks.shared.errors import InputError
 from tasks.shared.files import write_json
 from tasks.shared.params import Data, Ingest
-from tasks.shared.stage import stage as stage
+from tasks.shared.paths import Paths
+from tasks.shared.stage import warn
+from tasks.shared.values import as_text
 
 REASON = 200  # characters of a reason that a summary shows
+REPEATED = "duplicate: an earlier row of the same split says exactly this"
 
 
-def ingest(data: Data, params: Ingest, problem: Problem, out: Path, metrics: Path) -> None:
-    """Write `rows.parquet` (the taken rows) and `rejected.jsonl` (the others, with file, row number and reason).
+def ingest(data: Data, params: Ingest, problem: Problem, paths: Paths) -> None:
+    """Write `rows.parquet` (the taken rows) and `rejected.jsonl` (the others, with place and reason).
 
-    rows.parquet: `id` (64 hex digits, the content hash: equal inputs, equal id), the problem's columns, the three source
-    columns, and the other columns of the raw files. `columns.json`: under which name each of the files' columns stands there.
-    Raises InputError when a column is missing or too many rows are rejected.
+    rows.parquet: `id` (64 hex digits, the content hash: equal inputs, equal id), the problem's columns, the
+    three source columns, and the other columns of the raw files. `columns.json`: under which name each of the
+    files' columns stands there. Raises InputError when a column is missing or too many rows are rejected.
     """
-    raw, rejects, notes = read(data, wanted_columns(data, problem))
+    refuse_unknown_columns(data.columns, problem)
+    its = columns.present(problem.columns, data.columns)
+    raw, rejects, notes = read(data, wanted(data, problem))
     total = raw.height + len(rejects)
-    named, names = in_our_names(raw, data, problem)
-    labels, changed = in_one_spelling(named["label"])
-    named = named.with_columns(labels)
+    named, names = in_our_names(raw, data, problem.columns)
+    named, changed = in_one_spelling(named, its)
     notes += changed
-    good, reasons = problem.validate(named, params)
-    rejects += [_reject(named, index, reason) for index, reason in sorted(reasons.items())]
-    rows = good.with_columns(id=pl.Series([content_id(content) for content in problem.content(good)], dtype=pl.String))
-    duplicated = rows.select(pl.struct(*problem.columns, "source_split").is_first_distinct().not_()).to_series()
-    duplicates = int(duplicated.sum())
+    reasons = columns.faults(named, its, params)
+    rejects += _rejects(named, reasons)
+    rows = columns.parse(named.filter(reasons.is_null()), its)
+    reasons = problem.reject(rows, params)
+    rejects += _rejects(rows, reasons)
+    rows = _with_ids(rows.filter(reasons.is_null()), its)
+    repeats = _repeats(rows, its)
     if params.drop_duplicates:
-        repeats = rows.filter(duplicated)
-        rejects += [_reject(repeats, index, "duplicate: an earlier row of the same split says exactly this") for index in range(duplicates)]
-        rows = rows.filter(~duplicated)
+        rejects += _rejects(rows, pl.select(pl.when(repeats).then(pl.lit(REPEATED))).to_series())
+        rows = rows.filter(~repeats)
     _stop_if_too_many(rejects, total, params)
+    usable = rows.height
+    rows = _some(rows, params.max_rows)
+    sampled = f"ingest.max_rows: {rows.height} of {usable} usable rows are taken, by their content ids"
+    warnings = warn([sampled] if rows.height < usable else [])
 
-    _write(rows, rejects, names, problem, out)
-    conflicting = rows.group_by("id").agg(pl.col("label").n_unique() > 1).get_column("label").sum()
-    write_json(
-        metrics,
-        {
-            "read": total,
-            "rows": rows.height,
-            "rejected": len(rejects),
-            "duplicates": duplicates,
-            "conflicting_labels": int(conflicting),
-            **({"notes": notes} if notes else {}),
-            **problem.describe(rows),
-        },
-    )
-    print(
-        f"{total} rows read, {rows.height} taken, {len(rejects)} rejected ({duplicates} duplicates), {conflicting} under more than one label",
-        *notes,
-        sep="\n",
-    )
+    _write(rows, rejects, names, its, paths.ingested)
+    counts = {
+        "read": total,
+        "rows": rows.height,
+        "rejected": len(rejects),
+        "duplicates": int(repeats.sum()),
+        "conflicting_labels": _num_conflicting(rows, its),
+    }
+    kinds = its.items()
+    described = {name: columns.kind(column).describe(rows[name]) for name, column in kinds}
+    noted = {"notes": notes} if notes else {}
+    found = {**counts, **noted, **_rows_per_label(rows, its), "columns": described, **warnings}
+    write_json(paths.metric("ingest"), found)
+    rejected = f"{len(rejects)} rejected ({counts['duplicates']} duplicates)"
+    conflicting = f"{counts['conflicting_labels']} under more than one label"
+    print(f"{total} rows read, {rows.height} taken, {rejected}, {conflicting}", *notes, sep="\n")
 
 
-def _write(rows: pl.DataFrame, rejects: list[Reject], names: dict[str, str], problem: Problem, out: Path) -> None:
+def _with_ids(rows: pl.DataFrame, its: Columns) -> pl.DataFrame:
+    ids = [content_id(content) for content in columns.content(rows, its)]
+    return rows.with_columns(id=pl.Series(ids, dtype=pl.String))
+
+
+def _repeats(rows: pl.DataFrame, its: Columns) -> pl.Series:
+    """Return whether an earlier row of the same split says exactly the same."""
+    texts = pl.DataFrame([as_text(rows[name]) for name in (*its, "source_split")])
+    return ~texts.to_struct().is_first_distinct()
+
+
+def _some(rows: pl.DataFrame, most: int | None) -> pl.DataFrame:
+    """Return the rows with the smallest content ids, in their order: no more than `most`.
+
+    An id is a hash, so that is a random sample, and nearly the same one when other rows come.
+    """
+    if most is None or rows.height <= most:
+        return rows
+    smallest = rows.with_row_index("place").sort("id", "place")["place"].head(most)
+    return rows[smallest.sort()]
+
+
+def _num_conflicting(rows: pl.DataFrame, its: Columns) -> int:
+    """Return how many contents stand there with more than one answer."""
+    answers = rows.select("id", said=columns.said(rows, its)).group_by("id").n_unique()
+    return answers.filter(pl.col("said") > 1).height
+
+
+def _rows_per_label(rows: pl.DataFrame, its: Columns) -> dict[str, dict[str, int]]:
+    """Return how many rows have each label, the most frequent first; nothing where targets are no labels."""
+    found = columns.labels(rows, its).values()
+    return {"labels": columns.rows_per_label(pl.concat(found), by_rows=True)} if found else {}
+
+
+def _write(
+    rows: pl.DataFrame,
+    rejects: list[Reject],
+    names: dict[str, str],
+    its: Columns,
+    out: Path,
+) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    first = ["id", *problem.columns, *SOURCE]
+    first = ["id", *its, *SOURCE]
     rows.select(*first, pl.exclude(first)).write_parquet(out / "rows.parquet", statistics=False)
     write_json(out / "columns.json", names)
     rejects.sort(key=lambda reject: (reject.file, reject.row))
     with (out / "rejected.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(asdict(reject), ensure_ascii=False, sort_keys=True, default=str) + "\n" for reject in rejects)
+        for reject in rejects:
+            file.write(json.dumps(asdict(reject), ensure_ascii=False, sort_keys=True, default=str) + "\n")
 
 
 def content_id(content: bytes) -> str:
@@ -81,15 +129,21 @@ def content_id(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _reject(table: pl.DataFrame, index: int, reason: str) -> Reject:
-    row = table.row(index, named=True)
-    values = {key: value for key, value in row.items() if key not in (*SOURCE, "id")}
-    # JSON has no word for what is not finite
-    endless = {key: str(value) for key, value in values.items() if isinstance(value, float) and not math.isfinite(value)}
-    return Reject(row["source_file"], row["source_row"], reason, values | endless)
+def _rejects(table: pl.DataFrame, reasons: pl.Series) -> list[Reject]:
+    """Return the rows that have a reason not to be taken."""
+    found = []
+    refused = table.with_columns(reasons.alias("reason")).filter(reasons.is_not_null())
+    for row in refused.iter_rows(named=True):
+        values = {key: value for key, value in row.items() if key not in (*SOURCE, "id", "reason")}
+        # JSON has no word for what is not finite
+        for key, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                values[key] = str(value)
+        found.append(Reject(row["source_file"], row["source_row"], row["reason"], values))
+    return found
 
 
-def _kind(reject: Reject) -> str:
+def fault_of(reject: Reject) -> str:
     """Return what rejects are counted by: the column and its fault, without the value."""
     first, *more = reject.reason.split(": ")
     return first if first == "unreadable" else ": ".join([first, *more[:1]])
@@ -107,9 +161,8 @@ def _stop_if_too_many(rejects: list[Reject], total: int, params: Ingest) -> None
         return
     kinds: dict[str, list[Reject]] = {}
     for reject in faulty:
-        kinds.setdefault(_kind(reject), []).append(reject)
-    summary = ", ".join(f"{len(group)} {kind} (first: {_where(group[0], kind)})" for kind, group in kinds.items())
-    raise InputError(
-        f"{len(faulty)} of {total} rows are rejected, more than ingest.max_rejected {params.max_rejected:.0%} allows: {summary}; "
-        "mend the data or raise ingest.max_rejected"
-    )
+        kinds.setdefault(fault_of(reject), []).append(reject)
+    said = [f"{len(group)} {kind} (first: {_where(group[0], kind)})" for kind, group in kinds.items()]
+    more = f"more than ingest.max_rejected {params.max_rejected:.0%} allows: {', '.join(said)}"
+    remedy = "mend the data or raise ingest.max_rejected"
+    raise InputError(f"{len(faulty)} of {total} rows are rejected, {more}; {remedy}")

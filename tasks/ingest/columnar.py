@@ -1,7 +1,7 @@
 """Parquet and Arrow: the named columns and those of plain types; no other stops or alters anything."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +10,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 import pyarrow.types as is_
 
-from tasks.ingest.rows import AT_ONCE, SHOWN, Read, Reject, clean, limit_columns, limit_field, twice
-from tasks.shared.choices import Format
+from tasks.ingest.rows import AT_ONCE, SHOWN, Read, Reject, Wanted, clean, limit_columns, limit_field, twice
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data
+from tasks.shared.values import written
 
 LISTED = 5  # columns that are left out and named
+# what `datasets` calls a list, now and before
+LISTS = ("List", "LargeList", "Sequence")
 UNLABELLED = -1  # what `datasets` writes where a row has no label
 
+Batches = Iterator[pa.RecordBatch]
 
-def read_columnar(file: Path, name: str, kind: str, params: Data, wanted: Mapping[str, str]) -> Iterator[Read]:
+
+def read_columnar(file: Path, name: str, kind: str, params: Data, wanted: Wanted) -> Iterator[Read]:
     """Yield the columns of a Parquet or Arrow file that hold one plain value per row, some rows at a time.
 
-    This is Arrow alone, and runs where a crash does no harm: what native code makes of a damaged file is not known before.
-    wanted: the problem's column for each of the file's columns that must be there; a row whose text there is not UTF-8 is
-    a reject.
-    Raises InputError when the file is damaged, or a wanted column holds something else.
+    This is Arrow alone, and runs where a crash does no harm: what native code makes of a damaged file is not
+    known before. A row whose text in a wanted column is not UTF-8 is a reject. Raises InputError when the
+    file is damaged, or a wanted column holds something else.
     """
     left_out: list[str] = []
     gone: set[str] = set()
@@ -39,14 +42,14 @@ def read_columnar(file: Path, name: str, kind: str, params: Data, wanted: Mappin
             if called in gone:
                 continue
             values = _plain(column, f"{name}: column '{called}'")
-            if values is None and called not in wanted:
+            if values is None and called not in wanted.columns:
                 gone.add(called)
                 left_out.append(f"{called} (not UTF-8)")
                 continue
             if values is None:
                 values, undecoded = _decoded(column)
                 for index, held in undecoded.items():
-                    reason = f"{wanted[called]}: not UTF-8: {str(held)[:SHOWN]}"
+                    reason = f"{wanted.columns[called]}: not UTF-8: {str(held)[:SHOWN]}"
                     wrong.setdefault(index, Reject(name, first + index, reason, {}))
             _limit_fields(values, name, first, params)
             if field.name in class_names:
@@ -65,13 +68,20 @@ def _left_out(columns: list[str]) -> str:
     return f"columns left out, which nobody asked for: {', '.join(columns[:LISTED])}{more}"
 
 
-def _batches(file: Path, name: str, kind: str, params: Data, wanted: Mapping[str, str], left_out: list[str]) -> Iterator[pa.RecordBatch]:
-    """Yield the columns that can be read, AT_ONCE rows at a time, and put the others with their types into `left_out`.
+def _batches(
+    file: Path,
+    name: str,
+    kind: str,
+    params: Data,
+    wanted: Wanted,
+    left_out: list[str],
+) -> Batches:
+    """Yield the columns that can be read, AT_ONCE rows at a time; `left_out` takes the others.
 
     Arrow is a file (Feather) or a stream (what `datasets` writes).
     """
     try:
-        if kind == Format.parquet:
+        if kind == "parquet":
             yield from _of_parquet(file, name, params, wanted, left_out)
         else:
             yield from _of_arrow(file, name, params, wanted, left_out)
@@ -82,7 +92,7 @@ def _batches(file: Path, name: str, kind: str, params: Data, wanted: Mapping[str
         raise InputError(f"{name}: not a valid {kind} file ({said}); check data.format") from None
 
 
-def _of_parquet(file: Path, name: str, params: Data, wanted: Mapping[str, str], left_out: list[str]) -> Iterator[pa.RecordBatch]:
+def _of_parquet(file: Path, name: str, params: Data, wanted: Wanted, left_out: list[str]) -> Batches:
     with pyarrow.parquet.ParquetFile(file) as parquet:
         names, others = _readable(parquet.schema_arrow, name, params, wanted)
         left_out += others
@@ -91,7 +101,7 @@ def _of_parquet(file: Path, name: str, params: Data, wanted: Mapping[str, str], 
             yield batch.select(names)
 
 
-def _of_arrow(file: Path, name: str, params: Data, wanted: Mapping[str, str], left_out: list[str]) -> Iterator[pa.RecordBatch]:
+def _of_arrow(file: Path, name: str, params: Data, wanted: Wanted, left_out: list[str]) -> Batches:
     options = pa.ipc.IpcReadOptions(use_threads=False)
     with pa.memory_map(str(file)) as source:
         stream = source.read(6) != b"ARROW1"
@@ -106,19 +116,25 @@ def _of_arrow(file: Path, name: str, params: Data, wanted: Mapping[str, str], le
                 yield batch.slice(start, AT_ONCE).select(names)
 
 
-def _readable(schema: pa.Schema, name: str, params: Data, wanted: Mapping[str, str]) -> tuple[list[str], list[str]]:
+def _readable(schema: pa.Schema, name: str, params: Data, wanted: Wanted) -> tuple[list[str], list[str]]:
     """Return the names of the columns of plain types, and those of the others with their types."""
     limit_columns(name, len(schema), params)
     if again := twice([clean(field.name) for field in schema]):
         raise InputError(f"{name}: two columns are called {', '.join(again)}; rename one of them")
     names, left_out = [], []
     for field in schema:
-        if _is_plain(field.type):
+        called = clean(field.name)
+        is_taken = (called in wanted.lists and _is_list(field.type)) or (
+            called in wanted.objects and _is_object(field.type)
+        )
+        is_taken = is_taken or (called in wanted.lists and called in wanted.objects and _is_rows(field.type))
+        if _is_plain(field.type) or is_taken:
             names.append(field.name)
-        elif clean(field.name) in wanted:
-            raise InputError(f"{name}: column '{clean(field.name)}' holds {field.type}, not one plain value per row; name another with data.columns")
+        elif called in wanted.columns:
+            holds = f"column '{called}' holds {field.type}, not one plain value per row"
+            raise InputError(f"{name}: {holds}; name another with data.columns")
         else:
-            left_out.append(f"{clean(field.name)} ({field.type})")
+            left_out.append(f"{called} ({field.type})")
     return names, left_out
 
 
@@ -126,20 +142,52 @@ def _is_plain(kind: pa.DataType) -> bool:
     """Return whether a type is text, numbers, truth values, dates or times: all can be written again."""
     kind = getattr(kind, "storage_type", kind)
     kind = kind.value_type if is_.is_dictionary(kind) else kind
-    texts = (is_.is_string, is_.is_large_string, is_.is_string_view, is_.is_binary, is_.is_large_binary, is_.is_binary_view)
-    numbers = (is_.is_integer, is_.is_floating, is_.is_boolean, is_.is_decimal32, is_.is_decimal64, is_.is_decimal128)
+    texts = (is_.is_string, is_.is_large_string, is_.is_string_view)
+    bytes_ = (is_.is_binary, is_.is_large_binary, is_.is_binary_view)
+    numbers = (is_.is_integer, is_.is_floating, is_.is_boolean)
+    decimals = (is_.is_decimal32, is_.is_decimal64, is_.is_decimal128)
     moments = (is_.is_date, is_.is_time, is_.is_timestamp, is_.is_duration, is_.is_null)
-    return any(test(kind) for test in (*texts, *numbers, *moments))
+    return any(test(kind) for test in (*texts, *bytes_, *numbers, *decimals, *moments))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    """Return whether a type is a list of plain values."""
+    lists = (is_.is_list, is_.is_large_list, is_.is_fixed_size_list)
+    return any(test(kind) for test in lists) and _is_plain(kind.value_type)
+
+
+def _is_object(kind: pa.DataType) -> bool:
+    """Return whether a type is an object of plain values, lists and other objects."""
+    return bool(is_.is_struct(kind)) and all(_is_nested(field.type) for field in kind)
+
+
+def _is_rows(kind: pa.DataType) -> bool:
+    """Return whether a type is a list of objects."""
+    return bool(is_.is_list(kind) or is_.is_large_list(kind)) and _is_object(kind.value_type)
+
+
+def _is_nested(kind: pa.DataType) -> bool:
+    return _is_plain(kind) or _is_list(kind) or _is_object(kind) or _is_rows(kind)
+
+
+def _as_json(lists: pa.Array) -> pa.Array:
+    return pa.array([written(values) for values in lists.to_pylist()], pa.large_string())
 
 
 def _plain(column: pa.Array, where: str) -> pa.Array | None:
-    """Return a column of a plain type, or None when its bytes are no text; raise InputError when it is damaged."""
+    """Return a column of a plain type, or None when its bytes are no text; InputError when it is damaged."""
     try:
-        column = column.cast(column.type.storage_type) if isinstance(column.type, pa.BaseExtensionType) else column
+        stored = getattr(column.type, "storage_type", None)
+        column = column if stored is None else column.cast(stored)
         if is_.is_string(column.type) or is_.is_large_string(column.type) or is_.is_string_view(column.type):
             # as bytes first: where they lie is checked apart from whether they are text
             column = column.cast(BYTES[str(column.type)])
         column.validate(full=True)
+        column = (
+            _as_json(column)
+            if _is_list(column.type) or _is_object(column.type) or _is_rows(column.type)
+            else column
+        )
         column = column.cast(column.type.value_type) if is_.is_dictionary(column.type) else column
         if is_.is_decimal(column.type) and column.type.scale < 0:
             # hundreds, say: polars has no such decimals
@@ -147,7 +195,8 @@ def _plain(column: pa.Array, where: str) -> pa.Array | None:
     except MemoryError:
         raise
     except pa.ArrowException as error:
-        raise InputError(f"{where} is damaged ({' '.join(str(error).split())[:200]}); write the file again") from None
+        said = " ".join(str(error).split())[:200]
+        raise InputError(f"{where} is damaged ({said}); write the file again") from None
     if is_.is_binary(column.type) or is_.is_large_binary(column.type) or is_.is_binary_view(column.type):
         try:
             column = column.cast(pa.large_string())
@@ -164,7 +213,7 @@ def _plain(column: pa.Array, where: str) -> pa.Array | None:
 
 
 def _refuse_out_of_time(column: Any, where: str) -> None:
-    """Raise InputError for a moment or duration that neither Python nor polars can write: polars panics on it."""
+    """Raise InputError for a moment or duration that Python cannot write, and that polars panics on."""
     kind = column.type
     parts = PARTS[str(getattr(kind, "unit", "ms" if is_.is_date64(kind) else "D"))]
     least, most = FIRST, LAST
@@ -174,7 +223,8 @@ def _refuse_out_of_time(column: Any, where: str) -> None:
     for found in pc.min_max(column).values():
         number = found.as_py() if is_.is_duration(kind) else getattr(found, "value", None)
         if number is not None and not least <= number * parts[0] // parts[1] <= most:
-            raise InputError(f"{where} holds {number} as a {kind}, beyond the years 1 to 9999; write the file again")
+            held = f"holds {number} as a {kind}, beyond the years 1 to 9999"
+            raise InputError(f"{where} {held}; write the file again")
 
 
 # seconds
@@ -217,24 +267,39 @@ def _without_nan(values: pa.Array) -> pa.Array:
 
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
     """Return the class names of each column that `datasets` wrote as numbers with names (ClassLabel)."""
+    found = {}
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        labels = {column: feature for column, feature in features.items() if feature.get("_type") == "ClassLabel"}
-        return {column: [str(name) for name in feature["names"]] for column, feature in labels.items()}
+        for column, its in features.items():
+            # of a list, such as the tags of words, what is in it
+            feature = its.get("feature") if isinstance(its, dict) and its.get("_type") in LISTS else its
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
+                found[column] = [str(name) for name in feature["names"]]
     except (KeyError, TypeError, ValueError, AttributeError):
         return {}
+    return found
 
 
 def _by_name(values: pa.Array, names: list[str], where: str) -> pa.Array:
-    """Return the class's name for each number, null for UNLABELLED."""
-    if not is_.is_integer(values.type):
+    """Return the class's name for each number, or each in a list, in JSON by now; null for UNLABELLED."""
+    if is_.is_integer(values.type):
+        return pa.array([_named(number, names, where) for number in values.to_pylist()], pa.large_string())
+    if not is_.is_large_string(values.type):
         return values
-    labels: list[str | None] = []
-    for number in values.to_pylist():
-        if number is None or number == UNLABELLED:
-            labels.append(None)
-        elif 0 <= number < len(names):
-            labels.append(names[number])
+    lists: list[str | None] = []
+    for text in values.to_pylist():
+        numbers = json.loads(text) if text is not None and text.startswith("[") else None
+        if numbers is None or not all(isinstance(number, int | None) for number in numbers):
+            lists.append(text)
         else:
-            raise InputError(f"{where} holds the class {number}, but the file names {len(names)} classes, from 0 on; write the file again")
-    return pa.array(labels, pa.large_string())
+            lists.append(written([_named(number, names, where) for number in numbers]))
+    return pa.array(lists, pa.large_string())
+
+
+def _named(number: int | None, names: list[str], where: str) -> str | None:
+    if number is None or number == UNLABELLED:
+        return None
+    if 0 <= number < len(names):
+        return names[number]
+    known = f"the file names {len(names)} classes, from 0 on"
+    raise InputError(f"{where} holds the class {number}, but {known}; write the file again")

@@ -1,6 +1,6 @@
 """What is in each raw file, read in a process of its own and kept within limits that are params."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tasks.ingest.formats import read_file
 from tasks.ingest.raw_files import File
-from tasks.ingest.rows import AT_ONCE, Read, Reject, limit_columns
+from tasks.ingest.rows import AT_ONCE, Read, Reject, Wanted, limit_columns
 from tasks.ingest.sandbox import MB, Job, Part, apart
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data
@@ -20,7 +20,7 @@ PATIENCE = 60  # seconds of computing without a row, and one more for each megab
 ROW, CELL = 512, 16
 
 
-def contents(files: list[File], params: Data, wanted: Mapping[str, str]) -> Iterator[tuple[File, Read]]:
+def contents(files: list[File], params: Data, wanted: Wanted) -> Iterator[tuple[File, Read]]:
     """Yield what is in each file, read in a process of its own."""
     jobs = [_job(file, params) for file in files]
     budget = _Budget(params)
@@ -41,7 +41,7 @@ def _job(file: File, params: Data) -> Job:
     return Job(file.name, max(params.max_memory_mb * MB, TIMES * size), PATIENCE + size // MB)
 
 
-def _read(file: File, params: Data, wanted: Mapping[str, str]) -> Iterator[Part]:
+def _read(file: File, params: Data, wanted: Wanted) -> Iterator[Part]:
     """Yield what is in a file, some rows at a time (in the process that reads)."""
     for found in read_file(file.path, file.name, file.field, params, wanted):
         columns = {column: _typed(values) for column, values in found.columns.items()}
@@ -51,7 +51,8 @@ def _read(file: File, params: Data, wanted: Mapping[str, str]) -> Iterator[Part]
             arrays += [pa.array(values[chosen], kind) for values, kind in columns.values()]
             yield Part({}, pa.record_batch(arrays, names=["", *columns]))
         for start in range(0, len(found.rejects), AT_ONCE):
-            yield Part({"rejects": [[reject.row, reject.reason] for reject in found.rejects[start : start + AT_ONCE]]})
+            some = found.rejects[start : start + AT_ONCE]
+            yield Part({"rejects": [[reject.row, reject.reason] for reject in some]})
         yield Part({"notes": found.notes, "left_out": found.left_out})
 
 
@@ -102,7 +103,7 @@ def _of_one_type(chunks: list[pa.Array]) -> pa.ChunkedArray:
 
 
 class _Budget:
-    """What all files together may become: small files can hold many rows, and ingest takes memory for each."""
+    """What all files together may become: small ones can hold many rows, and each takes memory."""
 
     def __init__(self, params: Data) -> None:
         self.params = params
@@ -120,9 +121,8 @@ class _Budget:
         self.taken += part.batch.nbytes + part.batch.num_rows * (ROW + CELL * part.batch.num_columns)
         most = max(self.params.max_memory_mb * MB, TIMES * self.size)
         if self.taken > most:
-            raise InputError(
-                f"{file.name}: its rows would take more than {most // MB} MB of memory, far more than they take in the file; "
-                f"if that is what it holds, raise data.max_memory_mb, for example: --data.max_memory_mb {2 * most // MB}"
-            )
+            greed = f"its rows would take more than {most // MB} MB of memory, far more than in the file"
+            remedy = f"raise data.max_memory_mb, for example: --data.max_memory_mb {2 * most // MB}"
+            raise InputError(f"{file.name}: {greed}; if that is what it holds, {remedy}")
         self.columns.update(part.batch.schema.names)
         limit_columns(file.name, len(self.columns) - 1, self.params)

@@ -4,14 +4,21 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tasks.ingest.dialects import Dialect, blanks_before_quotes, fitting_delimiters, lines_of, look, without_separator_line
+from tasks.ingest.dialects import (
+    Dialect,
+    blanks_before_quotes,
+    fitting_delimiters,
+    lines_of,
+    look,
+    without_separator_line,
+)
 from tasks.ingest.rows import SHOWN, Read, Reject, Row, clean, gather, twice
-from tasks.shared.choices import Format, Quoting
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data
 
 NAMES = {"\t": "tab"}
-SETTLE = "set data.quoting to quoted if quotes stand around fields, or to unquoted if they are part of the text"
+AROUND, PART = "quotes stand around fields", "quotes are part of the text"
+SETTLE = f"set data.quoting to quoted if {AROUND}, or to unquoted if they are part of the text"
 
 
 class UnclosedError(InputError):
@@ -47,39 +54,45 @@ class Attempt:
 
 
 def read_delimited(text: str, name: str, kind: str, params: Data) -> Read:
-    """Return the columns of delimited text; raise InputError with the line where no reading is the plain one."""
+    """Return the columns of delimited text; raise InputError with the line where none is plain."""
     body, skipped, said = without_separator_line(text)
     csv.field_size_limit(params.max_field_chars)
-    usual = "," if kind == Format.csv else "\t"
-    delimiter = params.delimiter or said or _delimiter(body, name, usual, header=params.header)
+    usual = "," if kind == "csv" else "\t"
+    delimiter = params.delimiter or said or _delimiter(body, name, usual, params)
     reader = _Reader(body, name, delimiter, params, skipped)
-    usually = kind == Format.csv
-    forced = params.quoting != Quoting.auto
-    attempt = reader.read(quoted=params.quoting == Quoting.quoted) if forced else reader.choose(quoted=usually)
+    usually = kind == "csv"
+    forced = params.quoting != "auto"
+    attempt = reader.read(quoted=params.quoting == "quoted") if forced else reader.choose(quoted=usually)
     if attempt.unclosed:
         raise attempt.unclosed
     if delimiter != usual and not params.delimiter:
         attempt.read.notes.append(f"the delimiter is {NAMES.get(delimiter, delimiter)!r}")
     if attempt.quoted != usually and not forced:
-        attempt.read.notes.append("quotes stand around fields" if attempt.quoted else "quotes are part of the text")
+        attempt.read.notes.append(AROUND if attempt.quoted else PART)
     return attempt.read
 
 
-def _delimiter(text: str, name: str, usual: str, *, header: bool) -> str:
-    """Return the delimiter that fits; without a header two may, as in `hello;0,95`, and neither is likelier."""
-    fitting = fitting_delimiters(text, usual)
-    if not header and len(fitting) > 1:
+def _delimiter(text: str, name: str, usual: str, params: Data) -> str:
+    """Return the one that fits; without a header two may, as in `hello;0,95`, and neither is likelier."""
+    fitting = fitting_delimiters(text, usual, len(params.column_names) or None)
+    if not _has_header(params) and len(fitting) > 1:
         both = " and ".join(f"'{NAMES.get(delimiter, delimiter)}'" for delimiter in fitting)
         raise InputError(f"{name}: {both} fit as delimiters; say which it is with --data.delimiter")
     return fitting[0]
+
+
+def _has_header(params: Data) -> bool:
+    """Return whether the first line names the columns: it does not where params do."""
+    return params.header and not params.column_names
 
 
 class _Reader:
     """One text, to be read in one dialect or another."""
 
     def __init__(self, text: str, name: str, delimiter: str, params: Data, skipped: int) -> None:
-        self.text, self.name, self.delimiter, self.params, self.skipped = text, name, delimiter, params, skipped
-        self.header = params.header
+        self.text, self.name, self.delimiter = text, name, delimiter
+        self.params, self.skipped = params, skipped
+        self.header = _has_header(params)
 
     def choose(self, *, quoted: bool) -> Attempt:
         """Return the file as its lines say; where they say nothing, by the format's convention (`quoted`)."""
@@ -104,7 +117,8 @@ class _Reader:
         blanks = quoted and blanks_before_quotes(self.text, self.delimiter)
         attempt = Attempt(quoted, Read({}, []))
         try:
-            attempt.read = gather(self._rows(Dialect(self.delimiter, quoted, blanks), attempt), self.name, self.params)
+            rows = self._rows(Dialect(self.delimiter, quoted, blanks), attempt)
+            attempt.read = gather(rows, self.name, self.params)
         except UnclosedError as error:
             attempt.unclosed = error
         if blanks:
@@ -142,37 +156,44 @@ class _Reader:
             else:
                 attempt.ragged += 1
                 said = " ".join(dialect.delimiter.join(fields).splitlines())[:SHOWN]
-                yield from self._lost(span, f"{len(fields)} fields where the first line has {len(names)}: {said}")
+                counts = f"{len(fields)} fields where the first line has {len(names)}"
+                yield from self._lost(span, f"{counts}: {said}")
 
     def _stop_if_endless(self, error: str, line: int, *, started: bool) -> None:
         """Raise UnclosedError when what is wrong with a line reaches beyond it."""
         if "field limit" in error:
-            raise UnclosedError(
-                f"{self.name}: line {line}: a field is longer than data.max_field_chars {self.params.max_field_chars}; "
-                f"raise that if it is what the file holds, or if a quote is opened there and never closed, {SETTLE}"
-            ) from None
+            long = f"a field is longer than data.max_field_chars {self.params.max_field_chars}"
+            remedy = f"raise that if it is what the file holds, or if a quote is never closed there, {SETTLE}"
+            raise UnclosedError(f"{self.name}: line {line}: {long}; {remedy}") from None
         if not started or "unexpected end" in error:
-            raise UnclosedError(
-                f"{self.name}: line {line}: a quote is opened and never closed, or this is not CSV; close it, check data.format, or {SETTLE}"
-            ) from None
+            unclosed = f"line {line}: a quote is opened and never closed, or this is not CSV"
+            remedy = f"close it, check data.format, or {SETTLE}"
+            raise UnclosedError(f"{self.name}: {unclosed}; {remedy}") from None
 
     def _names(self, fields: list[str]) -> list[str]:
         """Return the columns' names, from the header or by position."""
-        said = [clean(field) if self.header else "" for field in fields]
+        given = self.params.column_names
+        if given and len(given) != len(fields):
+            widths = f"the first line has {len(fields)} fields and data.column_names names {len(given)}"
+            raise InputError(f"{self.name}: {widths}; name each column, or set data.delimiter")
+        said = given or [clean(field) if self.header else "" for field in fields]
         names = [name or f"column_{i}" for i, name in enumerate(said, start=1)]
         if again := twice(names):
-            raise InputError(f"{self.name}: the header names a column twice: {', '.join(again)}; rename one of them")
+            named = f"the header names a column twice: {', '.join(again)}"
+            raise InputError(f"{self.name}: {named}; rename one of them")
         return names
 
     def _lost(self, span: Span, why: str) -> Iterator[Row]:
         """Yield a reject for every line: what a quote has swallowed counts as what it was."""
         first, last = span.first + self.skipped, span.last + self.skipped
+        swallowed = ""
+        if last > first:
+            swallowed = f" (one row with lines {first} to {last}, by the quote that line {first} opens)"
         for line in range(first, last + 1):
-            swallowed = f" (one row with lines {first} to {last}, by the quote that line {first} opens)" if last > first else ""
             yield Row(span.row, None, reason=f"unreadable: line {line}: {why}{swallowed}")
 
     def _without_swallowed(self, attempt: Attempt) -> Attempt:
-        """Turn away rows of several lines of which one reads like a row of its own, with a label that others have."""
+        """Turn away rows of several lines of which one reads like a row, with a label that others have."""
         if not attempt.spans:
             return attempt
         spans = {span.row: span for span in attempt.spans}
@@ -190,7 +211,7 @@ class _Reader:
     def _cells(self, attempt: Attempt) -> list[tuple[int, int, str]]:
         """Return row, place and value of what the lines inside rows would hold if each were a row of its own.
 
-        Left out is the column whose quotes have swallowed the lines: a line of a text may well be another text.
+        Left out is the column whose quotes have swallowed the lines: a line of a text may well be another.
         """
         inside = {line: span.row for span in attempt.spans for line in range(span.first, span.last)}
         rows = set(inside.values())

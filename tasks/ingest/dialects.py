@@ -47,7 +47,7 @@ class Look:
 
 
 def lines_of(text: str, newline: str = "") -> Iterator[str]:
-    """Yield the lines of a text with their ends without a second copy of it, which would take four bytes a character.
+    """Yield the lines of a text with their ends, without a second copy of it.
 
     newline: what ends a line, as `open` has it.
     """
@@ -67,25 +67,29 @@ def without_separator_line(text: str) -> tuple[str, int, str | None]:
     return text[len(first[0]) :].removeprefix("\r").removeprefix("\n"), 1, match[1]
 
 
-def fitting_delimiters(text: str, usual: str) -> list[str]:
+def fitting_delimiters(text: str, usual: str, width: int | None = None) -> list[str]:
     """Return the delimiters by which nearly all rows have as many fields as the first, the usual one first.
 
-    Where none fits, that is the usual one alone.
+    width: how many fields that must be, where it is known. Where none fits, that is the usual one alone.
     """
     sample = text[:SAMPLE]
     if len(text) > SAMPLE:
         sample = sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1]
-    shares = {delimiter: max(_share(sample, delimiter, quoted) for quoted in (True, False)) for delimiter in DELIMITERS}
+    shares = {}
+    for delimiter in DELIMITERS:
+        shares[delimiter] = max(_share(sample, delimiter, quoted, width) for quoted in (True, False))
     fitting = [delimiter for delimiter in DELIMITERS if shares[delimiter] > NEARLY_ALL]
     return sorted(fitting, key=lambda delimiter: (delimiter != usual, -shares[delimiter])) or [usual]
 
 
-def _share(text: str, delimiter: str, quoted: bool) -> float:  # noqa: FBT001 (one of both)
-    """Return the share of rows with as many fields as the first, 0 where that has one."""
+def _share(text: str, delimiter: str, quoted: bool, width: int | None) -> float:  # noqa: FBT001 (one of both)
+    """Return the share of rows with as many fields as the first, 0 where that has one, or not `width`."""
     lines = io.StringIO(text, newline="")
     records = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
     widths = [len(fields) for fields in records if fields]
-    return widths.count(widths[0]) / len(widths) if widths and widths[0] > 1 else 0.0
+    if not widths or widths[0] == 1 or (width and widths[0] != width):
+        return 0.0
+    return widths.count(widths[0]) / len(widths)
 
 
 def look(text: str, delimiter: str, *, header: bool) -> Look:
@@ -108,14 +112,15 @@ def look(text: str, delimiter: str, *, header: bool) -> Look:
 
 
 def blanks_before_quotes(text: str, delimiter: str) -> bool:
-    """Return whether blanks stand between delimiters and quotes, which otherwise would not count as quotes."""
+    """Return whether blanks stand between delimiters and quotes, which would not count as quotes then."""
     mark = re.escape(delimiter)
     if ' "' not in text or not re.search(mark + ' +"(?!")', text):
         return False
     differ = False
     faults = [0, 0]
     widths = [0, 0]
-    readings = [_safely(Dialect(delimiter, quoted=True, skip_blanks=skip).fields(text)) for skip in (False, True)]
+    dialects = [Dialect(delimiter, quoted=True, skip_blanks=skip) for skip in (False, True)]
+    readings = [_safely(dialect.fields(text)) for dialect in dialects]
     for records in zip_longest(*readings):
         stripped = [fields and [field.lstrip(" ") for field in fields] for fields in records]
         differ |= stripped[0] != stripped[1]

@@ -5,19 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.ingest.formats import ENDINGS
-from tasks.shared.choices import Format
 from tasks.shared.entries import is_hidden, matching, refuse_endless, refuse_odd_name, refuse_outside
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data
 
-OURS = (".gitignore", ".gitkeep", ".dvcignore")  # what keeps a folder's records is no data, and nobody looks for it
-SAVED = ("dataset_info.json", "state.json")  # what `save_to_disk` of `datasets` writes beside the rows
+# what keeps a folder's records is no data, and nobody looks for it
+OURS = (".gitignore", ".gitkeep", ".dvcignore")
+# what `save_to_disk` of `datasets` writes beside the rows
+SAVED = ("dataset_info.json", "state.json")
 SAVED_SPLITS = "dataset_dict.json"
 
 
 @dataclass(frozen=True)
 class File:
-    """A raw file: its split (None: not predefined), its name, where it is, and the JSON field that holds the rows."""
+    """A raw file: its split (None: not predefined), its name, where it is, the JSON field with the rows."""
 
     split: str | None
     name: str
@@ -28,23 +29,19 @@ class File:
 def raw_files(params: Data) -> tuple[list[File], dict[str, str]]:
     """Return the files in a fixed order, and for each one in the folder that is passed over the reason.
 
-    Raises InputError where there is none, and for a link that leads out of the folder: what it leads to is not in the
-    stage's key.
+    Raises InputError where there is none, and for a link that leads out of the folder: what it leads to is
+    not in the stage's key.
     """
     root = Path(params.path)
     if not root.exists():
-        raise InputError(f"data.path: there is no file or folder '{root}'; give an existing one with --data.path")
+        missing = f"there is no file or folder '{root}'"
+        raise InputError(f"data.path: {missing}; give an existing one with --data.path")
     patterns = {"train": params.train_file, "validation": params.validation_file, "test": params.test_file}
     predefined = {split: pattern for split, pattern in patterns.items() if pattern}
     refuse_odd_name(root)
     refuse_endless(root)
     if root.is_file():
-        if predefined or params.files:
-            raise InputError(
-                f"data.path: '{root}' is one file, but data.files and data.*_file pick files in a folder; "
-                "unset what is set of them, for example: --data.files none"
-            )
-        return [File(None, root.name, root)], {}
+        return _parts(root, predefined, params), {}
     if not predefined and not params.files:
         return _whole_folder(root, params)
     files = []
@@ -56,14 +53,34 @@ def raw_files(params: Data) -> tuple[list[File], dict[str, str]]:
             raise InputError(f"{param}: '{glob}' leaves the folder data.path '{root}'; name files inside it")
         found = matching(root, glob, param)
         if not found:
-            raise InputError(f"data.path: no file in '{root}' matches '{glob}'; known endings: {', '.join(ENDINGS)}")
+            missing = f"no file in '{root}' matches '{glob}'"
+            raise InputError(f"data.path: {missing}; known endings: {', '.join(ENDINGS)}")
         if "**" in glob:
             refuse_linked_folders(root)
         for path in found:
             refuse_outside(path, root)
-            name = f"{path.relative_to(root).as_posix()}{'#' + field if field else ''}"
-            files.append(File(split, name, path, field or None))
+            name = path.relative_to(root).as_posix()
+            keys = _keys(field)
+            files += [File(split, f"{name}#{key}", path, key) for key in keys] or [File(split, name, path)]
     return files, {}
+
+
+def _parts(root: Path, predefined: dict[str, str], params: Data) -> list[File]:
+    """Return the one file that data.path names, or the lists of rows in it that are its splits."""
+    if params.files or any(not pattern.startswith("#") for pattern in predefined.values()):
+        raise InputError(
+            f"data.path: '{root}' is one file, but data.files and data.*_file pick files in a folder; "
+            "unset what is set of them, for example: --data.files none"
+        )
+    parts = []
+    for split, pattern in predefined.items():
+        parts += [File(split, f"{root.name}#{key}", root, key) for key in _keys(pattern[1:])]
+    return parts or [File(None, root.name, root)]
+
+
+def _keys(field: str) -> list[str]:
+    """Return the keys of the lists in a JSON file that together are a split: `train+more` names two."""
+    return field.split("+") if field else []
 
 
 def _whole_folder(root: Path, params: Data) -> tuple[list[File], dict[str, str]]:
@@ -83,13 +100,14 @@ def _whole_folder(root: Path, params: Data) -> tuple[list[File], dict[str, str]]
         else:
             refuse_outside(path, root)
             readable.append(path)
+    splits = _saved_splits(root)
     # a file that is linked to is read once, under its own name
     own = {path.resolve(): path for path in sorted(readable, key=lambda path: not path.is_symlink())}
     files = []
     for path in readable:
         name = path.relative_to(root).as_posix()
         if own[path.resolve()] == path:
-            files.append(File(None, name, path))
+            files.append(File(splits.get(path.parent), name, path))
         else:
             passed_over[name] = f"a link to {own[path.resolve()].relative_to(root).as_posix()}, which is"
     if not files:
@@ -107,7 +125,7 @@ def _unread(path: Path, name: Path, saved: dict[Path, set[str]], params: Data) -
         return "no regular file"
     if path.parent in saved:
         return None if path.name in saved[path.parent] else "not among the rows that `datasets` saved"
-    if path.suffix.lower() not in ENDINGS and params.format == Format.auto:
+    if path.suffix.lower() not in ENDINGS and params.format == "auto":
         return "no ending of a known format"
     return None
 
@@ -121,10 +139,21 @@ def _saved_rows(root: Path) -> dict[Path, set[str]]:
                 files = json.loads(state.read_text("utf-8"))["_data_files"]
                 saved[state.parent] = {file["filename"] for file in files}
             except (ValueError, KeyError, TypeError):
-                raise InputError(
-                    f"{state.relative_to(root)}: not what save_to_disk of datasets writes; name the files to read with --data.files"
-                ) from None
+                other = f"{state.relative_to(root)}: not what save_to_disk of datasets writes"
+                raise InputError(f"{other}; name the files to read with --data.files") from None
     return saved
+
+
+def _saved_splits(root: Path) -> dict[Path, str]:
+    """Return the split that each folder in a `DatasetDict` holds, as `save_to_disk` has written it."""
+    file = root / SAVED_SPLITS
+    if not file.is_file():
+        return {}
+    try:
+        return {root / name: str(name) for name in json.loads(file.read_text("utf-8"))["splits"]}
+    except (ValueError, KeyError, TypeError):
+        other = f"{file.name}: not what save_to_disk of datasets writes"
+        raise InputError(f"{other}; name the files to read with --data.files") from None
 
 
 def refuse_linked_folders(root: Path) -> None:

@@ -1,6 +1,5 @@
 """The raw files that `data` names, in one table."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import polars as pl
@@ -8,7 +7,7 @@ import polars as pl
 from tasks.ingest.column_names import SOURCE, kept_name
 from tasks.ingest.contents import contents
 from tasks.ingest.raw_files import File, raw_files
-from tasks.ingest.rows import Read, Reject
+from tasks.ingest.rows import Read, Reject, Wanted
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data
 from tasks.shared.values import as_text
@@ -17,21 +16,20 @@ SHOWN = 5  # names of files that a note lists
 
 
 class Raw(NamedTuple):
-    """The raw rows in a table, those that could not be read, and what was found out or passed over, in sentences."""
+    """The raw rows in a table, those that could not be read, and what was found out or passed over."""
 
     table: pl.DataFrame
     rejects: list[Reject]
     notes: list[str]
 
 
-def read(params: Data, wanted: Mapping[str, str] | None = None) -> Raw:
+def read(params: Data, wanted: Wanted | None = None) -> Raw:
     """Read every file that `params` names.
 
-    The table's own columns are strings where the format has no types, with `source_file`, `source_row` (int64, 1-based) and
-    `source_split` (train, validation, test or null) beside them.
-    wanted: the problem's column for each of the files' columns that must hold one plain value per row; of the others,
-    those that do are there too.
-    Raises InputError for a missing, empty, binary or wrongly encoded file.
+    The table's own columns are strings where the format has no types, with `source_file`, `source_row`
+    (int64, 1-based) and `source_split` (train, validation, test or null) beside them.
+    wanted: the columns that must be there; of the others, those that hold one plain value per row are there
+    too. Raises InputError for a missing, empty, binary or wrongly encoded file.
     """
     files, passed_over = raw_files(params)
     notes: dict[str, list[str]] = {}
@@ -39,7 +37,7 @@ def read(params: Data, wanted: Mapping[str, str] | None = None) -> Raw:
         notes.setdefault(f"not read, {why}", []).append(name)
     tables, rejects = [], []
     without: dict[str | None, list[tuple[File, Read]]] = {}
-    for file, found in contents(files, params, wanted or {}):
+    for file, found in contents(files, params, wanted or Wanted()):
         rejects += found.rejects
         for note in found.notes:
             notes.setdefault(note, []).append(file.name)
@@ -50,7 +48,8 @@ def read(params: Data, wanted: Mapping[str, str] | None = None) -> Raw:
             if not found.rejects:
                 notes.setdefault("no rows", []).append(file.name)
     _refuse_nothing(files, without)
-    return Raw(pl.concat(_of_one_type(tables), how="diagonal_relaxed"), rejects, [*map(_sentence, notes.items())])
+    table = pl.concat(_of_one_type(tables), how="diagonal_relaxed")
+    return Raw(table, rejects, [*map(_sentence, notes.items())])
 
 
 def _table(found: Read, file: File) -> pl.DataFrame:
@@ -61,14 +60,18 @@ def _table(found: Read, file: File) -> pl.DataFrame:
 
 
 def _of_one_type(tables: list[pl.DataFrame]) -> list[pl.DataFrame]:
-    """Write as text each column that is not of one type in all files: 1 here and 1.0 there are the same label."""
+    """Write as text each column that is not of one type in all files: 1 here and 1.0 there are one label."""
     kinds: dict[str, set[object]] = {}
     for table in tables:
         for column, kind in table.schema.items():
             if kind != pl.Null:
                 kinds.setdefault(column, set()).add(_kind(kind))
     mixed = {column for column, found in kinds.items() if len(found) > 1}
-    return [table.with_columns(as_text(table[column]) for column in mixed & set(table.columns)) for table in tables]
+    same = []
+    for table in tables:
+        texts = [as_text(table[column]) for column in mixed & set(table.columns)]
+        same.append(table.with_columns(texts))
+    return same
 
 
 def _kind(kind: pl.DataType) -> object:

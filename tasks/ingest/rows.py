@@ -1,8 +1,9 @@
 """Rows as a file's reader finds them, gathered into columns."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.shared.errors import InputError
@@ -15,7 +16,7 @@ SHOWN = 500  # characters of a row that is kept only in its reason
 
 @dataclass(frozen=True)
 class Reject:
-    """A raw row that is not taken in: where it stands (1-based, header not counted), why, and what it held."""
+    """A raw row that is not taken in: where it stands (1-based, without the header), why, what it held."""
 
     file: str
     row: int
@@ -24,7 +25,7 @@ class Reject:
 
 
 class Row(NamedTuple):
-    """A row: its number (1-based, without the header), names and values; or no names, and the reason it is none."""
+    """A row: its number (1-based, without the header), names and values; or no names, and why it is none."""
 
     number: int
     names: Sequence[str] | None
@@ -32,9 +33,25 @@ class Row(NamedTuple):
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a problem wants of each file."""
+
+    # the problem's name for each of the file's columns that must be there
+    columns: Mapping[str, str] = field(default_factory=dict)
+    # those of the file's columns where a cell may hold a list
+    lists: Collection[str] = ()
+    # what the columns of a row without names are called
+    names: Sequence[str] = ()
+    # reads a file that is no table, such as CoNLL, as rows by their columns' names
+    own: Callable[[Path, Data], Iterator[dict[str, Any]] | None] = lambda *_: None
+    # those of the file's columns where a cell may hold an object
+    objects: Collection[str] = ()
+
+
 @dataclass
 class Read:
-    """What one file holds: columns, the numbers of the rows in them, what is no row, and what was found out."""
+    """What one file holds: columns, the numbers of their rows, what is no row, and what was found out."""
 
     columns: dict[str, Any]  # lists of texts, Arrow's arrays, or polars' series
     numbers: Any  # a list, or polars' series
@@ -47,19 +64,17 @@ class Read:
 def limit_columns(name: str, columns: int, params: Data) -> None:
     """Raise InputError when a file has too many columns."""
     if columns > params.max_columns:
-        raise InputError(
-            f"{name}: more than {params.max_columns} columns (data.max_columns), all rows and files together; "
-            f"if that is what it holds: --data.max_columns {2 * columns}"
-        )
+        many = f"more than {params.max_columns} columns (data.max_columns), all rows and files together"
+        raise InputError(f"{name}: {many}; if that is what it holds: --data.max_columns {2 * columns}")
 
 
 def limit_field(name: str, row: int, longest: int, params: Data) -> None:
     """Raise InputError when a field of a file is too long."""
     if longest > params.max_field_chars:
-        raise InputError(
-            f"{name}: row {row} has a field of {longest} characters, more than data.max_field_chars {params.max_field_chars}; "
-            f"raise it if that is what the file holds: --data.max_field_chars {longest}"
-        )
+        most = params.max_field_chars
+        long = f"row {row} has a field of {longest} characters, more than data.max_field_chars {most}"
+        remedy = f"raise it if that is what the file holds: --data.max_field_chars {longest}"
+        raise InputError(f"{name}: {long}; {remedy}")
 
 
 def clean(column: str) -> str:
@@ -69,13 +84,16 @@ def clean(column: str) -> str:
 
 def twice(names: Sequence[str]) -> list[str]:
     """Return the names that occur more than once, sorted."""
-    return sorted(name for name, times in Counter(names).items() if times > 1) if len(set(names)) < len(names) else []
+    if len(set(names)) == len(names):
+        return []
+    return sorted(name for name, times in Counter(names).items() if times > 1)
 
 
 def gather(rows: Iterable[Row], name: str, params: Data) -> Read:
-    """Turn rows into columns of strings: text formats either have no types or do not keep them from row to row.
+    """Turn rows into columns of strings.
 
-    Raises InputError for more columns, all rows together, than data.max_columns.
+    Text formats either have no types or do not keep them from row to row. Raises InputError for more columns,
+    all rows together, than data.max_columns.
     """
     columns: dict[str, list[str | None]] = {}
     found = Read(columns, [])
@@ -83,12 +101,14 @@ def gather(rows: Iterable[Row], name: str, params: Data) -> Read:
     for row in rows:
         if not row.names:
             # what a reason quotes is written down as well
-            reason = row.reason.encode(errors="backslashreplace").decode() or "unreadable: there is nothing in it"
+            reason = row.reason.encode(errors="backslashreplace").decode()
+            reason = reason or "unreadable: there is nothing in it"
             found.rejects.append(Reject(name, row.number, reason, {}))
             continue
         texts = [value if isinstance(value, str) else written(value) for value in row.values]
         if not all(map(_is_text, texts)) or not (row.names is names or all(map(_is_text, row.names))):
-            found.rejects.append(Reject(name, row.number, "unreadable: half a character (a lone surrogate)", {}))
+            half = "unreadable: half a character (a lone surrogate)"
+            found.rejects.append(Reject(name, row.number, half, {}))
             continue
         if row.names is not names:
             # one list for all rows where a header names them, another in each row of JSON

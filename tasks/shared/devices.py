@@ -3,9 +3,13 @@
 import os
 from pathlib import Path
 
-from tasks.shared.choices import Precision
 from tasks.shared.errors import InputError
 
+# the limit of a control group and what is used of it, of either version
+CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
 NATIVE_BF16 = ("avx512_bf16", "amx_bf16")  # as /proc/cpuinfo spells them
 
 
@@ -34,7 +38,7 @@ def names() -> list[str]:
 
 
 def use_threads(count: int | None) -> None:
-    """Compute with so many threads of the CPU; None: as many as there are cores, or as OMP_NUM_THREADS says."""
+    """Compute with so many CPU threads; None: as many as there are cores, or as OMP_NUM_THREADS says."""
     import torch
 
     if count is not None:
@@ -48,7 +52,10 @@ def describe() -> dict[str, str | int]:
     if torch.cuda.is_available():
         return {"device": torch.cuda.get_device_name(), "threads": torch.get_num_threads()}
     native = [flag for flag in NATIVE_BF16 if flag in cpu_flags()]
-    return {"device": " ".join(["cpu", torch.backends.cpu.get_cpu_capability().lower(), *native]), "threads": torch.get_num_threads()}
+    return {
+        "device": " ".join(["cpu", torch.backends.cpu.get_cpu_capability().lower(), *native]),
+        "threads": torch.get_num_threads(),
+    }
 
 
 def precision(wanted: str) -> str:
@@ -56,18 +63,54 @@ def precision(wanted: str) -> str:
     import torch
 
     cuda = torch.cuda.is_available()
-    if wanted == Precision.auto:
-        native = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else any(flag in cpu_flags() for flag in NATIVE_BF16)
+    if wanted == "auto":
+        native = (
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if cuda
+            else any(flag in cpu_flags() for flag in NATIVE_BF16)
+        )
         return "bf16" if native else "fp32"
-    if wanted == Precision.fp16 and not cuda:
-        raise InputError("train.precision: fp16 needs a CUDA device and there is none; use auto, bf16 or fp32")
+    if wanted == "fp16" and not cuda:
+        raise InputError(
+            "train.precision: fp16 needs a CUDA device and there is none; use auto, bf16 or fp32"
+        )
     return wanted
 
 
 def processes(wanted: int | None) -> int:
     """Return how many training processes to start: one per CUDA device, else one."""
-    if wanted is not None or ("CUDA_VISIBLE_DEVICES" in os.environ and not os.environ["CUDA_VISIBLE_DEVICES"]):
+    if wanted is not None or (
+        "CUDA_VISIBLE_DEVICES" in os.environ and not os.environ["CUDA_VISIBLE_DEVICES"]
+    ):
         return wanted or 1
     import torch
 
     return max(1, torch.cuda.device_count())
+
+
+def free_memory() -> int | None:
+    """Return how many bytes could still be taken: of the CUDA device, else the machine and control group."""
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info()[0])
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    for limit, used in CGROUPS:
+        try:
+            left = int(Path(limit).read_text("ascii")) - int(Path(used).read_text("ascii"))
+        except (OSError, ValueError):
+            # there is none, or `max`
+            continue
+        # what the kernel has cached counts as used, and is given back
+        free = min(free, left + _cached(Path(used).with_name("memory.stat")))
+    return free
+
+
+def _cached(file: Path) -> int:
+    try:
+        lines = dict(line.split(" ", 1) for line in file.read_text("ascii").splitlines())
+        return int(lines.get("inactive_file", lines.get("total_inactive_file", 0)))
+    except (OSError, ValueError):
+        return 0

@@ -1,4 +1,4 @@
-"""What stands in a folder of data, or of a model, besides files: pipes, devices, links that lead out, names that are no text."""
+"""What stands in a folder besides files: pipes, devices, links that lead out, names that are no text."""
 
 import os
 import shlex
@@ -19,7 +19,7 @@ KINDS = {
 
 
 def refuse_odd_entries(place: Path, *, links: bool = True, within: Path | None = None) -> None:
-    """Raise InputError for an entry at or below `place` that cannot be read to an end, kept by DVC, or trusted.
+    """Raise InputError for an entry in or at `place` that cannot be read to an end, kept by DVC, or trusted.
 
     links: refuse also a link that leads out of `within`, without which that is `place`; DVC would follow it.
     """
@@ -62,7 +62,7 @@ def refuse_odd_name(path: Path) -> None:
 
 
 def refuse_endless(path: Path) -> None:
-    """Raise InputError for what is there and neither file nor folder: whoever reads a pipe or a device may wait for ever."""
+    """Raise InputError for what is no file or folder: whoever reads a pipe or device may wait for ever."""
     try:
         kind = stat.S_IFMT(path.stat().st_mode)
     except FileNotFoundError:
@@ -70,7 +70,9 @@ def refuse_endless(path: Path) -> None:
     except OSError as error:
         raise InputError(f"'{path}' cannot be read ({error.strerror}); mend or remove it") from None
     if kind not in (stat.S_IFREG, stat.S_IFDIR):
-        raise InputError(f"'{path}' is {KINDS.get(kind, 'no file')}, which cannot be read to an end; remove it or move it elsewhere")
+        what = KINDS.get(kind, "no file")
+        endless = f"'{path}' is {what}, which cannot be read to an end"
+        raise InputError(f"{endless}; remove it or move it elsewhere")
 
 
 def refuse_broken_link(path: Path) -> None:
@@ -85,7 +87,8 @@ def refuse_outside(path: Path, root: Path, within: Path | None = None) -> None:
     if not target.is_relative_to((within or root).resolve()):
         copied = f"`cp -rL {shlex.quote(str(root))} NEW` makes a copy without links"
         raise InputError(
-            f"{path.relative_to(root)}: leads to '{target}', out of '{root}', where its changes would not be seen; "
+            f"{path.relative_to(root)}: leads to '{target}', out of '{root}', where its changes "
+            "would not be seen; "
             f"remove it or copy what it leads to ({copied})"
         )
 
@@ -98,7 +101,7 @@ def is_hidden(path: Path) -> bool:
 def matching(folder: Path, pattern: str, what: str) -> list[Path]:
     """Return the files in a folder that a glob matches, sorted, hidden ones left out.
 
-    Raises InputError for a glob that is none, as `what`, and for a match that is neither file nor folder or leads out.
+    Raises InputError for a glob that is none, as `what`, and a match that is no file or folder, or leads out.
     """
     try:
         found = sorted(path for path in folder.glob(pattern) if not is_hidden(path.relative_to(folder)))

@@ -1,4 +1,4 @@
-"""The one kind of error that a user can cause and mend; a full disk, said as one; what no sentence tells: secrets in URLs."""
+"""The one kind of error that a user can cause and mend; a full disk, said as one; no secret of a URL."""
 
 import difflib
 import errno
@@ -10,7 +10,8 @@ from pathlib import Path
 
 # how the libraries that do not hand on the system's number tell of it: Git, SQLite, Rust's, PyTorch's writer
 FULL = re.compile(
-    "No space left on device|Disk quota exceeded|disk is full|PytorchStreamWriter failed|inline_container.* unexpected pos|os error (28|122)"
+    "No space left on device|Disk quota exceeded|disk is full|os error (28|122)"
+    "|PytorchStreamWriter failed|inline_container.* unexpected pos"
 )
 BROKEN = re.compile("Input/output error|disk I/O error|Read-only file system|os error (5|30)")
 NEARLY = 1_000_000  # bytes: with less, whatever fails fails for that
@@ -19,14 +20,15 @@ SAFE = "nothing that was finished is lost: run the same command again, and it go
 SCHEME = "[A-Za-z][A-Za-z0-9+.-]*://"
 # of a field in a URL's query, whole or as a part of it, in capitals or not
 NAMES = ("sig", "key", "auth", "pwd")
-PARTS = ("token", "secret", "passw", "signature", "credential", "apikey", "api_key", "api-key", "accesskey", "access_key")
+KEYS = ("apikey", "api_key", "api-key", "accesskey", "access_key")
+PARTS = ("token", "secret", "passw", "signature", "credential", *KEYS)
 
 
 class InputError(ValueError):
     """Something the user gave is wrong: one sentence saying what, where, which value, and what to do.
 
-    It can be printed and kept anywhere: half characters and control characters of what it quotes are spelled out, and the
-    secrets of the URLs in it left out.
+    It can be printed and kept anywhere: half characters and control characters of what it quotes are spelled
+    out, and the secrets of the URLs in it left out.
     """
 
     def __init__(self, sentence: str) -> None:
@@ -63,7 +65,7 @@ def disk_in_words() -> Iterator[None]:
 
 
 def disk_trouble(error: BaseException) -> str | None:
-    """Return the sentence when a disk that is full or fails is behind an error, or behind what that was raised from; else None."""
+    """Return the sentence when a full or failing disk is behind an error, or what that came from; or None."""
     behind: BaseException | None = error
     place: str | None = None
     while behind is not None:
@@ -75,14 +77,17 @@ def disk_trouble(error: BaseException) -> str | None:
             return f"the disk is full{_while_writing(place)}; free some space; {SAFE}"
         if number in (errno.EIO, errno.EROFS) or BROKEN.search(text):
             where = f" at {place}" if place else ""
-            return f"the disk fails{where} ({' '.join(str(behind).split())}); `dmesg` may say why; mend that; {SAFE}"
+            said = " ".join(str(behind).split())
+            return f"the disk fails{where} ({said}); `dmesg` may say why; mend that; {SAFE}"
         behind = behind.__cause__ or behind.__context__
     return None
 
 
 def full(folder: Path) -> DiskError | None:
-    """Return the sentence when next to nothing is free where a folder is: for what fails without a word of that."""
-    return DiskError(f"the disk is full{_while_writing(str(folder))}; free some space; {SAFE}") if _free(folder) < NEARLY else None
+    """Return the sentence when next to nothing is free at a folder: some fail without a word of that."""
+    if _free(folder) >= NEARLY:
+        return None
+    return DiskError(f"the disk is full{_while_writing(str(folder))}; free some space; {SAFE}")
 
 
 def _while_writing(place: str | None) -> str:
@@ -105,7 +110,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _any_case(word: str) -> str:
-    """Return a pattern for a word in capitals or not, for JavaScript too, which has no flag inside a pattern."""
+    """Return a pattern for a word in capitals or not: JavaScript has no flag for that inside a pattern."""
     return "".join(f"[{letter.upper()}{letter}]" if letter.isalpha() else letter for letter in word)
 
 
@@ -115,6 +120,10 @@ _HTTP = f"{_any_case('http')}[Ss]?://"
 # a user's name alone is none, but to HTTP servers a token is given as one
 _USER = rf"{SCHEME}[^/?#\s]*:[^/?#\s]*@|{_HTTP}[^/?#\s]*@"
 WITHOUT_SECRETS = rf"^(?!\s*(?:{_USER}|{SCHEME}[^?#]*[?#](?:.*[&;?#])?{_FIELD}=))"
+# no name that a person gives has so many letters and digits in a row;
+# keys of W&B, Hugging Face and Databricks do
+KEY_LIKE = "[A-Za-z0-9]{32}"
+PLAIN_NAME = rf"^(?!.*{KEY_LIKE})[A-Za-z0-9][A-Za-z0-9 ._-]{{0,95}}$"
 
 
 def refuse_secret(url: str) -> str:
@@ -125,9 +134,30 @@ def refuse_secret(url: str) -> str:
     if re.match(WITHOUT_SECRETS, url):
         return url
     raise InputError(
-        f"{url} holds a password or token, which Git, DVC and Prefect would keep for all to read; put it into ~/.netrc "
-        "or into a DVC remote of your own (`dvc remote add --local NAME URL`, then remote://NAME/PATH, see docs/data.md), "
+        f"{url} holds a password or token, which Git, DVC and Prefect would keep for all to read; "
+        "put it into ~/.netrc or into a DVC remote of your own "
+        "(`dvc remote add --local NAME URL`, then remote://NAME/PATH, see docs/data.md), "
         "or download the file first"
+    )
+
+
+def refuse_odd_name_or_key(name: str) -> str:
+    """Return a name that others will see.
+
+    Raises InputError for what may be a key, and for signs that not all of them take.
+    The name is not quoted: it may be a secret.
+    """
+    if re.fullmatch(PLAIN_NAME, name):
+        return name
+    if re.search(KEY_LIKE, name) or "://" in name:
+        raise InputError(
+            "this looks like a key, a token or a URL, which Git and Prefect would keep for all to read; "
+            "give a name here, and leave keys and addresses to the environment "
+            "(WANDB_API_KEY, MLFLOW_TRACKING_URI, ..., see docs/trackers.md)"
+        )
+    raise InputError(
+        "a name here is of letters, digits, spaces, dots, dashes and underscores, 96 at most, "
+        "and begins with a letter or digit"
     )
 
 

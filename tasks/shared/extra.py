@@ -1,4 +1,4 @@
-"""`train.extra`: which fields of `transformers.TrainingArguments` may be set by their own names; each is judged here."""
+"""`train.extra`: which fields of `transformers.TrainingArguments` may be set by their own names."""
 
 import ast
 import importlib.util
@@ -50,7 +50,8 @@ OUTSIDE = frozenset(
 def training_arguments() -> frozenset[str]:
     """Return the field names of the installed `TrainingArguments`."""
     body = _body("TrainingArguments")
-    return frozenset(s.target.id for s in body if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name))
+    assigned = [statement.target for statement in body if isinstance(statement, ast.AnnAssign)]
+    return frozenset(target.id for target in assigned if isinstance(target, ast.Name))
 
 
 @cache
@@ -62,7 +63,7 @@ def optimizers() -> frozenset[str]:
 
 @cache
 def _body(name: str) -> list[ast.stmt]:
-    """Return what stands in a class of transformers.training_args, read from its source: importing it takes seconds."""
+    """Return the body of a class of transformers.training_args from its source: importing takes seconds."""
     spec = importlib.util.find_spec("transformers")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("transformers is not installed")

@@ -1,34 +1,65 @@
-"""Writing small files, and hashing any, the same way everywhere."""
+"""Reading texts, writing small files, and hashing any, the same way everywhere."""
 
+import codecs
 import hashlib
 import json
 import math
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tasks.shared.errors import InputError
 
 Json = Mapping[str, Any]
+USUAL = "utf-8 and cp1252 are common"
+
+
+def read_text(file: Path, name: str, encoding: str) -> str:
+    """Decode somebody's text file, its byte order mark dropped; line ends stay as they are.
+
+    name: what the file is called in a sentence. Raises InputError for an encoding that there is not, and with
+    the line that is not written in it.
+    """
+    try:
+        codec = codecs.lookup(encoding).name
+    except LookupError:
+        unknown = f"'{encoding}' is not an encoding Python knows"
+        raise InputError(f"data.encoding: {unknown}; {USUAL}") from None
+    raw = file.read_bytes()
+    if b"\0" in raw[:65536] and not codec.startswith(("utf-16", "utf-32")):
+        binary = f"looks binary (a NUL byte at {raw.index(0)}), not a text file"
+        raise InputError(f"{name}: {binary}; check data.path and data.format")
+    try:
+        return raw.decode(codec).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{name}: line {line} is not valid {encoding} (byte 0x{raw[error.start]:02x} at {error.start}); "
+            "save the file as UTF-8 or set data.encoding, for instance to cp1252"
+        ) from None
+    except LookupError:
+        raise InputError(f"data.encoding: '{encoding}' is not a text encoding; {USUAL}") from None
 
 
 def write_json(path: Path, value: Json) -> None:
     """Write `value` as indented JSON, floats rounded to six significant digits.
 
-    That is short to read in a diff, and exact enough for any score. Raises InputError for NaN and infinity, with their place.
+    That is short to read in a diff, and exact enough for any score. Raises InputError for NaN and infinity,
+    with their place.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     where = _not_finite(value)
     if where is not None:
-        raise InputError(f"{path}: {where} is no finite number, which no comparison can use; it is not written")
+        said = f"{where} is no finite number, which no comparison can use"
+        raise InputError(f"{path}: {said}; it is not written")
     text = json.dumps(rounded(value), indent=2, ensure_ascii=False, allow_nan=False)
     path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def _not_finite(value: Any, place: str = "value") -> str | None:
-    """Return the place of the first NaN or infinity inside `value`, such as `validation.loss nan`; or None."""
+    """Return the place of the first NaN or infinity in `value`, such as `validation.loss nan`; or None."""
     if isinstance(value, float):
         return None if math.isfinite(value) else f"{place} {value}"
     inside: Iterable[tuple[Any, Any]] = ()
@@ -66,10 +97,13 @@ def sha256(path: Path) -> str:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file below `folder` by its POSIX path, sorted; hidden files and byte code left out."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    names = {path.relative_to(folder).as_posix(): path for path in files}
-    return {name: sha256(path) for name, path in names.items() if not any(part.startswith((".", "__pycache__")) for part in name.split("/"))}
+    """Return the SHA-256 of every file below `folder` by POSIX path, sorted; no hidden file or byte code."""
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder)
+        if not any(part.startswith((".", "__pycache__")) for part in name.parts):
+            found[name.as_posix()] = sha256(path)
+    return found
 
 
 def folder_digest(folder: Path) -> str:
@@ -92,10 +126,10 @@ def for_owner(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def replace(path: Path, text: str) -> None:
+def replace(path: Path, text: str, opener: Callable[[str, int], int] | None = None) -> None:
     """Write a file so that a kill at any moment leaves the old text or the new, never a part."""
     part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
+    with open(part, "w", encoding="utf-8", opener=opener) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -1,8 +1,8 @@
-"""Code that a model's files name: found before anything is loaded from them, and refused, because it is never run.
+"""Code that a model's files name: found before anything is loaded, and refused, because it is never run.
 
-`transformers` runs a model's own Python files when it is told to trust them, fetches kernels that a config names, and
-follows an adapter to a base model elsewhere. It is told not to; but then it asks on the terminal, takes another class in silence,
-or depends on what else is installed.
+`transformers` runs a model's own Python files when it is told to trust them, fetches kernels that a config
+names, and follows an adapter to a base model elsewhere. It is told not to; but then it asks on the terminal,
+takes another class in silence, or depends on what else is installed.
 """
 
 import json
@@ -21,17 +21,19 @@ QUANTIZED = "quantization_config"
 
 
 def refuse_code(folder: Path, name: str | None = None) -> None:
-    """Raise InputError when a config beside a model, or beside a tokenizer, names code that is not transformers' own.
+    """Raise InputError when a config beside a model or a tokenizer names code that is not transformers' own.
 
     name: what the user calls this folder. A config that is no JSON is left to whoever loads it.
     """
     called = name or str(folder)
     if (folder / ADAPTER).exists():
         what = f"'{called}' is an adapter to another model, as its {ADAPTER} says"
-        raise InputError(f"model.name: {what}; merge it into that one, and name the folder with the whole model")
+        remedy = "merge it into that one, and name the folder with the whole model"
+        raise InputError(f"model.name: {what}; {remedy}")
     for file in sorted(folder.glob("*config*.json")):
         for key, value in _settings(file):
-            where = f"{file.name} in '{called}' needs code of its own, which is never run: {key} names {_brief(value)}"
+            needs = f"{file.name} in '{called}' needs code of its own, which is never run"
+            where = f"{needs}: {key} names {_brief(value)}"
             if key in PYTHON:
                 without = f"where transformers knows this kind of model itself, a copy without {key} works"
                 raise InputError(f"model.name: {where}; name another model ({without})")
@@ -53,7 +55,9 @@ def _settings(file: Path) -> Iterator[tuple[str, Any]]:
         value = waiting.pop()
         if isinstance(value, dict):
             # a number belongs to a label that is called so
-            yield from ((key, set_to) for key, set_to in value.items() if set_to and isinstance(set_to, (dict, list, str)))
+            for key, set_to in value.items():
+                if set_to and isinstance(set_to, (dict, list, str)):
+                    yield key, set_to
         if isinstance(value, (dict, list)):
             waiting.extend(value.values() if isinstance(value, dict) else value)
 

@@ -10,13 +10,19 @@ from tasks.shared.stage import pins
 
 TASKS = Path(__file__).parents[1]
 PROBLEMS = TASKS / "problems"
+# it looks at what stages would do, and is none
+PREVIEW = TASKS / "preview"
 
 
 def sources(problem: str) -> dict[str, str]:
-    """Return the SHA-256 of every file of source that the stages of `problem` run, by its path; other problems' folders left out."""
-    others = {folder for folder in PROBLEMS.iterdir() if folder.is_dir()} - {PROBLEMS / "common", PROBLEMS / problem}
-    found = digest_sources(TASKS)
-    return {path.relative_to(TASKS.parent).as_posix(): digest for path, digest in found.items() if others.isdisjoint(path.parents)}
+    """Return the SHA-256 of every file of source that the stages of `problem` run, by its path."""
+    its = {PROBLEMS / "__init__.py", PROBLEMS / "common", PROBLEMS / problem}
+    others = {PREVIEW, *PROBLEMS.iterdir()} - its
+    found = {}
+    for path, digest in digest_sources(TASKS).items():
+        if others.isdisjoint([path, *path.parents]):
+            found[path.relative_to(TASKS.parent).as_posix()] = digest
+    return found
 
 
 def digest_sources(folder: Path) -> dict[Path, str]:

@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 @contextmanager
 def alone(file: Path, waiting: Callable[[str], None] = lambda _: None) -> Iterator[None]:
-    """Hold the lock `file`. While another process has it, wait, after telling `waiting` which one; a process may take it again."""
+    """Hold the lock `file`, which a process may take again; tell `waiting` who has it, and wait."""
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(file, is_singleton=True, thread_local=False)
     holder = file.with_name(file.name + ".pid")  # the lock itself is emptied by whoever asks for it

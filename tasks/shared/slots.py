@@ -1,7 +1,8 @@
 """A turn on the device: stages that compute on the CPU or a GPU take a slot of it, and wait in line for one.
 
-Two trainings on the same cores take longer together than one after the other, because each has as many threads as there are cores.
-Slots and places in the line are files locked through the kernel, which lets go of them when their holder dies, however it dies.
+Two trainings on the same cores take longer together than one after the other, because each has as many
+threads as there are cores. Slots and places in the line are files locked through the kernel, which lets go of
+them when their holder dies, however it dies.
 """
 
 import fcntl
@@ -28,9 +29,9 @@ POLL = 0.2
 def device(stage: str) -> Iterator[None]:
     """Hold a slot of each device that this process can see; wait for them in line, and say behind whom.
 
-    A device has one slot, or as many as RETRAIN_DEVICE_SLOTS says. Slots are those of a user on a machine, kept in
-    ~/.cache/retrain/slots or the folder RETRAIN_SLOTS_FOLDER. Several devices are taken in one order by everybody,
-    so that nobody waits for somebody who waits for him.
+    A device has one slot, or as many as RETRAIN_DEVICE_SLOTS says.
+    Slots are those of a user on a machine, kept in ~/.cache/retrain/slots or the folder RETRAIN_SLOTS_FOLDER.
+    Several devices are taken in one order by everybody, so that nobody waits for somebody who waits for him.
     """
     # a worker of torchrun computes on the slots of the process that started it
     wanted = [] if "RANK" in os.environ else sorted(devices.names())
@@ -80,7 +81,7 @@ def _slot(of: Path, count: int, waiting: str) -> Iterator[None]:
 
 @contextmanager
 def _place_in_line(of: Path) -> Iterator[Path]:
-    """Hold a file whose name tells who came first: when the process that runs the stages was started, then this one.
+    """Hold a file named by when the process that runs the stages was started, then by when this one was.
 
     So a run whose training has ended does not wait for the trainings of later runs before it is evaluated.
     """
@@ -121,7 +122,7 @@ def _before(place: Path) -> int:
 
 
 def _free(of: Path, count: int) -> int | None:
-    """Lock the first free slot and write down who holds it; return its descriptor, or None when none is free."""
+    """Lock the first free slot and write down who holds it; return its descriptor, or None without any."""
     for index in range(count):
         slot = _lock(of / f"slot-{index}", os.O_RDWR | os.O_CREAT)
         if slot is not None:

@@ -1,4 +1,4 @@
-"""What every stage does around its work: read params, refuse wrong versions, end with its parent, and say errors in one sentence."""
+"""What every stage does around its work: params, versions, errors said, an end with its parent."""
 
 import ctypes
 import os
@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
 
-from tasks.shared import progress
+from tasks.shared import progress, tracking
 from tasks.shared.errors import InputError, disk_in_words, full
 from tasks.shared.params import Params
 from tasks.shared.params_file import load, read
@@ -23,12 +23,13 @@ FAILED = 1  # the exit status of a stage that could not do its work
 
 @contextmanager
 def stage(name: str) -> Iterator[Params]:
-    """Run a stage's work under the params of params.yaml; exit with status 1 and one sentence when it cannot be done."""
+    """Run a stage's work under the params of params.yaml; exit with status 1 and a sentence when it fails."""
     end_with_parent()
     try:
         with disk_in_words():
             params = load()
             check_pins(params.problem)
+            tracking.refuse_missing(params.trackers)
             yield params
     except InputError as error:
         _fail(f"{name}: {error}")
@@ -40,7 +41,7 @@ def stage(name: str) -> Iterator[Params]:
 
 
 def warn(sentences: list[str]) -> dict[str, list[str]]:
-    """Print warnings, and return them as a stage's metrics file holds them for the report; nothing without any."""
+    """Print warnings, and return them as a stage's metrics file holds them: nothing without any."""
     for sentence in sentences:
         print(f"warning: {sentence}", flush=True)
     return {"warnings": sentences} if sentences else {}
@@ -55,7 +56,7 @@ def _fail(sentence: str) -> NoReturn:
 
 
 def end_with_parent(by: signal.Signals = signal.SIGKILL, parent: int | None = None) -> None:
-    """Ask the kernel to send this process a signal when whoever started it is gone, so that a killed run leaves no stage behind (Linux).
+    """Ask the kernel for a signal when whoever started this is gone: a killed run leaves no stage (Linux).
 
     parent: the process that started this one, where it knows; it may be gone already.
     """
@@ -68,7 +69,7 @@ def end_with_parent(by: signal.Signals = signal.SIGKILL, parent: int | None = No
 
 
 def pins(problem: str, root: Path = Path()) -> dict[str, str]:
-    """Return the pinned version of every library that decides a number: those of all problems, and those of this one."""
+    """Return the pinned version of every library that decides a number, of all problems or of this one."""
     pinned = read(root / PINS)
     # commits of before pinned all in one table
     pinned = pinned.get("core", pinned)
@@ -79,9 +80,9 @@ def pins(problem: str, root: Path = Path()) -> dict[str, str]:
 
 
 def check_pins(problem: str) -> None:
-    """Raise InputError when an installed version is not the pinned one: its results would be kept under a false key.
+    """Raise InputError when a version is not the pinned one: results would be kept under a false key.
 
-    `retrain reproduce` keeps no results, only compares them, and has said so itself: it sets RETRAIN_ANY_VERSION.
+    `retrain reproduce` keeps none, only compares them, and has said so itself: it sets RETRAIN_ANY_VERSION.
     """
     if os.environ.get(ANY_VERSION):
         return
@@ -89,7 +90,8 @@ def check_pins(problem: str) -> None:
         try:
             installed = metadata.version(package)
         except metadata.PackageNotFoundError:
-            raise InputError(f"{package} {pinned} is pinned in {PINS} but not installed; run `make install`") from None
+            missing = f"{package} {pinned} is pinned in {PINS} but not installed"
+            raise InputError(f"{missing}; run `make install`") from None
         if installed.split("+")[0] != pinned:  # 2.13.0+cpu is 2.13.0, built for the CPU
             raise InputError(
                 f"{package} {installed} is installed but {pinned} is pinned in {PINS}; "

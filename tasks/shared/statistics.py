@@ -231,8 +231,23 @@ def _label_counts(predicted: pl.Series, actual: pl.Series) -> Added:
     return sparse.vstack([said * true, said, true], format="csr")
 
 
+def _entity_counts(*columns: pl.Series) -> Added:
+    """Return how often each of C labels stands in each row of three columns: (3 C, n)."""
+    from scipy import sparse
+
+    return sparse.vstack([_times(column) for column in columns], format="csr")
+
+
 def _of_labels(column: pl.Series) -> Added:
     """Return 1 where a row has a label: (C, n)."""
+    has = _times(column)
+    # a label that a row names twice is the same label
+    has.data[:] = 1
+    return has
+
+
+def _times(column: pl.Series) -> Added:
+    """Return how often a row names a label: (C, n)."""
     from scipy import sparse
 
     rows = np.arange(len(column))
@@ -241,10 +256,7 @@ def _of_labels(column: pl.Series) -> Added:
         rows = np.repeat(rows, column.list.len().to_numpy())
         flat = column.explode(empty_as_null=False)
     numbers = flat.to_physical().to_numpy()
-    has = sparse.csr_array((np.ones(len(rows)), (numbers, rows)), shape=(len(_labels(column)), len(column)))
-    # a label that a row names twice is the same label
-    has.data[:] = 1
-    return has
+    return sparse.csr_array((np.ones(len(rows)), (numbers, rows)), shape=(len(_labels(column)), len(column)))
 
 
 def _bins(confidence: pl.Series) -> NDArray[np.int64]:
@@ -280,6 +292,13 @@ def _squared_error(predicted: pl.Series, actual: pl.Series) -> Added:
     return _and_rows((predicted - actual) ** 2)
 
 
+def _f1_of_rows(predicted: pl.Series, actual: pl.Series) -> Added:
+    """Return the F1 of each row's labels, 1 where it has none and none was predicted, and 1 for each row."""
+    said, true = _of_labels(predicted), _of_labels(actual)
+    hits, both = (said * true).sum(axis=0), said.sum(axis=0) + true.sum(axis=0)
+    return _sums_of(np.where(both > 0, 2 * hits / np.maximum(both, 1), 1), np.ones(len(predicted)))
+
+
 def _pair(predicted: pl.Series, actual: pl.Series) -> Added:
     """Return what rows add to n, x, y, xx, yy, xy and the squared error.
 
@@ -296,6 +315,10 @@ def _pair(predicted: pl.Series, actual: pl.Series) -> Added:
 
 def _ratio(sums: Array) -> Array:
     return sums[..., 0] / sums[..., 1]
+
+
+def _root_of_ratio(sums: Array) -> Array:
+    return np.sqrt(_ratio(sums))
 
 
 def _f1(hits: Array, predicted: Array, actual: Array) -> Array:
@@ -368,22 +391,57 @@ def _pearson(sums: Array) -> Array:
     return r
 
 
+def _bleu(sums: Array) -> Array:
+    """Return sacrebleu's BLEU (Post 2018): orders without a hit count half, a quarter, ... of one ("exp")."""
+    predicted, actual = sums[..., 0], sums[..., 1]
+    hits, every = sums[..., 2:6], sums[..., 6:10]
+    halved = 0.5 ** np.cumsum((hits == 0) & (every > 0), axis=-1)
+    shares = np.where(hits > 0, hits, halved) / np.maximum(every, 1)
+    is_defined = (hits > 0).any(axis=-1) & (every > 0).all(axis=-1)
+    brevity = np.minimum(1 - actual / np.maximum(predicted, 1), 0)
+    bleu: Array = np.where(is_defined, np.exp(brevity + np.log(shares).mean(axis=-1)), 0)
+    return bleu
+
+
+def _chrf(sums: Array) -> Array:
+    """Return chrF (Popović 2015), recall twice as important, of all orders' mean precision and recall."""
+    counts = sums.reshape(*sums.shape[:-1], 6, 3)
+    predicted, actual, hits = (counts[..., place] for place in range(3))
+    is_defined = (predicted > 0) & (actual > 0)
+    orders = np.maximum(is_defined.sum(axis=-1), 1)
+    precision = np.where(is_defined, hits / np.maximum(predicted, 1), 0).sum(axis=-1) / orders
+    recall = np.where(is_defined, hits / np.maximum(actual, 1), 0).sum(axis=-1) / orders
+    both = 4 * precision + recall
+    chrf: Array = np.divide(5 * precision * recall, both, out=np.zeros_like(both), where=both > 0)
+    return chrf
+
+
 def _perplexity(sums: Array) -> Array:
     return np.exp(_ratio(sums))
 
 
 LABELS = {"predicted": "label", "actual": "label"}
+ENTITIES = {"hits": "label", "predicted": "label", "actual": "label"}
 PAIR = {"predicted": "number", "actual": "number"}
+NGRAMS = ("hits", "predicted")
+BLEU = {"predicted": "count", "actual": "count"} | {
+    f"{part}_{order}": "count" for part in NGRAMS for order in range(1, 5)
+}
+CHRF = {f"{part}_{order}": "count" for order in range(1, 7) for part in ("predicted", "actual", "hits")}
 # higher_is_better
 LOWER = False
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric({"correct": "flag"}, _and_rows, _ratio),
+    # of the rows (or tokens, ...) that count, such as those of one class, how many are right
+    "rate": Metric({"hits": "count", "of": "count"}, _sums_of, _ratio),
     # of a number per row, such as the token F1 of an answer
     "mean": Metric({"number": "number"}, _and_rows, _ratio),
     "macro_f1": Metric(LABELS, _label_counts, _macro_f1),
     "weighted_f1": Metric(LABELS, _label_counts, _weighted_f1),
     "micro_f1": Metric(LABELS, _label_counts, _micro_f1),
+    # the mean F1 of a row's labels (Godbole and Sarawagi 2004)
+    "samples_f1": Metric(LABELS, _f1_of_rows, _ratio),
     "calibration_error": Metric(
         {"correct": "flag", "confidence": "share"},
         _residuals,
@@ -394,12 +452,24 @@ METRICS: dict[str, Metric] = {
     ),
     # whole entities, all types together (Tjong Kim Sang and De Meulder 2003)
     "entity_f1": Metric({"hits": "count", "predicted": "count", "actual": "count"}, _sums_of, _micro_f1),
+    # the same of each type's entities, a list of types for each row:
+    # those found, those predicted, those there
+    "typed_entity_f1": Metric(ENTITIES, _entity_counts, _micro_f1),
     # exp of nats per token (Jelinek et al. 1977)
     "perplexity": Metric({"nats": "number", "tokens": "count"}, _sums_of, _perplexity, LOWER),
+    # the same in nats, and per character, by which models of different tokens can be compared
+    "nats_per_token": Metric({"nats": "number", "tokens": "count"}, _sums_of, _ratio, LOWER),
+    "nats_per_character": Metric({"nats": "number", "characters": "count"}, _sums_of, _ratio, LOWER),
+    # right rows of those that were looked at, where not all are
+    "share_right": Metric({"right": "count", "asked": "count"}, _sums_of, _ratio),
     # edits (Levenshtein 1966) per reference word, over all rows
     "word_error_rate": Metric({"edits": "count", "words": "count"}, _sums_of, _ratio, LOWER),
+    # words and hits of 1 to 4 words in a row (Papineni et al. 2002)
+    "bleu": Metric(BLEU, _sums_of, _bleu),
+    "chrf": Metric(CHRF, _sums_of, _chrf),
     "mean_absolute_error": Metric(PAIR, _absolute_error, _ratio, LOWER),
     "mean_squared_error": Metric(PAIR, _squared_error, _ratio, LOWER),
+    "root_mean_squared_error": Metric(PAIR, _squared_error, _root_of_ratio, LOWER),
     # the share of the actual numbers' variance that is predicted
     "r2": Metric(PAIR, _pair, _r2),
     "pearson": Metric(PAIR, _pair, _pearson),

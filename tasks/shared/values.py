@@ -10,8 +10,8 @@ import polars as pl
 def written(value: object) -> str | None:
     """Return a value as text, or None where there is none: null and NaN.
 
-    Text stays as it is, whole numbers lose `.0`, other numbers lose trailing zeros, true and false are small. What holds several
-    values, a list or an object, becomes JSON.
+    Text stays as it is, whole numbers lose `.0`, other numbers lose trailing zeros, true and false are small.
+    What holds several values, a list or an object, becomes JSON.
     """
     if value is None or isinstance(value, str):
         return value
@@ -35,6 +35,8 @@ def as_text(column: pl.Series) -> pl.Series:
         distinct = column.unique().to_list()
         words = pl.Series([written(value) for value in distinct], dtype=pl.String)
         return column.replace_strict(pl.Series(distinct, dtype=column.dtype), words, return_dtype=pl.String)
+    if isinstance(column.dtype, pl.List):
+        return pl.Series(column.name, map(written, column.to_list()), dtype=pl.String)
     if column.dtype == pl.Datetime:
         return column.dt.to_string("iso:strict")
     if column.dtype == pl.Duration:

@@ -1,4 +1,4 @@
-"""YAML that others have written, looked at before anything is built of it: how deep it is, and what its aliases unfold to."""
+"""YAML that others have written, looked at first: how deep it is, and what its aliases unfold to."""
 
 import yaml
 

@@ -17,10 +17,11 @@ NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 def times(column: pl.Series, name: str, form: str | None) -> pl.Series:
-    """Return the times in a column, null where it is empty: microseconds since 1970, or its own where it has a type for times.
+    """Return the times in a column, null where it is empty.
 
-    Text is ISO 8601, days and timestamps together (a day is its midnight, and what names no zone is UTC), or as `form` says:
-    strftime's directives, or one of EPOCHS. Raises InputError naming the first value that is not.
+    Microseconds since 1970, or its own where it has a type for times. Text is ISO 8601, days and timestamps
+    together (a day is its midnight, and what names no zone is UTC), or as `form` says: strftime's directives,
+    or one of EPOCHS. Raises InputError naming the first value that is not.
     """
     if column.dtype in (pl.Date, pl.Datetime):
         return column
@@ -54,12 +55,11 @@ def _sentence(wrong: pl.Series, name: str, form: str | None) -> str:
     """Return what is wrong with the values that are no times, and what to do."""
     first = f"split.time_column: '{wrong[0]}' in column '{name}'"
     if form:
-        return f"{first} is not a time written as split.time_format '{form}' says ({wrong.len()} such); correct the format or the values"
+        how = f"is not a time written as split.time_format '{form}' says ({wrong.len()} such)"
+        return f"{first} {how}; correct the format or the values"
     if NUMBER.fullmatch(wrong[0]):
-        return (
-            f"{first} is not a date but a number, which does not say what it counts ({wrong.len()} values are no dates); "
-            f"set --split.time-format to {', '.join(EPOCHS)}, or %Y for years"
-        )
+        how = f"is not a date but a number, which does not say what it counts ({wrong.len()} are no dates)"
+        return f"{first} {how}; set --split.time-format to {', '.join(EPOCHS)}, or %Y for years"
     return (
         f"{first} is not a date ({wrong.len()} such); write dates as 2026-01-31 or 2026-01-31T12:00:00Z, "
         "or say how they are written, as in --split.time-format %d/%m/%Y"

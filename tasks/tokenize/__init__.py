@@ -1,85 +1,117 @@
 """Turn every split into model inputs: one Arrow file each, unpadded, in constant memory."""
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from tasks import problems as problems
-from tasks.problems import Encoded, Problem
-from tasks.shared import base_models
+from tasks.problems import Encoded, Problem, Processor
+from tasks.shared import base_models, columns
 from tasks.shared.files import write_json
 from tasks.shared.params import SPLITS, Model, Tokenize
+from tasks.shared.paths import Paths
 from tasks.shared.progress import Progress
-from tasks.shared.stage import stage as stage
 from tasks.shared.stage import warn
 
+AT_ONCE = 65_536  # rows that are read at once
 FEW = 0.03  # a share of unknown tokens that a model with a vocabulary for these texts stays below
 
+Encode = Callable[[pl.DataFrame], Iterator[Encoded]]
 
-def tokenize(params: Tokenize, model: Model, problem: Problem, splits: Path, out: Path, metrics: Path) -> None:
-    """Write train.arrow, validation.arrow and test.arrow (stream format, memory-mapped by `datasets`), labels.json and the tokenizer.
 
-    Each row has the problem's inputs (text: `input_ids` list<int32>), `length` int32 and `labels` int64, the index into labels.json.
+def tokenize(params: Tokenize, model: Model, problem: Problem, paths: Paths) -> None:
+    """Write train.arrow, validation.arrow and test.arrow, targets.json and the tokenizer or other processor.
+
+    Arrow's stream format, which `datasets` maps into memory: the problem's inputs (text: `input_ids`
+    list<int32>), `length` int32 and `labels`. targets.json: what the problem has learned of the train split's
+    targets.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    processor = problem.processor(base_models.fetch(model), params)
-    processor.save_pretrained(out / "tokenizer")
-    labels = label_names(splits)
-    write_json(out / "labels.json", {"labels": labels})
-    index = {label: position for position, label in enumerate(labels)}
-    numbers: dict[str, Any] = {
-        "tokenizer": type(processor).__name__,
-        "vocabulary": len(processor),
-        "special_tokens": {name: str(token) for name, token in sorted(processor.special_tokens_map.items())},
-        "example": problem.example(processor, pl.read_parquet(splits / "train.parquet", n_rows=1), params),
-    }
+    paths.tokens.mkdir(parents=True, exist_ok=True)
+    train = pl.scan_parquet(paths.split("train"))
+    processor = problem.processor(base_models.fetch(model), train, params)
+    processor.save_pretrained(paths.tokens / "tokenizer")
+    targets = problem.learn_targets(train.select(columns.targets(problem.columns)).collect())
+    write_json(paths.tokens / "targets.json", targets)
+
+    def encode(rows: pl.DataFrame) -> Iterator[Encoded]:
+        return problem.encode(processor, rows, targets, params)
+
+    first = train.head(1).collect()
+    (text,) = columns.shown(first, problem.columns)
+    numbers = _described(processor, text, next(encode(first)).inputs)
     for name in SPLITS:
-        numbers[name] = _write(out / f"{name}.arrow", name, splits / f"{name}.parquet", index, lambda rows: problem.encode(processor, rows, params))
-        print(f"{name}: {numbers[name]['rows']} rows, {numbers[name]['tokens']} tokens, {numbers[name]['truncated_share']:.1%} of rows cut")
-    write_json(metrics, {**numbers, **warn(_warnings(params, processor.model_max_length, numbers))})
+        numbers[name] = _write(paths.tokens / f"{name}.arrow", name, paths.split(name), encode)
+        cut = f"{numbers[name]['truncated_share']:.1%} of rows cut"
+        print(f"{name}: {numbers[name]['rows']} rows, {numbers[name]['tokens']} tokens, {cut}")
+    write_json(paths.metric("tokenize"), {**numbers, **warn(_warnings(params, processor, numbers))})
 
 
-def _warnings(params: Tokenize, max_length: int, numbers: dict[str, Any]) -> list[str]:
+def _described(processor: Processor, text: str, first: pa.RecordBatch) -> dict[str, Any]:
+    """Return what a processor is, and one worked example: a row, and what the model will see of it."""
+    numbers: dict[str, Any] = {"tokenizer": type(processor).__name__, "example": {"text": text}}
+    if "input_ids" in first.schema.names:
+        ids = first["input_ids"][0].as_py()
+        numbers["vocabulary"] = len(processor)
+        special = sorted(processor.special_tokens_map.items())
+        numbers["special_tokens"] = {name: str(token) for name, token in special}
+        numbers["example"] |= {"tokens": processor.convert_ids_to_tokens(ids), "input_ids": ids}
+    return numbers
+
+
+def _warnings(params: Tokenize, processor: Processor, numbers: dict[str, Any]) -> list[str]:
     """Return what a user would want to know before he trains for hours."""
     said = []
+    max_length = getattr(processor, "model_max_length", params.max_length)
     if max_length < params.max_length:
         instead = f"rows are cut at {max_length} tokens, not at tokenize.max_length {params.max_length}"
         said.append(f"{instead}: the model and its tokenizer read no more")
+    lost = sum(numbers[name].get("lost", 0) for name in SPLITS)
+    if lost:
+        said.append(
+            f"{lost} words or spans are cut off, or no token of the tokenizer stands for them: "
+            "they are predicted as nothing"
+        )
     unknown = max(numbers[name]["unknown_share"] for name in SPLITS)
     if unknown > FEW:
-        said.append(f"{unknown:.1%} of the tokens are unknown to the base model's tokenizer, so it cannot see them")
+        tokens = f"{unknown:.1%} of the tokens are unknown to the base model's tokenizer"
+        said.append(f"{tokens}, so it cannot see them")
     return said
 
 
-def label_names(splits: Path) -> list[str]:
-    """Return the labels of the train split in a fixed order: by number when all are numbers, else by spelling."""
-    names: list[str] = pl.read_parquet(splits / "train.parquet", columns=["label"])["label"].unique().to_list()
-    with suppress(ValueError):
-        return sorted(names, key=lambda name: (int(name), name))
-    return sorted(names)
+def _counted_from(start: int, inputs: pa.RecordBatch) -> pa.RecordBatch:
+    """Return inputs of rows that begin at `start`, with the numbers of their rows in the whole split."""
+    if "row" not in inputs.schema.names:
+        return inputs
+    place, rows = inputs.schema.get_field_index("row"), inputs["row"]
+    if pa.types.is_list(rows.type):
+        counted = pa.ListArray.from_arrays(rows.offsets, pc.add(rows.values, pa.scalar(start, pa.int64())))
+    else:
+        counted = pc.add(rows, pa.scalar(start, pa.int64()))
+    return inputs.set_column(place, "row", counted)
 
 
-def _write(file: Path, name: str, source: Path, index: dict[str, int], encode: Any) -> dict[str, Any]:
-    """Tokenize one split batch by batch and return what to watch: rows, tokens, length percentiles, shares cut and unknown."""
-    progress = Progress(f"tokenize {name}", total := pl.scan_parquet(source).select(pl.len()).collect().item(), unit="row")
+def _write(file: Path, name: str, source: Path, encode: Encode) -> dict[str, Any]:
+    """Encode one split batch by batch; return its rows, tokens, lengths, and the shares cut and unknown."""
+    total = pl.scan_parquet(source).select(pl.len()).collect().item()
+    progress = Progress(f"tokenize {name}", total, unit="row")
     lengths: list[np.ndarray] = []
-    truncated = unknown = done = 0
+    truncated = unknown = lost = done = 0
     writer: pa.RecordBatchStreamWriter | None = None
-    for rows, encoded in _batches(source, total, encode):
-        labels = pa.array([index[label] for label in rows["label"]], pa.int64())
-        batch = encoded.inputs.append_column("labels", labels)
-        writer = writer or pa.ipc.new_stream(str(file), batch.schema)
-        writer.write_batch(batch)
-        lengths.append(encoded.inputs["length"].to_numpy())
-        truncated += encoded.truncated
-        unknown += encoded.unknown
-        done += rows.height
-        progress.update(done)
+    for start in range(0, total, AT_ONCE):
+        for encoded in encode(pl.scan_parquet(source).slice(start, AT_ONCE).collect()):
+            inputs = _counted_from(start, encoded.inputs)
+            writer = writer or pa.ipc.new_stream(str(file), inputs.schema)
+            writer.write_batch(inputs)
+            lengths.append(encoded.inputs["length"].to_numpy())
+            truncated += encoded.truncated
+            unknown += encoded.unknown
+            lost += encoded.lost
+            done += inputs.num_rows
+            progress.update(min(done, total))
     if writer is not None:
         writer.close()
     progress.close()
@@ -90,16 +122,6 @@ def _write(file: Path, name: str, source: Path, index: dict[str, int], encode: A
         "tokens": tokens,
         "truncated_share": truncated / total,
         "unknown_share": unknown / tokens,
-        "length": {f"p{q}": int(np.percentile(every, q, method="nearest")) for q in (5, 50, 95, 99, 100)},
+        **({"lost": lost} if lost else {}),
+        "length": {f"p{q}": int(np.percentile(every, q, method="nearest")) for q in columns.PERCENTILES},
     }
-
-
-def _batches(source: Path, total: int, encode: Any) -> Iterator[tuple[pl.DataFrame, Encoded]]:
-    """Yield rows and their encodings, a bounded number at a time."""
-    step = 65536
-    for start in range(0, total, step):
-        rows = pl.scan_parquet(source).slice(start, step).collect()
-        offset = 0
-        for encoded in encode(rows):
-            yield rows.slice(offset, encoded.inputs.num_rows), encoded
-            offset += encoded.inputs.num_rows

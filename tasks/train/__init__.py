@@ -1,120 +1,203 @@
-"""Fine-tune the base model on the tokenized splits and keep the checkpoint with the best validation metric."""
+"""Fine-tune the base model and keep the checkpoint with the best validation metric."""
 
 import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks import problems as problems
-from tasks.problems import Problem
-from tasks.problems.common import pretrained
-from tasks.shared import base_models, devices
-from tasks.shared import slots as slots
-from tasks.shared.errors import InputError, did_you_mean
-from tasks.shared.files import digests, read_json, replace, write_json
+import polars as pl
+
+from tasks.problems import Problem, Processor, Targets
+from tasks.problems.common import predicting, pretrained
+from tasks.shared import base_models, columns, devices, gguf_models
+from tasks.shared.errors import InputError
+from tasks.shared.files import digests, read_json, replace, sha256, write_json
 from tasks.shared.keys import fingerprint
 from tasks.shared.locks import alone, alone_if_free
 from tasks.shared.params import Model, Params, Train
-from tasks.shared.stage import stage as stage
+from tasks.shared.paths import Paths
 from tasks.shared.stage import warn
+from tasks.shared.tracking import Journal
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import TrainingArguments
+    from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
+
+    from tasks.train.trainer import SeededTrainer
 
 INTERRUPTED = Path(".retrain/checkpoints")  # outside the outputs, which DVC deletes before a stage runs
 KEEP_INTERRUPTED = 3
+# the endings of what a model and its processor are saved in
+KEPT = (".safetensors", ".json", ".txt", ".model", ".jinja")
 KEY = re.compile("[0-9a-f]{16}")
 # in a training's folder: how many began before it, which no clock that is set back can turn round
 TURN = "turn"
 
 
-def train(params: Train, model: Model, problem: Problem, tokens: Path, checkpoint: Path, metrics: Path, plots: Path, resume: Path) -> None:
-    """Write the checkpoint with the best `metric_for_best_model` on validation, its metrics and the learning curves.
+def train(
+    params: Train,
+    model: Model,
+    problem: Problem,
+    paths: Paths,
+    resume: Path,
+    journal: Journal | None = None,
+) -> None:
+    """Write the checkpoint with the best `metric_for_best_model` on validation, its metrics and curves.
 
-    tokens: train.arrow and validation.arrow as tokenize writes them, the tokenizer and labels.json. resume: the folder of this
-    training's own checkpoints; when it holds a whole one, training goes on from there to the same bytes as if never interrupted.
-    Raises InputError for a metric or TrainingArguments value that does not exist. Under torchrun, called in every process.
+    resume: the folder of this training's own checkpoints; when it holds a whole one, training goes on from
+    there to the same bytes as if never interrupted. journal: where trackers find what is measured.
+    Raises InputError for a metric or TrainingArguments value that does not exist.
+    Under torchrun, called in every process.
     """
-    from datasets import Dataset, disable_progress_bars
-    from transformers import EarlyStoppingCallback, enable_full_determinism, set_seed
-    from transformers.utils import logging
+    from datasets import Dataset
 
-    from tasks.train import checkpoints, cpu, trainer
-    from tasks.train.cpu import memory
+    from tasks.train import checkpoints, trainer
 
-    disable_progress_bars()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    precision = devices.precision(params.precision)
-    on_cpu = devices.is_cpu()
-    if on_cpu:
-        memory.keep()  # before the weights take theirs
-    (set_seed if on_cpu else enable_full_determinism)(params.seed)  # before the head is drawn
-    labels: list[str] = read_json(tokens / "labels.json")["labels"]
-    processor = problem.load_processor(tokens / "tokenizer")
-    network, warnings = problem.model(base_models.fetch(model), labels, processor)
-    data = {split: Dataset.from_file(str(tokens / f"{split}.arrow")) for split in ("train", "validation")}
-    arguments = training_arguments(params, resume, precision, on_cpu=on_cpu)
-    batch = params.per_device_train_batch_size * params.gradient_accumulation_steps * arguments.world_size
-    sampler = trainer.EpochSampler(data["train"].data["length"].to_pylist(), batch, params.train_sampling_strategy, params.seed)
-    patience = params.early_stopping_patience
-    run = trainer.SeededTrainer(
-        sampler=sampler,
-        curves=plots,
-        model=network,
-        args=arguments,
-        train_dataset=data["train"],
-        eval_dataset=data["validation"],
-        processing_class=processor,
-        data_collator=problem.collator(processor),
-        compute_metrics=problem.compute_metrics,
-        preprocess_logits_for_metrics=problem.reduce_logits,
-        callbacks=[EarlyStoppingCallback(patience, params.early_stopping_threshold)] if patience else [],
-    )
-    if on_cpu and params.cpu_shortcuts == "auto":
-        cpu.quicken(run)
-    pretrained.try_out(network, problem.collator(processor), _shortest_and_longest(data["train"]))
+    precision, on_cpu = devices.precision(params.precision), devices.is_cpu()
+    _set_up(params.seed, on_cpu=on_cpu)
+    targets = read_json(paths.tokens / "targets.json")
+    processor = problem.load_processor(paths.tokens / "tokenizer")
+    data = {
+        split: Dataset.from_file(str(paths.tokens / f"{split}.arrow")) for split in ("train", "validation")
+    }
+    longest = max(data["train"].data["length"].to_pylist())
+    network, how = _model(params, model, problem, processor, targets, precision, longest)
+    selects = "loss" if problem.validation_rows == 0 else problem.headline
+    best = (params.metric_for_best_model or selects).removeprefix("eval_")
+    arguments = training_arguments(params, resume, precision, best, on_cpu=on_cpu)
+    run = _trainer(params, problem, paths, network, processor, targets, data, arguments)
+    if journal is not None:
+        run.add_callback(trainer.Tell(journal))
     # the others look when the first one has deleted what is not whole
     with arguments.main_process_first(local=False):
         last = checkpoints.last_whole(resume)
     if last is not None:
         print(f"going on from {last.name} of an interrupted run", flush=True)
     if last is None or not checkpoints.is_finished(last):
-        try:
-            run.train(resume_from_checkpoint=str(last) if last else None)
-        except KeyError as error:
-            if "metric_for_best_model" not in str(error):
-                raise
-            known = trainer.validation_names(dict.fromkeys(run.state.log_history[-1]))
-            raise InputError(
-                f"train.metric_for_best_model: there is no validation metric '{params.metric_for_best_model}'"
-                f"{did_you_mean(params.metric_for_best_model, known)} Known: {', '.join(known)}"
-            ) from None
+        run.train(resume_from_checkpoint=str(last) if last else None)
     if run.is_world_process_zero():
         state = _state(checkpoints.last_whole(resume), run.state.global_step)
-        _keep(
-            resume / f"checkpoint-{state['best_global_step']}",
-            state,
-            checkpoint,
-            metrics,
-            {"precision": precision, "processes": arguments.world_size, **warn(warnings)},
-        )
-        trainer.write_curves(state["log_history"], plots)
+        _keep(resume / f"checkpoint-{state['best_global_step']}", paths)
+        how |= problem.calibrate(paths.checkpoint, data["validation"], run.rows, targets)
+        _say_scores(state, paths, {"precision": precision, "processes": arguments.world_size, **how})
+        trainer.write_curves(state["log_history"], paths.curves)
         shutil.rmtree(resume)
 
 
-def training_arguments(params: Train, output_dir: Path, precision: str, *, on_cpu: bool) -> "TrainingArguments":
-    """Return the Trainer's arguments; raise InputError when it does not take a value."""
+def _set_up(seed: int, *, on_cpu: bool) -> None:
+    """Have the libraries be quiet, and draw all that they draw from the seed."""
+    from datasets import disable_progress_bars
+    from transformers import enable_full_determinism, set_seed
+    from transformers.utils import logging
+
+    from tasks.train.cpu import memory
+
+    disable_progress_bars()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    if on_cpu:
+        # before the weights take theirs
+        memory.keep()
+    # before the head is drawn
+    (set_seed if on_cpu else enable_full_determinism)(seed)
+
+
+def _model(
+    params: Train,
+    model: Model,
+    problem: Problem,
+    processor: Processor,
+    targets: Targets,
+    precision: str,
+    longest: int,
+) -> tuple["PreTrainedModel", dict[str, Any]]:
+    """Return the model to train, with what metrics/train.json is to say of it.
+
+    longest: tokens in the longest row. Raises InputError when memory cannot hold a step.
+    """
+    from tasks.train import size
+
+    base, free = base_models.fetch(model), devices.free_memory()
+    size.refuse_before_loading(base, size.weights_on_disk(base))
+    network, warnings = problem.model(base, processor, targets)
+    size.freeze(network, params.freeze)
+    its_size = size.measured(network, params, precision, longest)
+    print(size.in_words(its_size), flush=True)
+    size.refuse_too_large(its_size, free, params)
+    return network, {**its_size, **gguf_models.origin(base), **warn(warnings)}
+
+
+def _trainer(
+    params: Train,
+    problem: Problem,
+    paths: Paths,
+    network: "PreTrainedModel",
+    processor: Processor,
+    targets: Targets,
+    data: Mapping[str, "Dataset"],
+    arguments: "TrainingArguments",
+) -> "SeededTrainer":
+    """Return the Trainer, once two rows have shown that the model's answers do not depend on padding."""
+    from tasks.train import cpu, trainer
+    from tasks.train.epochs import AugmentedRows
+
+    batch = params.per_device_train_batch_size * params.gradient_accumulation_steps * arguments.world_size
+    lengths = data["train"].data["length"].to_pylist()
+    sampler = trainer.EpochSampler(lengths, batch, params.train_sampling_strategy, params.seed)
+    its_targets = pl.read_parquet(paths.split("train"), columns=columns.targets(problem.columns))
+    run = trainer.SeededTrainer(
+        sampler=sampler,
+        curves=paths.curves,
+        problem=problem,
+        targets=targets,
+        rows=pl.read_parquet(paths.split("validation")),
+        model=network,
+        args=arguments,
+        train_dataset=AugmentedRows(data["train"], problem, processor, sampler)
+        if problem.augments
+        else data["train"],
+        eval_dataset=data["validation"],
+        processing_class=processor,
+        data_collator=problem.collator(processor),
+        compute_loss_func=problem.loss(its_targets, targets, params),
+        callbacks=_early_stopping(params),
+    )
+    if arguments.use_cpu and params.cpu_shortcuts == "auto":
+        cpu.quicken(run)
+    some = _shortest_and_longest(data["train"], predicting.given(problem, data["train"].column_names))
+    pretrained.try_out(network, problem.probe, problem.collator(processor), some)
+    return run
+
+
+def _early_stopping(params: Train) -> list["TrainerCallback"]:
+    from transformers import EarlyStoppingCallback
+
+    patience = params.early_stopping_patience
+    return [EarlyStoppingCallback(patience, params.early_stopping_threshold)] if patience else []
+
+
+def training_arguments(
+    params: Train,
+    output_dir: Path,
+    precision: str,
+    best: str,
+    *,
+    on_cpu: bool,
+) -> "TrainingArguments":
+    """Return the Trainer's arguments; raise InputError when it does not take a value.
+
+    best: the validation metric that selects the checkpoint. Whether more of it is better is known when it is
+    measured.
+    """
     from transformers import TrainingArguments
 
-    ours = {"precision", "cpu_shortcuts", "nproc_per_node", "num_threads", "extra"}
+    ours = {"precision", "cpu_shortcuts", "class_weights", "nproc_per_node", "num_threads", "freeze", "extra"}
     ours |= {"early_stopping_patience", "early_stopping_threshold"}
-    named: dict[str, Any] = params.model_dump(exclude=ours)
+    named: dict[str, Any] = params.model_dump(exclude=ours) | {"metric_for_best_model": best}
     try:
         return TrainingArguments(
             **named,
@@ -122,12 +205,12 @@ def training_arguments(params: Train, output_dir: Path, precision: str, *, on_cp
             output_dir=str(output_dir),
             save_strategy=params.eval_strategy,
             save_steps=params.eval_steps,
-            # the Trainer would delete by the clock, and before the next one is whole: tasks.train.checkpoints does it
+            # tasks.train.checkpoints deletes: the Trainer does by the clock, and before the next one is whole
             save_total_limit=None,
             load_best_model_at_end=True,
             # it would hide that training diverges, and ask the device after every step
             logging_nan_inf_filter=False,
-            greater_is_better=not params.metric_for_best_model.endswith("loss"),
+            greater_is_better=not best.endswith("loss"),
             restore_callback_states_from_checkpoint=True,
             bf16=precision == "bf16",
             fp16=precision == "fp16",
@@ -141,41 +224,46 @@ def training_arguments(params: Train, output_dir: Path, precision: str, *, on_cp
         raise InputError(f"TrainingArguments does not take this: {' '.join(str(error).split())}") from None
 
 
-def _shortest_and_longest(data: "Dataset") -> list[dict[str, Any]]:
-    """Return the model's inputs of two rows."""
+def _shortest_and_longest(data: "Dataset", names: list[str]) -> list[dict[str, Any]]:
+    """Return some of the columns of two rows."""
     lengths = data.data["length"].to_pylist()
-    rows = data.remove_columns(["length", "labels"])
+    rows = data.select_columns(names)
     return [rows[lengths.index(length)] for length in (min(lengths), max(lengths))]
 
 
 def _state(last: Path | None, trained: int) -> dict[str, Any]:
-    """Return the Trainer's state at its last checkpoint; raise InputError when nothing was evaluated: none is best.
+    """Return the Trainer's state at its last checkpoint.
 
-    trained: the step that this process has trained to; 0 when there was nothing left to do.
+    trained: the step that this process has trained to; 0 when there was nothing left to do. Raises InputError
+    when nothing was evaluated: no checkpoint is best then.
     """
     state: dict[str, Any] = {} if last is None else read_json(last / "trainer_state.json")
     if trained > state.get("global_step", 0):
         damaged = f"a checkpoint was damaged on the disk before training ended at step {trained}"
         raise InputError(f"{damaged}; run the same command again, which goes on from what is whole")
     if state.get("best_global_step") is None:
-        raise InputError(
-            "training ended before anything was evaluated, so there is no best checkpoint; train longer, or lower train.extra's eval_delay"
-        )
+        nothing = "training ended before anything was evaluated, so there is no best checkpoint"
+        raise InputError(f"{nothing}; train longer, or lower train.extra's eval_delay")
     return state
 
 
-def _keep(best: Path, state: dict[str, Any], checkpoint: Path, metrics: Path, how: dict[str, Any]) -> None:
-    """Copy the model and tokenizer of the best checkpoint, without the optimizer, and write what it scored."""
+def _keep(best: Path, paths: Paths) -> None:
+    """Copy the model and processor of the best checkpoint, not the optimizer."""
+    paths.checkpoint.mkdir(parents=True, exist_ok=True)
+    for file in sorted(best.iterdir()):
+        if file.suffix in KEPT and file.name != "trainer_state.json":
+            shutil.copyfile(file, paths.checkpoint / file.name)
+
+
+def _say_scores(state: dict[str, Any], paths: Paths, how: dict[str, Any]) -> None:
+    """Write what the best checkpoint scored on validation."""
     from tasks.train.trainer import validation_names
 
-    checkpoint.mkdir(parents=True, exist_ok=True)
-    for file in sorted(best.iterdir()):
-        if file.suffix in (".safetensors", ".json", ".txt", ".model", ".jinja") and file.name != "trainer_state.json":
-            shutil.copyfile(file, checkpoint / file.name)
-    scored = next(entry for entry in state["log_history"] if entry["step"] == state["best_global_step"] and "eval_loss" in entry)
+    at_best = [entry for entry in state["log_history"] if entry["step"] == state["best_global_step"]]
+    scored = next(entry for entry in at_best if "eval_loss" in entry)
     losses = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
     write_json(
-        metrics,
+        paths.metric("train"),
         {
             "steps": state["global_step"],
             "best_step": state["best_global_step"],
@@ -189,22 +277,28 @@ def _keep(best: Path, state: dict[str, Any], checkpoint: Path, metrics: Path, ho
 
 
 @contextmanager
-def resume_folder(params: Params, tokens: Path, processes: int) -> Iterator[Path]:
-    """Yield the folder for this training's checkpoints, named by all that decides its bits, held alone; drop those of the oldest trainings.
+def resume_folder(params: Params, paths: Paths, processes: int) -> Iterator[Path]:
+    """Yield the folder for this training's checkpoints, named by all that decides its bits, held alone.
 
-    An equal training that is dying, because the run that started it was killed, is waited for. Of several processes the first one holds it.
+    Those of the oldest trainings are dropped. An equal training that is dying, because the run that started
+    it was killed, is waited for. Of several processes the first one holds it.
     """
-    sections = params.model_dump(include={"problem", "model", "train"})
-    key = fingerprint(params.problem, {"params": sections, "tokens": digests(tokens), "device": devices.describe(), "processes": processes})
-    folder = INTERRUPTED / key
+    decides = {
+        "params": params.model_dump(include={"problem", "model", "train", params.problem}),
+        "tokens": digests(paths.tokens),
+        "validation": sha256(paths.split("validation")),
+        "device": devices.describe(),
+        "processes": processes,
+    }
+    folder = INTERRUPTED / fingerprint(params.problem, decides)
     if int(os.environ.get("RANK", "0")):
         yield folder
         return
     INTERRUPTED.mkdir(parents=True, exist_ok=True)
     with alone(_lock(folder)):
         folder.mkdir(exist_ok=True)
-        others = [path for path in INTERRUPTED.iterdir() if path != folder and KEY.fullmatch(path.name) and path.is_dir()]
-        others.sort(key=_turn)
+        trainings = [path for path in INTERRUPTED.iterdir() if KEY.fullmatch(path.name) and path.is_dir()]
+        others = sorted((path for path in trainings if path != folder), key=_turn)
         replace(folder / TURN, f"{_turn(others[-1]) + 1 if others else 1}\n")
         interrupted = [path for path in others if any(path.glob("checkpoint-*"))]
         for path in set(others).difference(interrupted[-KEEP_INTERRUPTED + 1 :]):
@@ -232,7 +326,8 @@ def launch(processes: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0)
+    here: dict[str, Any] = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
+    config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, max_restarts=0, **here)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     try:
         elastic_launch(config, sys.executable)("-m", "tasks.train")

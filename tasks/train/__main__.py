@@ -1,10 +1,10 @@
 """`python -m tasks.train`: the stage as dvc.yaml runs it, in one process or under torchrun."""
 
 import os
-from pathlib import Path
 
 from tasks import problems
-from tasks.shared import devices, slots
+from tasks.shared import devices, slots, tracking
+from tasks.shared.paths import Paths
 from tasks.shared.stage import stage
 from tasks.train import launch, resume_folder, train
 
@@ -14,15 +14,16 @@ with stage("train") as params, slots.device("train"):
     if workers > 1 and "RANK" not in os.environ:
         launch(workers)
     else:
-        tokens = Path("data/tokens")
-        with resume_folder(params, tokens, workers) as resume:
+        with (
+            resume_folder(params, Paths(), workers) as resume,
+            tracking.training(params, resume.name) as journal,
+        ):
             train(
                 params.train,
                 params.model,
-                problems.load(params.problem),
-                tokens,
-                Path("models/checkpoint"),
-                Path("metrics/train.json"),
-                Path("plots/train"),
+                problems.load(params.problem, params.own),
+                Paths(),
                 resume,
+                journal,
             )
+            journal.made(Paths())

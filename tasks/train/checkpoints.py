@@ -1,8 +1,9 @@
 """The checkpoints of a training: which are whole, by the checksums in them, and which is last, by its step.
 
-No clock is asked: one that was set back would make the newest the oldest. The checksums find damage (a torn write,
-a bit that flipped, a file that was lost), not malice: whoever can write here can write checksums as well. That no
-code runs even then is the Trainer's doing, which loads optimizer, schedule and random states with `weights_only`.
+No clock is asked: one that was set back would make the newest the oldest. The checksums find damage (a torn
+write, a bit that flipped, a file that was lost), not malice: whoever can write here can write checksums as
+well. That no code runs even then is the Trainer's doing, which loads optimizer, schedule and random states
+with `weights_only`.
 """
 
 import os
@@ -20,7 +21,7 @@ LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
 def by_step(folder: Path) -> dict[int, Path]:
-    """Return what stands where the Trainer keeps its checkpoints, by step; whatever else is there is not looked at."""
+    """Return what stands where the Trainer keeps its checkpoints, by step; nothing else that is there."""
     found = {}
     for path in folder.iterdir():
         name = NAME.fullmatch(path.name)
@@ -77,7 +78,7 @@ def last_whole(folder: Path) -> Path | None:
 
 
 def rotate(folder: Path, last: int, fallback: int | None) -> None:
-    """Delete all checkpoints but the last and the one to fall back on; without that, the one before the last."""
+    """Delete all checkpoints but the last and the one to fall back on; else the one before it."""
     standing = by_step(folder)
     if fallback not in standing:
         whole = [step for step, path in standing.items() if step < last and (path / COMPLETE).is_file()]

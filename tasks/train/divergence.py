@@ -18,7 +18,7 @@ def check(what: str, value: float, step: int, args: TrainingArguments) -> None:
 
 
 def check_weights(model: nn.Module, step: int, args: TrainingArguments) -> None:
-    """Raise InputError when a weight is NaN or infinite, which no loss shows while no row reads that weight."""
+    """Raise InputError when a weight is NaN or infinite: no loss shows it while no row reads that weight."""
     for name, weight in model.named_parameters():
         if not weight.isfinite().all():
             where = f"after step {step} the weights {name} hold NaN or infinity"

@@ -6,37 +6,41 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
-from transformers import (
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import TrainerControl as Control
+from transformers import TrainerState as State
+from transformers.integrations.integration_utils import rewrite_logs
 
+from tasks.problems import Prediction, Problem, Targets
+from tasks.problems.common.predicting import by_row, predict, without_carried
 from tasks.shared import progress
-from tasks.shared.choices import Sampling
-from tasks.shared.errors import InputError
+from tasks.shared.errors import InputError, did_you_mean
 from tasks.shared.progress import Progress
+from tasks.shared.statistics import METRICS, Statistics, values
+from tasks.shared.tracking import Journal
 from tasks.train import checkpoints, divergence
 
 RUNNING_LOSS = "running_loss"
+TOLD = ("loss", "grad_norm", "learning_rate", "epoch")
 BLUR = 0.05  # of a row's length when rows are grouped by it: rare lengths meet other rows in each epoch
 CHECKPOINT_EVERY = "RETRAIN_CHECKPOINT_SECONDS"
 
 
 class EpochSampler(Sampler[int]):
-    """The order of training rows, drawn from nothing but the seed and the epoch: a resumed epoch sees what the interrupted one saw.
+    """The order of training rows, drawn from nothing but the seed and the epoch.
 
-    The Trainer's own sampler draws from the global generator, which stands elsewhere after a resume. It also sorts by length within 50
-    batches at a time, long rows first; here all rows are sorted, and then the batches shuffled, which leaves a quarter of the padding.
+    A resumed epoch sees what the interrupted one saw. The Trainer's own sampler draws from the global
+    generator, which stands elsewhere after a resume. It also sorts by length within 50 batches at a time,
+    long rows first; here all rows are sorted, and then the batches shuffled, which leaves a quarter of the
+    padding.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, strategy: str, seed: int) -> None:
@@ -49,23 +53,25 @@ class EpochSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.lengths), generator=generator)
-        if self.strategy == Sampling.group_by_length:
+        if self.strategy == "group_by_length":
             order = self._grouped(order, generator)
         return iter(order.tolist())
 
     def _grouped(self, order: Tensor, generator: torch.Generator) -> Tensor:
-        """Gather rows of like length in batches and shuffle those, but for the first: the longest row, so that full memory shows at once."""
+        """Gather rows of like length in batches and shuffle those; the longest first: full memory shows."""
         lengths = torch.tensor(self.lengths)[order]
         blurred = lengths * (1 + BLUR * torch.rand(len(order), generator=generator))
         blurred[lengths.argmax()] = torch.inf
-        first, *others = torch.split(order[torch.argsort(blurred, descending=True, stable=True)], self.batch_size)
-        rest = [others.pop()] if others and len(others[-1]) < self.batch_size else []  # the incomplete batch stays last
+        by_length = order[torch.argsort(blurred, descending=True, stable=True)]
+        first, *others = torch.split(by_length, self.batch_size)
+        # the incomplete batch stays last
+        rest = [others.pop()] if others and len(others[-1]) < self.batch_size else []
         shuffled = [others[place] for place in torch.randperm(len(others), generator=generator).tolist()]
         return torch.cat([first, *shuffled, *rest])
 
 
 def seconds_between_checkpoints() -> float:
-    """Return how often to keep a checkpoint by the clock; raise InputError when the setting is no such time."""
+    """Return how often to keep a checkpoint by the clock, or raise InputError."""
     given = os.environ.get(CHECKPOINT_EVERY, "60")
     try:
         seconds = float(given)
@@ -77,7 +83,7 @@ def seconds_between_checkpoints() -> float:
 
 
 class Follow(TrainerCallback):
-    """Keep the sampler on its epoch, the curves on disk, the progress told, every checkpoint marked when it is whole, and one on SIGTERM."""
+    """What goes on beside training: epochs, curves, progress, checkpoints that are marked and rotated."""
 
     def __init__(self, sampler: EpochSampler, curves: Path) -> None:
         self.sampler, self.curves = sampler, curves
@@ -95,44 +101,53 @@ class Follow(TrainerCallback):
             self.asked_to_end = True
             progress.keeping()
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
-        """Start the progress where the checkpoint left off. One process alone can save at any step; several would have to agree on it."""
+    def on_train_begin(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
+        """Start the progress where the checkpoint left off; a process that is alone can save at any step."""
         if state.is_world_process_zero:
             self.progress = Progress("train", state.max_steps, state.global_step)
             self.best = state.best_global_step
         if args.world_size == 1:
             signal.signal(signal.SIGTERM, self.ask_to_end)
 
-    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
+    def on_epoch_begin(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
         """Draw this epoch's order."""
         self.sampler.epoch = int(state.epoch or 0)
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Tell the progress; log whenever a checkpoint is due, because the running loss is not part of one."""
+    def on_step_end(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
+        """Tell the progress; log whenever a checkpoint is due: the running loss is not part of one."""
         if control.should_save:
             control.should_log = True
         elif self._wants_checkpoint(args, state):
             self.asked = time.monotonic()
             control.should_save = True
         if self.progress is not None:
-            self.progress.update(state.global_step, **({"loss": self.loss} if self.loss == self.loss else {}), epoch=float(state.epoch or 0))
+            known = {} if math.isnan(self.loss) else {"loss": self.loss}
+            self.progress.update(state.global_step, **known, epoch=float(state.epoch or 0))
 
-    def _wants_checkpoint(self, args: TrainingArguments, state: TrainerState) -> bool:
-        """Return whether to save one that only serves to go on from: when asked to end, and now and then by the clock.
+    def _wants_checkpoint(self, args: TrainingArguments, state: State) -> bool:
+        """Return whether to save one that only serves to go on from.
 
-        Never where an epoch or training ends, because one saved before that end's evaluation would go on behind it; and where
-        saving takes long (3 s) less often, so that it stays a twentieth of the time.
+        When asked to end, and now and then by the clock. Never where an epoch or training ends, because one
+        saved before that end's evaluation would go on behind it; and where saving takes long (3 s) less
+        often, so that it stays a twentieth of the time.
         """
         ends = state.global_step >= state.max_steps or float(state.epoch or 0).is_integer()
         due = time.monotonic() - self.saved >= self.every * max(1.0, self.took / 3)
         return not ends and (self.asked_to_end or (due and args.world_size == 1))
 
-    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
+    def on_epoch_end(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
         """As on_step_end: log whenever a checkpoint is due."""
         if control.should_save:
             control.should_log = True
 
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any) -> None:  # noqa: ARG002
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: State,
+        control: Control,
+        logs: dict[str, float],
+        **_: Any,
+    ) -> None:
         """Bring the learning curves up to date, to be looked at while training runs; end when it diverges."""
         if "loss" in logs:
             divergence.check("the training loss", logs["loss"], state.global_step, args)
@@ -142,7 +157,14 @@ class Follow(TrainerCallback):
         if state.is_world_process_zero:
             write_curves(state.log_history, self.curves)
 
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: dict[str, float], **_: Any) -> None:  # noqa: ARG002
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: State,
+        control: Control,
+        metrics: dict[str, float],
+        **_: Any,
+    ) -> None:
         """Say the validation scores; end when one is no number, which cannot be compared with the best."""
         for name in validation_names(metrics):
             divergence.check(f"{name} on validation", metrics[f"eval_{name}"], state.global_step, args)
@@ -150,7 +172,7 @@ class Follow(TrainerCallback):
             scores = "  ".join(f"{name} {metrics[f'eval_{name}']:.4f}" for name in validation_names(metrics))
             print(f"validation at step {state.global_step}: {scores}", flush=True)
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
+    def on_save(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
         """Mark the checkpoint as whole, and only then delete what it makes needless; end when asked to."""
         if state.is_world_process_zero:
             step, best = state.global_step, state.best_global_step
@@ -163,36 +185,146 @@ class Follow(TrainerCallback):
             progress.kept(state.global_step)
             sys.exit(128 + signal.SIGTERM)
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
+    def on_train_end(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
         """Take the bar away."""
         if self.progress is not None:
             self.progress.close()
 
 
-class SeededTrainer(Trainer):
-    """A Trainer whose order of rows comes from an EpochSampler, whose only voice is Follow, and whose checkpoints hold the running loss.
+class Tell(TrainerCallback):
+    """Writes down for trackers what training logs, by the names that the Trainer's own callbacks give it."""
 
-    On a CPU it clips gradients in the optimizer's own pass over them.
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: State,
+        control: Control,
+        logs: dict[str, float],
+        **_: Any,
+    ) -> None:
+        """Write down losses, rates and validation scores, and no figure of the clock."""
+        named = [*TOLD, *(f"eval_{name}" for name in validation_names(logs))]
+        told = {name: float(logs[name]) for name in named if name in logs}
+        # the epoch alone is what the Trainer logs at its end
+        if state.is_world_process_zero and set(told) != {"epoch"}:
+            self.journal.scores(state.global_step, rewrite_logs(told))
+
+
+class SeededTrainer(Trainer):
+    """A Trainer with an EpochSampler, whose only voice is Follow; its checkpoints hold the running loss.
+
+    On validation it asks the problem what the model predicts, and what that is worth. On a CPU it clips
+    gradients in the optimizer's own pass over them.
     """
 
-    def __init__(self, *, sampler: EpochSampler, curves: Path, **kwargs: Any) -> None:
+    # the Trainer's own: what a batch may hold
+    _signature_columns: list[str]
+
+    def __init__(
+        self,
+        *,
+        sampler: EpochSampler,
+        curves: Path,
+        problem: Problem,
+        targets: Targets,
+        rows: pl.DataFrame,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.sampler = sampler
+        self.sampler, self.problem, self.targets, self.rows = sampler, problem, targets, rows
+        # of the validation rows, in the order of their batches: their numbers, and what the model predicts
+        self.order: list[int] = []
+        self.predictions: list[Prediction] = []
         self.remove_callback(PrinterCallback)
         self.add_callback(Follow(sampler, curves))
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:  # noqa: ARG002
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         return self.sampler
 
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        """Return the Trainer's order, drawn here so that it is known; each evaluation draws the same."""
+        sampler = super()._get_eval_sampler(eval_dataset)
+        self.order = list(range(len(eval_dataset)) if sampler is None else sampler)
+        return self.order
+
+    def prediction_step(
+        self,
+        model: Any,
+        inputs: Any,
+        prediction_loss_only: bool,  # noqa: FBT001
+        ignore_keys: Any = None,
+    ) -> tuple[Any, None, None]:
+        """Return the loss; keep what the problem makes of the logits, of all processes."""
+        loss, logits, _ = super().prediction_step(model, inputs, False, ignore_keys)
+        if self.problem.validation_rows is None:
+            batch = self._prepare_inputs(inputs)
+            found = self.problem.predict(model, self.processing_class, batch, self.targets, logits)
+            self.predictions += self.accelerator.gather_for_metrics(found, use_gather_object=True)
+        return loss, None, None
+
+    def _set_signature_columns_if_needed(self) -> None:
+        """Have batches hold what `predict` takes out of them too."""
+        super()._set_signature_columns_if_needed()
+        self._signature_columns = [*dict.fromkeys([*self._signature_columns, *self.problem.carried])]
+
+    def compute_loss(self, model: Any, inputs: Any, *given: Any, **named: Any) -> Any:
+        """Give the model what it is to be given."""
+        return super().compute_loss(model, without_carried(self.problem, inputs), *given, **named)
+
+    def evaluation_loop(self, *given: Any, **named: Any) -> Any:
+        """Return the loss and the problem's metrics, without those that these rows do not define.
+
+        Raises InputError when that which selects the checkpoint is none of them.
+        """
+        self.predictions = []
+        output = super().evaluation_loop(*given, **named)
+        divergence.check("loss on validation", output.metrics["eval_loss"], self.state.global_step, self.args)
+        statistics = self._measured()
+        best = self.args.metric_for_best_model
+        if best in statistics:
+            self.args.greater_is_better = METRICS[statistics[best].metric].higher_is_better
+        elif best != "loss":
+            known = ["loss", *statistics]
+            missing = f"there is no validation metric '{best}'{did_you_mean(best, known)}"
+            raise InputError(f"train.metric_for_best_model: {missing} Known: {', '.join(known)}")
+        for name, value in values(statistics).items():
+            if name == best or math.isfinite(value):
+                output.metrics[f"eval_{name}"] = value
+        return output
+
+    def _measured(self) -> Statistics:
+        """Return what the validation rows, or as many as the problem says, add to its metrics."""
+        rows, data, most = self.rows, self.eval_dataset, self.problem.validation_rows
+        if most == 0:
+            return {}
+        if most is None:
+            found = [
+                prediction
+                for _, prediction in sorted(zip(self.order, self.predictions, strict=True), key=itemgetter(0))
+            ]
+            predicted = by_row(self.problem, found, data, rows)
+        else:
+            rows, size = rows.head(most), self.args.per_device_eval_batch_size
+            of_rows = data["row"] if "row" in data.column_names else range(len(data))
+            data = data.select(range(sum(row < rows.height for row in of_rows)))
+            self.model.eval()
+            predicted = predict(
+                self.problem, self.model, self.processing_class, data, rows, self.targets, size
+            )
+        return self.problem.measure(predicted, rows, self.targets)
+
     def training_step(self, *given: Any, **named: Any) -> Tensor:
-        """Return the loss, looked at where that costs nothing; a GPU would be waited for: there Follow looks at logs."""
+        """Return the loss, looked at on a CPU; a GPU would be waited for: there Follow looks at logs."""
         loss: Tensor = super().training_step(*given, **named)
         if loss.device.type == "cpu":
             divergence.check("the training loss", loss.item(), self.state.global_step + 1, self.args)
         return loss
 
     def _clip_grad_norm(self, model: Any) -> Tensor:
-        """Return the norm; on a CPU, have fused AdamW scale the gradients as it reads them, instead of in a pass of its own."""
+        """Return the norm; on a CPU, fused AdamW scales gradients as it reads them, in no pass of its own."""
         optimizer = self.optimizer.optimizer
         if model.device.type != "cpu" or self.accelerator.scaler is not None:
             norm: Tensor = super()._clip_grad_norm(model)
@@ -209,7 +341,10 @@ class SeededTrainer(Trainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         divergence.check_weights(model, self.state.global_step, self.args)
-        self.state.stateful_callbacks[RUNNING_LOSS] = {"sum": self._tr_loss.item(), "since_step": self._globalstep_last_logged}
+        self.state.stateful_callbacks[RUNNING_LOSS] = {
+            "sum": self._tr_loss.item(),
+            "since_step": self._globalstep_last_logged,
+        }
         # an epoch's end is saved over what the clock may have saved at its last step
         checkpoints.unmark(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
         super()._save_checkpoint(model, trial)
@@ -222,7 +357,8 @@ class SeededTrainer(Trainer):
         """Leave it on the disk: it is taken from there once its checksums have been looked at."""
 
     def _run_epoch(self, **kwargs: Any) -> None:
-        known = self.state.stateful_callbacks.pop(RUNNING_LOSS, None)  # there when this is the first epoch after a resume
+        # there when this is the first epoch after a resume
+        known = self.state.stateful_callbacks.pop(RUNNING_LOSS, None)
         if known is not None:
             self._tr_loss.fill_(known["sum"])
             self._globalstep_last_logged = known["since_step"]
@@ -230,24 +366,30 @@ class SeededTrainer(Trainer):
 
 
 def validation_names(metrics: dict[str, Any]) -> list[str]:
-    """Return the validation scores in a log entry, without the Trainer's wall-clock figures; sorted, as a resumed log is."""
+    """Return the validation scores in a log entry, without the Trainer's wall-clock figures.
+
+    Sorted, as a resumed log is.
+    """
     clock = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
-    return [name.removeprefix("eval_") for name in sorted(metrics) if name.startswith("eval_") and not name.endswith(clock)]
+    scores = [name for name in sorted(metrics) if name.startswith("eval_") and not name.endswith(clock)]
+    return [name.removeprefix("eval_") for name in scores]
 
 
 def write_curves(history: list[dict[str, Any]], folder: Path) -> None:
-    """Write loss.csv (one row per logging step) and validation.csv (one row per evaluation), as `dvc plots` reads them."""
+    """Write train_loss.csv (a row per logging step) and validation_METRIC.csv (a row per evaluation).
+
+    What the curve is of stands in the last column, where `dvc plots` looks for it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    losses = [(entry["step"], entry["epoch"], entry["loss"], entry["learning_rate"]) for entry in history if "loss" in entry]
-    _write_csv(folder / "loss.csv", ("step", "epoch", "loss", "learning_rate"), losses)
-    evaluations = [entry for entry in history if "eval_loss" in entry]
-    names = validation_names(evaluations[0]) if evaluations else ["loss"]
-    scores = [(entry["step"], entry["epoch"], *(entry[f"eval_{name}"] for name in names)) for entry in evaluations]
-    _write_csv(folder / "validation.csv", ("step", "epoch", *names), scores)
+    _write_csv(folder / "train_loss.csv", history, "loss", "learning_rate")
+    for name in sorted({name for entry in history for name in validation_names(entry)} | {"loss"}):
+        _write_csv(folder / f"validation_{name}.csv", history, f"eval_{name}")
 
 
-def _write_csv(file: Path, header: Sequence[str], rows: Sequence[Sequence[float]]) -> None:
-    lines = [",".join(header), *(",".join(f"{value:.10g}" for value in row) for row in rows)]
+def _write_csv(file: Path, history: list[dict[str, Any]], name: str, *more: str) -> None:
+    keys = ("step", "epoch", *more, name)
+    lines = [",".join(key.removeprefix("eval_") for key in keys)]
+    lines += [",".join(f"{entry[key]:.10g}" for key in keys) for entry in history if name in entry]
     part = file.with_suffix(".part")
     part.write_text("\n".join(lines) + "\n", encoding="utf-8")
     part.replace(file)

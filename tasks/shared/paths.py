@@ -1,0 +1,26 @@
+"""Where the stages' outputs are: the same places below any folder."""
+
+from pathlib import Path
+
+
+class Paths:
+    """The outputs of all stages below a folder; without one, below the current folder, where a stage runs."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        root = root or Path()
+        self.ingested = root / "data/ingested"
+        self.splits = root / "data/splits"
+        self.tokens = root / "data/tokens"
+        self.checkpoint = root / "models/checkpoint"
+        self.package = root / "models/package"
+        self.curves = root / "plots/train/curves"
+        self.plots = root / "plots/evaluate"
+        self.metrics = root / "metrics"
+
+    def metric(self, stage: str) -> Path:
+        """Return the file of what a stage measured."""
+        return self.metrics / f"{stage}.json"
+
+    def split(self, name: str) -> Path:
+        """Return the table of a split."""
+        return self.splits / f"{name}.parquet"

@@ -1,0 +1,152 @@
+"""How large a training is: weights that are trained and that stay as they are, and the memory that it takes.
+
+Looked at before the first step, and refused where it cannot fit.
+"""
+
+import json
+import math
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.shared import devices
+from tasks.shared.errors import InputError, did_you_mean
+from tasks.shared.params import Train
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+FLOAT = 4  # bytes: weights, gradients and the optimizer's state are fp32
+# numbers of state per trained weight: Adam keeps two moments; what is not here counts as one of Adam's kind
+STATE = {"sgd": 0, "adagrad": 1, "rmsprop": 1, "lion_32bit": 1, "adafactor": 0.1, "apollo_adamw": 0.5}
+EIGHT_BIT = ("8bit", "4bit")
+# numbers that a layer keeps of each token for its backward pass, in multiples of the hidden size, without
+# the squares of attention, which the kernels used do not keep (Korthikanti et al. 2022, section 4.1)
+KEPT = 17
+# of the logits of a language model: they, their softmax and their gradient
+LOGITS = 3
+MB = 2**20
+LONGEST_HEADER = 100 * MB  # as safetensors itself bears
+
+
+def freeze(model: "PreTrainedModel", patterns: Sequence[str]) -> None:
+    """Have weights stay as they are: those whose name a pattern matches, or that lie in a part of that name.
+
+    Raises InputError for a pattern that matches none, with names that are near,
+    and when none is left to train.
+    """
+    weights = dict(model.named_parameters())
+    for pattern in patterns:
+        found = [name for name in weights if fnmatchcase(name, pattern) or name.startswith(f"{pattern}.")]
+        if not found:
+            near = _near(pattern, list(weights))
+            raise InputError(f"train.freeze: no weight of this model matches '{pattern}'{near}")
+        for name in found:
+            weights[name].requires_grad_(requires_grad=False)
+    if not any(weight.requires_grad for weight in weights.values()):
+        raise InputError(f"train.freeze: {', '.join(patterns)} leave no weight to train; leave out one")
+
+
+def _near(pattern: str, names: list[str]) -> str:
+    """Return the parts of a model that a pattern may mean, or all of its parts near the top."""
+    parts = [".".join(name.split(".")[:depth]) for name in names for depth in range(1, name.count(".") + 2)]
+    parts = list(dict.fromkeys(parts))
+    top = [part for part in parts if part.count(".") <= 1]
+    hint = did_you_mean(pattern.replace("*", ""), parts) or "."
+    return f"{hint} It has parts such as {', '.join(top[:12])}"
+
+
+def weights_on_disk(base: Path) -> int:
+    """Return how many weights a folder holds, by the headers of its safetensors; nothing is loaded."""
+    total = 0
+    for file in sorted(base.glob("*.safetensors")):
+        # one that is damaged is left to whoever loads it
+        with suppress(ValueError, LookupError, TypeError, AttributeError, RecursionError, struct.error):
+            total += sum(math.prod(its["shape"]) for its in _tensors(file).values())
+    return total
+
+
+def _tensors(file: Path) -> dict[str, Any]:
+    """Return what a safetensors file says of each tensor."""
+    with file.open("rb") as opened:
+        (length,) = struct.unpack("<Q", opened.read(8))
+        tensors: dict[str, Any] = json.loads(opened.read(min(length, LONGEST_HEADER)))
+    tensors.pop("__metadata__", None)
+    return tensors
+
+
+def refuse_before_loading(base: Path, num_weights: int) -> None:
+    """Raise InputError when a model's weights alone, in fp32, are more than the free memory."""
+    free = devices.free_memory()
+    if free is not None and num_weights * FLOAT > free:
+        sizes = f"{num_weights / 1e6:,.0f} million weights, {num_weights * FLOAT / MB:,.0f} MB in fp32"
+        left = f"{free / MB:,.0f} MB of memory are free"
+        raise InputError(f"model.name: the model in {base} has {sizes}, and {left}; name a smaller one")
+
+
+def measured(model: "PreTrainedModel", params: Train, precision: str, longest: int) -> dict[str, Any]:
+    """Return how many weights there are and are trained, and in MB what a step takes, roughly.
+
+    longest: tokens in the longest row. What activations take is an estimate for a transformer of one width.
+    """
+    total = sum(weight.numel() for weight in model.parameters())
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    name = params.optim.removeprefix("paged_")
+    state = STATE.get(name, 2.0) * (0.25 if any(kind in name for kind in EIGHT_BIT) else 1)
+    memory = {
+        "weights": FLOAT * total,
+        "gradients": FLOAT * trained,
+        "optimizer": int(state * FLOAT * trained),
+        "activations": _activations(model, params, precision, longest),
+    }
+    in_mb = {part: round(size / MB, 1) for part, size in memory.items()}
+    in_mb["total"] = round(sum(memory.values()) / MB, 1)
+    return {"parameters": total, "trainable_parameters": trained, "memory_mb": in_mb}
+
+
+def _activations(model: "PreTrainedModel", params: Train, precision: str, longest: int) -> int:
+    settings = model.config.get_text_config()
+    width = getattr(settings, "hidden_size", None) or 0
+    layers = getattr(settings, "num_hidden_layers", None) or 0
+    if settings.is_encoder_decoder:
+        layers = 2 * layers
+    tokens = params.per_device_train_batch_size * longest
+    size = FLOAT if precision == "fp32" else FLOAT // 2
+    per_layer = KEPT * width * size
+    kept = tokens * (per_layer if not params.activation_checkpointing else width * size) * layers
+    if params.activation_checkpointing:
+        kept += tokens * per_layer
+    head = model.get_output_embeddings()
+    vocabulary = head.weight.shape[0] if head is not None and hasattr(head, "weight") else 0
+    return kept + tokens * vocabulary * LOGITS * FLOAT
+
+
+def refuse_too_large(size: dict[str, Any], free: int | None, params: Train) -> None:
+    """Raise InputError when a step cannot fit.
+
+    That is when all but the activations, and half of what those are estimated at, is more than is free.
+
+    free: bytes that were free before the weights were loaded; None where that is not known.
+    """
+    memory = size["memory_mb"]
+    least = memory["total"] - memory["activations"] / 2
+    if free is None or least <= free / MB:
+        return
+    parts = ", ".join(f"{part} {megabytes:,.0f}" for part, megabytes in memory.items() if part != "total")
+    left = f"{free / MB:,.0f} MB of memory are free"
+    needs = f"a training step takes about {memory['total']:,.0f} MB ({parts}), and {left}"
+    smaller = "a lower train.per_device_train_batch_size or tokenize.max_length"
+    if memory["activations"] < least / 2:
+        smaller = "a smaller model"
+    more = "" if params.activation_checkpointing else ", or train.activation_checkpointing"
+    raise InputError(f"{needs}; take {smaller}, or freeze weights (train.freeze){more}")
+
+
+def in_words(size: dict[str, Any]) -> str:
+    """Return one line: how many weights, and what a step takes."""
+    total, trained, memory = size["parameters"], size["trainable_parameters"], size["memory_mb"]
+    some = "" if trained == total else f", {trained:,} of them trained ({trained / total:.1%})"
+    return f"{total:,} weights{some}; a step takes about {memory['total']:,.0f} MB"
