@@ -1,0 +1,97 @@
+"""Pictures that several problems draw on a `canvas`; evaluate writes them, equal numbers as equal bytes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tasks.shared import statistics
+
+NAMED = 40  # labels whose names still fit beside a matrix
+NUMBERED = 20  # labels whose cells still fit a number
+DARK = 0.5  # a share above which a number is white
+STYLE: Any = {"font.size": 9, "text.parse_math": False}  # a label may hold a dollar sign
+
+
+def canvas(width: float, height: float) -> Figure:
+    """Return an empty figure of a size in inches, drawn without a screen."""
+    mpl.rcParams.update(STYLE)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def confusion_matrix(predicted: pl.Series, actual: pl.Series, labels: Sequence[str]) -> Figure:
+    """Draw how often each actual label (rows) was predicted as each other (columns), as shares of the row."""
+    index = {label: position for position, label in enumerate(labels)}
+    counts = np.zeros((len(labels), len(labels)), int)
+    np.add.at(counts, ([index[label] for label in actual], [index[label] for label in predicted]), 1)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = 4 + 0.35 * min(len(labels), NAMED)
+    figure = canvas(size, size)
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if len(labels) <= NAMED:
+        axes.set_xticks(range(len(labels)), labels, rotation=90)
+        axes.set_yticks(range(len(labels)), labels)
+    if len(labels) <= NUMBERED:
+        for row, column in zip(*counts.nonzero(), strict=True):
+            color = "white" if shares[row, column] > DARK else "black"
+            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color)
+    title = f"{np.trace(counts)} of {counts.sum()} right on test"
+    axes.set(xlabel="predicted", ylabel="actual", title=title)
+    return figure
+
+
+def reliability(correct: pl.Series, confidence: pl.Series) -> Figure:
+    """Draw how often predictions of a confidence are right, a dot's area by its share of rows."""
+    bins = statistics.reliability(correct, confidence)
+    figure = canvas(4, 4)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="gray", linewidth=0.5)
+    axes.plot(bins["confidence"], bins["accuracy"])
+    axes.scatter(bins["confidence"], bins["accuracy"], s=200 * bins["share"].to_numpy())
+    axes.set(
+        xlabel="confidence",
+        ylabel="accuracy",
+        xlim=(0, 1),
+        ylim=(0, 1),
+        title="Accuracy by confidence on test",
+    )
+    return figure
+
+
+def bars(numbers: Mapping[str, float], title: str) -> Figure:
+    """Draw a bar for each name, of numbers from 0 to 1."""
+    figure = canvas(5, 1 + 0.25 * min(len(numbers), 4 * NAMED))
+    axes = figure.add_subplot()
+    axes.barh(list(numbers), list(numbers.values()))
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1), title=title)
+    return figure
+
+
+def per_label(scores: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draw F1 of each label, the lowest first, with its number of rows: of many labels the lowest alone."""
+    worst = sorted(scores, key=lambda label: (scores[label]["f1"], label))[:NAMED]
+    figure = canvas(6, 1 + 0.2 * len(worst))
+    axes = figure.add_subplot()
+    axes.barh(range(len(worst)), [scores[label]["f1"] for label in worst])
+    axes.set_yticks(range(len(worst)), [f"{label} ({scores[label]['support']})" for label in worst])
+    axes.invert_yaxis()
+    axes.set(xlabel="F1 on test", xlim=(0, 1), title=f"{len(worst)} of {len(scores)} labels")
+    return figure
+
+
+def scatter(predicted: pl.Series, actual: pl.Series) -> Figure:
+    """Draw predicted numbers over actual ones."""
+    figure = canvas(4, 4)
+    axes = figure.add_subplot()
+    axes.plot(actual, actual, color="gray", linewidth=0.5)
+    axes.scatter(actual, predicted, s=8)
+    axes.set(xlabel="actual", ylabel="predicted", title=f"{len(actual)} rows of test")
+    return figure

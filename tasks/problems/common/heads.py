@@ -1,0 +1,79 @@
+"""What is done to a trained classifier's last layer and config, so that its pipeline answers as it should."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tasks.problems import Collator
+from tasks.shared.files import read_json
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import nn
+    from transformers import PreTrainedModel
+
+BATCH = 64
+# temperatures that are tried, from half as sure to five times as sure
+TEMPERATURES = np.geomspace(0.2, 5, 401)
+
+
+def last_layer(model: "PreTrainedModel") -> "nn.Linear | None":
+    """Return the linear layer that a head ends with; None where it does not end so."""
+    from torch import nn
+
+    layers = [part for part in model.modules() if isinstance(part, nn.Linear)]
+    ends = [layer for layer in layers if layer.out_features == model.config.num_labels]
+    return ends[-1] if ends else None
+
+
+def logits(model: "PreTrainedModel", collate: Collator, data: "Dataset") -> np.ndarray:
+    """Return a sequence classifier's logits (rows, labels) float32, in the order of the rows."""
+    import torch
+
+    lengths = data.data["length"].to_numpy()
+    order = np.argsort(lengths, kind="stable")
+    rows = data.remove_columns(["length", "labels"])
+    found = np.zeros((len(rows), model.config.num_labels), np.float32)
+    model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    with torch.inference_mode():
+        for start in range(0, len(order), BATCH):
+            some = order[start : start + BATCH]
+            batch = collate([rows[int(row)] for row in some])
+            batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+            found[some] = model(**batch).logits.float().cpu().numpy()
+    return found
+
+
+def rescale(model: "PreTrainedModel", factor: float, offset: float = 0.0) -> None:
+    """Have a model answer `factor` times what it does, and `offset` more, by its last layer's own weights."""
+    import torch
+
+    layer = last_layer(model)
+    if layer is None:
+        return
+    with torch.no_grad():
+        layer.weight.mul_(factor)
+        if layer.bias is not None:
+            layer.bias.mul_(factor).add_(offset)
+
+
+def temperature(answers: np.ndarray, labels: np.ndarray) -> float:
+    """Return what to divide logits (n, labels) by for labels (n,) to be likeliest (Guo et al. 2017)."""
+    losses = []
+    for tried in TEMPERATURES:
+        scaled = answers.astype(np.float64) / tried
+        scaled -= scaled.max(axis=1, keepdims=True)
+        likely = scaled[np.arange(len(labels)), labels] - np.log(np.exp(scaled).sum(axis=1))
+        losses.append(-likely.mean())
+    return float(TEMPERATURES[int(np.argmin(losses))])
+
+
+def write_config(folder: Path, values: Mapping[str, Any]) -> None:
+    """Write values into a model's config.json, where transformers keeps what it does not know itself."""
+    file = folder / "config.json"
+    settings = {**read_json(file), **values}
+    text = json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False)
+    file.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,79 @@
+"""What a model predicts for all rows of a split: batches of like length, a prediction per row in the end."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from tasks.problems import Prediction, Problem, Processor, Targets
+from tasks.shared import predictions
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+
+def predict(
+    problem: Problem,
+    model: "PreTrainedModel",
+    processor: Processor,
+    data: "Dataset",
+    rows: pl.DataFrame,
+    targets: Targets,
+    batch_size: int,
+    say: Callable[[int], object] = lambda _: None,
+) -> pl.DataFrame:
+    """Return what a model predicts for each row, in the rows' order.
+
+    data: the rows as `encode` has made them. say: is told how many inputs are done. Inputs of like length
+    share a batch, so that little is padded.
+    """
+    import torch
+
+    order = np.argsort(data.data["length"].to_numpy(), kind="stable")[::-1]
+    inputs = data.select_columns(given(problem, data.column_names))
+    collate = problem.collator(processor)
+    found: dict[int, Prediction] = {}
+    with torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            some = [int(number) for number in order[start : start + batch_size]]
+            made = collate([inputs[number] for number in some])
+            batch = {name: tensor.to(model.device) for name, tensor in made.items()}
+            found |= zip(some, problem.predict(model, processor, batch, targets), strict=True)
+            say(start + len(some))
+    return by_row(problem, [found[number] for number in range(len(inputs))], data, rows)
+
+
+def by_row(problem: Problem, found: list[Prediction], data: "Dataset", rows: pl.DataFrame) -> pl.DataFrame:
+    """Return a prediction per row of what was predicted for each input, both in order."""
+    if "row" in data.column_names:
+        of_rows: list[list[Prediction]] = [[] for _ in range(rows.height)]
+        for of, prediction in zip(data.data["row"].to_pylist(), found, strict=True):
+            # an input of several rows has a prediction for each of them
+            each = zip(of, prediction, strict=True) if isinstance(of, list) else [(of, prediction)]
+            for number, its in each:
+                of_rows[number].append(its)
+        pairs = zip(of_rows, rows.iter_rows(named=True), strict=True)
+        found = [problem.gather(its, row) for its, row in pairs]
+    return predictions.table(found, problem.columns)
+
+
+def given(problem: Problem, names: list[str]) -> list[str]:
+    """Return those of the encoded columns that a batch to be predicted is made of."""
+    beside = {"length", "row", *problem.learned}
+    return [name for name in names if name not in beside]
+
+
+def without_carried(problem: Problem, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a batch gives to the model."""
+    return {name: values for name, values in batch.items() if name not in problem.carried}
+
+
+def logits_of(model: "PreTrainedModel", inputs: Mapping[str, Any], known: Any = None) -> "Tensor":
+    """Return what a model answers; `known` is what the Trainer has had it answer already."""
+    found: Any = model(**inputs).logits if known is None else known
+    # BART answers with more than logits
+    logits: Tensor = found[0] if isinstance(found, tuple) else found
+    return logits

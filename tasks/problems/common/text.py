@@ -1,0 +1,187 @@
+"""What problems share that are given one text, or a pair of texts.
+
+The tokenizer, model inputs, and a sequence classifier's answers.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from tasks.problems import Collator, Encoded, Problem, Targets
+from tasks.problems.common.predicting import logits_of
+from tasks.shared.columns import Column, Columns, inputs, present
+from tasks.shared.errors import InputError
+from tasks.shared.params import Tokenize, Train
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+AT_ONCE = 65_536  # rows read at once where a tokenizer is learned
+READ = ("text", "tokens")  # the kinds of columns that hold what is read
+
+# data.columns.text_pair names the second one where there is one
+TEXTS = {"text": Column("text", "input"), "text_pair": Column("text", "input", optional=True)}
+BATCH = 1024  # rows tokenized at once: enough for the tokenizer's threads, little enough for constant memory
+
+
+class TextProblem(Problem):
+    """A problem with one text column, or two; `labels` says what a model learns of the targets."""
+
+    task = "text-classification"
+    # the Auto class of its model
+    head = "AutoModelForSequenceClassification"
+    served_with: Mapping[str, Any] = {"truncation": True}
+
+    def labels(self, rows: pl.DataFrame, targets: Targets) -> "pa.Array":
+        """Return what the model learns to answer, a value or list per row."""
+        raise NotImplementedError
+
+    def processor(self, base: Path, train: pl.LazyFrame, params: Tokenize) -> "PreTrainedTokenizerBase":
+        """Load the base model's tokenizer, or learn one from the train rows.
+
+        It cuts at its `model_max_length` wherever the model is served, as here.
+        """
+        from tasks.problems.common import pretrained
+
+        return pretrained.processor(base, params, self.head, lambda: self.texts(train))
+
+    def texts(self, train: pl.LazyFrame) -> Iterator[list[str]]:
+        """Yield what a tokenizer is learned from, batch by batch: all texts and words that rows hold."""
+        there = present(self.columns, train.collect_schema().names())
+        names = [name for name, column in there.items() if column.kind in READ]
+        total = train.select(pl.len()).collect().item()
+        for start in range(0, total, AT_ONCE):
+            some = train.select(names).slice(start, AT_ONCE).collect()
+            for name in names:
+                values = some[name]
+                values = values.explode(empty_as_null=False) if values.dtype == pl.List else values
+                yield values.drop_nulls().to_list()
+
+    def load_processor(self, folder: Path) -> "PreTrainedTokenizerBase":
+        """Load a tokenizer as it was saved."""
+        from tasks.problems.common import pretrained
+
+        return pretrained.saved_tokenizer(folder)
+
+    def encode(
+        self, processor: "PreTrainedTokenizerBase", rows: pl.DataFrame, targets: Targets, params: Tokenize
+    ) -> Iterator[Encoded]:
+        """Yield `input_ids` list<int32>, special tokens included, cut; `length` int32; `labels`.
+
+        Two texts become one row, the longer one cut first. Where a tokenizer has token types other than 0, as
+        XLNet's does, and BERT's for the second text, there is `token_type_ids` list<int32> too. Straight from
+        the Rust tokenizer's encodings to Arrow: the Python lists that `datasets.map` wants cost more than
+        tokenizing.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        names = inputs(self.columns, rows)
+        example = processor(*["a"] * len(names))
+        unknown_id = processor.unk_token_id
+        if unknown_id in (processor.bos_token_id, processor.eos_token_id):
+            # GPT-2 calls all of them <|endoftext|> and knows every byte
+            unknown_id = None
+        max_length = min(params.max_length, processor.model_max_length)
+        has_types = any(example.get("token_type_ids", ()))
+        ends = example["input_ids"].count(processor.eos_token_id)
+        for batch in rows.iter_slices(BATCH):
+            texts = [batch[name].to_list() for name in names]
+            ids, types, truncated = _ids(processor, texts, max_length)
+            if processor.split_special_tokens:
+                _check_ends(ids, texts[0], processor, ends)
+            lengths = np.fromiter(map(len, ids), np.int32, len(ids))
+            columns = {"input_ids": _lists(ids, lengths), "length": pa.array(lengths)}
+            if has_types:
+                columns["token_type_ids"] = _lists(types, lengths)
+            columns["labels"] = self.labels(batch, targets)
+            unknown = 0
+            if unknown_id is not None:
+                unknown = pc.sum(pc.equal(columns["input_ids"].flatten(), unknown_id)).as_py() or 0
+            yield Encoded(pa.RecordBatch.from_pydict(columns), truncated, unknown)
+
+    def probe(self, model: "PreTrainedModel", batch: Mapping[str, Any]) -> Any:
+        """Return the logits (rows, labels)."""
+        from tasks.problems.common import pretrained
+
+        return pretrained.class_logits(model, batch)
+
+    def collator(self, processor: "PreTrainedTokenizerBase") -> Collator:
+        """Pad to the longest row of the batch."""
+        from transformers import DataCollatorWithPadding
+
+        collate: Collator = DataCollatorWithPadding(processor)
+        return collate
+
+
+def answers(model: "PreTrainedModel", batch: Mapping[str, Any], logits: Any = None) -> np.ndarray:
+    """Return a sequence classifier's logits (rows, labels) float32 for a batch."""
+    found: np.ndarray = logits_of(model, batch, logits).float().cpu().numpy()
+    return found
+
+
+def refuse_smoothing(params: Train) -> None:
+    """Raise InputError for label smoothing: the Trainer's knows one label per row, and nothing else."""
+    if params.label_smoothing_factor:
+        raise InputError("train.label_smoothing_factor is for one label per row; set it to 0")
+
+
+def joined(rows: pl.DataFrame, columns: Columns) -> list[str]:
+    """Return the texts of each row in one, for what reads only one."""
+    return rows.select(pl.concat_str(inputs(columns, rows), separator=" ")).to_series().to_list()
+
+
+def _ids(
+    processor: "PreTrainedTokenizerBase",
+    texts: list[list[str]],
+    max_length: int,
+) -> tuple[list[list[int]], Iterable[list[int]], int]:
+    """Return the tokens of each row, their types, and how many rows were cut.
+
+    texts: of all rows, or the first and the second ones of all rows.
+    """
+    if not processor.is_fast:
+        full = processor(*texts, truncation=False)["input_ids"]
+        cut = processor(*texts, truncation=True, max_length=max_length)
+        return cut["input_ids"], cut.get("token_type_ids", ()), sum(len(row) > max_length for row in full)
+    tokenizer = processor.backend_tokenizer
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length, direction=processor.truncation_side)
+    tokenizer.encode_special_tokens = processor.split_special_tokens
+    rows = texts[0] if len(texts) == 1 else list(zip(*texts, strict=True))
+    encodings = tokenizer.encode_batch_fast(rows)
+    ids = [encoding.ids for encoding in encodings]
+    # only a row that fills max_length can have been cut, and few do: ask those for their overflow
+    filled = [encoding for row, encoding in zip(ids, encodings, strict=True) if len(row) == max_length]
+    truncated = sum(1 for encoding in filled if encoding.overflowing)
+    return ids, (encoding.type_ids for encoding in encodings), truncated
+
+
+def _check_ends(
+    ids: list[list[int]],
+    texts: list[str],
+    processor: "PreTrainedTokenizerBase",
+    ends: int,
+) -> None:
+    """Raise InputError when a row holds the end token more often than the tokenizer puts it there.
+
+    The heads of BART and T5 read at each of them.
+    """
+    for row, text in zip(ids, texts, strict=True):
+        if row.count(processor.eos_token_id) > max(ends, 1):
+            spells = f"the text {text[:80]!r} spells {processor.eos_token}, by which this model ends a row"
+            raise InputError(f"{spells}; take it out of the text, or name another model")
+
+
+def _lists(rows: Iterable[list[int]], lengths: np.ndarray) -> "pa.ListArray":
+    """Return rows of the given lengths (n,) as list<int32>."""
+    import pyarrow as pa
+
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
+    flat = np.fromiter(chain.from_iterable(rows), np.int32, int(offsets[-1]))
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
