@@ -1,0 +1,272 @@
+"""Tokens that are missing in a text: a base model made at home in a domain.
+
+Served by the `fill-mask` pipeline.
+
+What is masked on validation and test is drawn once, from a text's tokens, so that every model is asked
+the same. On train it is drawn anew in each epoch (Liu et al. 2019), as Devlin et al. 2019 do:
+of the chosen tokens eight in ten are masked, one is another, one stays.
+"""
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from tasks.problems import Collator, Encoded, Prediction, Targets
+from tasks.problems.common.lists import as_arrow, padded
+from tasks.problems.common.predicting import logits_of
+from tasks.problems.common.text import TextProblem
+from tasks.shared.columns import Column
+from tasks.shared.errors import InputError
+from tasks.shared.files import read_text
+from tasks.shared.params import Data, Tokenize
+from tasks.shared.statistics import Statistic, Statistics
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from matplotlib.figure import Figure
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+BATCH = 1024
+# of a loss that is not counted
+IGNORED = -100
+# of the chosen tokens of train: what is masked, and what becomes any other
+MASKED, OTHER = 0.8, 0.1
+# how far another batch may move a token's probability; and, as a share of it, that of another token which
+# was as likely and takes its place
+SAME_SCORE, TIE = 1e-3, 1e-2
+
+
+class FillMask(TextProblem):
+    """Rows are (text): of a table, or the paragraphs of a .txt file."""
+
+    task = "fill-mask"
+    head = "AutoModelForMaskedLM"
+    served_with: Mapping[str, Any] = {"top_k": 1, "tokenizer_kwargs": {"truncation": True}}
+    columns: Mapping[str, Column] = {"text": Column("text", "input")}
+    examples = ({"text": "Your parcel has left our warehouse and arrives on Friday."},)
+    formats = (".txt: a paragraph is a row, with an empty line between two",)
+    metrics = ("perplexity", "accuracy")
+    headline = "perplexity"
+    # labels are what is asked too: how likely a model finds them
+    learned = ()
+    augments = True
+
+    def read(self, file: Path, params: Data) -> Iterator[dict[str, Any]] | None:
+        """Yield the paragraphs of a .txt file; empty lines stand between them."""
+        return (
+            _paragraphs(file, params.encoding)
+            if file.suffix.lower() == ".txt" and params.format == "auto"
+            else None
+        )
+
+    def encode(
+        self, processor: "PreTrainedTokenizerBase", rows: pl.DataFrame, targets: Targets, params: Tokenize
+    ) -> Iterator[Encoded]:
+        """Yield `input_ids` with masks, and the masked tokens as `labels`; a long text makes several inputs.
+
+        Raises InputError for a tokenizer without a mask.
+        """
+        import pyarrow as pa
+
+        if processor.mask_token_id is None:
+            kind = type(processor).__name__
+            raise InputError(
+                f"model.name: {kind} has no mask token; name a model that was trained to fill masks"
+            )
+        before, after = _special(processor)
+        limit = min(params.max_length, processor.model_max_length) - len(before) - len(after)
+        special = set(processor.all_special_ids)
+        for start in range(0, rows.height, BATCH):
+            texts = rows["text"][start : start + BATCH].to_list()
+            ids, labels, numbers, unknown = [], [], [], 0
+            for number, its in enumerate(
+                processor(texts, add_special_tokens=False)["input_ids"], start=start
+            ):
+                unknown += its.count(processor.unk_token_id)
+                for first in range(0, max(len(its), 1), limit):
+                    masked, answers = self._masked(
+                        its[first : first + limit], special, processor.mask_token_id
+                    )
+                    ids.append([*before, *masked, *after])
+                    labels.append([*([IGNORED] * len(before)), *answers, *([IGNORED] * len(after))])
+                    numbers.append(number)
+            columns = {"input_ids": as_arrow(ids), "length": pa.array(map(len, ids), pa.int32())}
+            columns |= {"labels": as_arrow(labels), "row": pa.array(numbers, pa.int64())}
+            yield Encoded(pa.RecordBatch.from_pydict(columns), 0, unknown)
+
+    def _masked(self, ids: list[int], special: set[int], mask: int) -> tuple[list[int], list[int]]:
+        """Return tokens with masks and what stands behind these, drawn from the tokens alone."""
+        draw = np.random.default_rng([self.params.seed, zlib.crc32(json.dumps(ids).encode())])
+        chosen = _chosen(ids, special, self.params.mask_share, draw)
+        masked = [mask if is_chosen else token for token, is_chosen in zip(ids, chosen, strict=True)]
+        return masked, [token if is_chosen else IGNORED for token, is_chosen in zip(ids, chosen, strict=True)]
+
+    def augment(
+        self, row: dict[str, Any], processor: "PreTrainedTokenizerBase", draw: np.random.Generator
+    ) -> dict[str, Any]:
+        """Return a train row with other tokens masked."""
+        ids = [
+            token if label == IGNORED else label
+            for token, label in zip(row["input_ids"], row["labels"], strict=True)
+        ]
+        chosen = _chosen(ids, set(processor.all_special_ids), self.params.mask_share, draw)
+        fate, any_token = draw.random(len(ids)), draw.integers(len(processor), size=len(ids))
+        seen, labels = list(ids), [IGNORED] * len(ids)
+        for place in np.flatnonzero(chosen).tolist():
+            labels[place] = ids[place]
+            if fate[place] < MASKED:
+                seen[place] = processor.mask_token_id
+            elif fate[place] < MASKED + OTHER:
+                seen[place] = int(any_token[place])
+        return {**row, "input_ids": seen, "labels": labels}
+
+    def collator(self, processor: "PreTrainedTokenizerBase") -> Collator:
+        """Pad to the longest row of the batch."""
+        return padded(processor, {"labels": IGNORED})
+
+    def model(
+        self, base: Path, processor: "PreTrainedTokenizerBase", targets: Targets
+    ) -> "tuple[PreTrainedModel, list[str]]":
+        """Load a masked language model."""
+        from tasks.problems.common import pretrained
+
+        return pretrained.model(self.head, base, processor)
+
+    def probe(self, model: "PreTrainedModel", batch: Mapping[str, Any]) -> Any:
+        """Return the mean logits (rows, vocabulary) of the masked tokens."""
+        is_asked = (batch["labels"] != IGNORED).unsqueeze(-1)
+        found = model(**batch).logits
+        return (found * is_asked).sum(1) / is_asked.sum(1).clamp(min=1)
+
+    def predict(
+        self,
+        model: "PreTrainedModel",
+        processor: "PreTrainedTokenizerBase",
+        batch: Mapping[str, Any],
+        targets: Targets,
+        logits: Any = None,
+    ) -> list[Prediction]:
+        """Return `nats` and `tokens`, of how many masks the likeliest is right (`hits`), and what fills them.
+
+        `masked`: the text with its masks where it makes the same tokens again;
+        `filled`: the likeliest token of each mask and its probability, in JSON.
+        """
+        logits = logits_of(model, batch, logits)
+        before, after = _special(processor)
+        found = []
+        for row, labels in enumerate(batch["labels"]):
+            asked = labels != IGNORED
+            # only where something is asked: the vocabulary is large
+            likely = logits[row, asked].double().log_softmax(-1)
+            nats = -likely.gather(-1, labels[asked].unsqueeze(-1)).sum().item()
+            share, best = likely.exp().max(-1) if len(likely) else (likely.sum(-1), likely.sum(-1))
+            its = batch["input_ids"][row][batch["attention_mask"][row] == 1].tolist()
+            filled = [
+                [int(token), round(odds, 6)]
+                for token, odds in zip(best.tolist(), share.tolist(), strict=True)
+            ]
+            hits = int((best == labels[asked]).sum())
+            said = {"nats": nats, "tokens": len(likely), "hits": hits, "filled": json.dumps(filled)}
+            found.append(
+                said | {"masked": _as_text(its[len(before) : len(its) - len(after)], its, processor)}
+            )
+        return found
+
+    def gather(self, found: list[Prediction], row: dict[str, Any]) -> Prediction:
+        """Return the sums over a text's parts, and the first part."""
+        summed = {name: sum(part[name] for part in found) for name in ("nats", "tokens", "hits")}
+        return {**summed, **{name: found[0][name] for name in ("filled", "masked")}}
+
+    def measure(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> Statistics:
+        """Return the perplexity of masked tokens, and how many of them are found."""
+        found = {"perplexity": Statistic("perplexity", predictions.select("nats", "tokens"))}
+        return found | {"accuracy": Statistic("rate", predictions.select("hits", "tokens"))}
+
+    def baselines(self, train: pl.DataFrame, test: pl.DataFrame, targets: Targets) -> dict[str, pl.DataFrame]:
+        """Return nothing: what anyone guesses is told in tokens."""
+        return {}
+
+    def token_baselines(self, train: "Dataset", test: "Dataset", num_rows: int) -> dict[str, pl.DataFrame]:
+        """Return what guesses each token as often as it occurs among train's masked ones, and once more."""
+        _, known = _masked_tokens(train)
+        rows, asked = _masked_tokens(test)
+        counts = np.bincount(known, minlength=max(known.max(), asked.max()) + 1)
+        # one count for all tokens that do not occur there
+        every = counts.sum() + np.count_nonzero(counts) + 1
+        nats = np.log(every) - np.log(np.where(counts > 0, counts + 1, 1))
+        found: dict[str, Any] = {"nats": np.bincount(rows, nats[asked], num_rows)}
+        for name, its in (("tokens", np.ones(len(asked))), ("hits", asked == counts.argmax())):
+            found[name] = np.bincount(rows, its, num_rows).astype(int)
+        return {"unigram": pl.DataFrame(found)}
+
+    def draw(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> "dict[str, Figure]":
+        """Draw nothing but the learning curve."""
+        return {}
+
+    def asked(self, folder: Path, rows: pl.DataFrame, predicted: pl.DataFrame) -> list[Any]:
+        """Return the texts with masks; those that make other tokens, or have no mask, are not asked."""
+        return [masked or None for masked in predicted["masked"]]
+
+    def agrees(self, served: list[Any], predicted: Prediction) -> bool:
+        """Return whether each mask is filled alike, but where two tokens are as likely."""
+        each = [served] if isinstance(served[0], dict) else served
+        filled = json.loads(predicted["filled"])
+        if len(each) != len(filled):
+            return False
+        return all(
+            abs(first["score"] - share) <= (SAME_SCORE if first["token"] == token else TIE * share)
+            for (first, *_), (token, share) in zip(each, filled, strict=True)
+        )
+
+
+def _chosen(ids: list[int], special: set[int], share: float, draw: np.random.Generator) -> np.ndarray:
+    """Return which tokens are to be guessed: each with this probability, one at least, no special ones."""
+    may = np.array([token not in special for token in ids], bool)
+    chosen: np.ndarray = may & (draw.random(len(ids)) < share)
+    if may.any() and not chosen.any():
+        chosen[draw.choice(np.flatnonzero(may))] = True
+    return chosen
+
+
+def _masked_tokens(data: "Dataset") -> tuple[np.ndarray, np.ndarray]:
+    """Return all masked tokens, and before them the number of each one's row."""
+    import pyarrow.compute as pc
+
+    labels = data.data["labels"]
+    tokens = pc.list_flatten(labels).to_numpy()
+    rows = np.repeat(data.data["row"].to_numpy(), pc.list_value_length(labels).to_numpy())
+    return rows[tokens != IGNORED], tokens[tokens != IGNORED]
+
+
+def _special(processor: "PreTrainedTokenizerBase") -> tuple[list[int], list[int]]:
+    """Return the special tokens before and behind a text."""
+    bare = processor("a", add_special_tokens=False)["input_ids"]
+    whole = processor("a")["input_ids"]
+    at = next(place for place in range(len(whole)) if whole[place : place + len(bare)] == bare)
+    return whole[:at], whole[at + len(bare) :]
+
+
+def _as_text(ids: list[int], whole: list[int], processor: "PreTrainedTokenizerBase") -> str:
+    """Return tokens as text; empty where they hold no mask, or the text makes other tokens."""
+    if processor.mask_token_id not in ids:
+        return ""
+    text: str = processor.decode(ids, clean_up_tokenization_spaces=False)
+    return text if processor(text, truncation=True)["input_ids"] == whole else ""
+
+
+def _paragraphs(file: Path, encoding: str) -> Iterator[dict[str, Any]]:
+    lines: list[str] = []
+    for line in [*read_text(file, file.name, encoding).split("\n"), ""]:
+        if line.strip():
+            lines.append(line.rstrip("\r"))
+        elif lines:
+            yield {"text": "\n".join(lines)}
+            lines = []
+
+
+PROBLEM = FillMask
