@@ -1,0 +1,66 @@
+"""How soon what is alike is found among all rows of a split."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# rows that are compared with all others at once
+AT_ONCE = 1024
+
+
+class Retrieved(NamedTuple):
+    """Of each row: the nearest other's number, how similar it is, and the rank of the first right one.
+
+    Ranks count from 1. Rank 0: nothing is right.
+    """
+
+    nearest: np.ndarray
+    similarity: np.ndarray
+    rank: np.ndarray
+
+
+def by_label(vectors: Any, labels: Sequence[str]) -> Retrieved:
+    """Look for each row among the others; right is what has its label.
+
+    vectors: (rows, k), dense or sparse, of length 1.
+    """
+    _, numbers = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)
+
+    def right(start: int, stop: int) -> np.ndarray:
+        alike: np.ndarray = numbers[start:stop, None] == numbers[None, :]
+        alike[np.arange(stop - start), np.arange(start, stop)] = False
+        return alike
+
+    return _found(vectors, vectors, right, without_itself=True)
+
+
+def by_pair(vectors: Any, pairs: Any, texts: Sequence[str]) -> Retrieved:
+    """Look for each row's pair among all pairs; texts of the pairs: equal ones are right too."""
+    _, numbers = np.unique(np.asarray(texts, dtype=object).astype(str), return_inverse=True)
+    return _found(
+        vectors,
+        pairs,
+        lambda start, stop: numbers[start:stop, None] == numbers[None, :],
+        without_itself=False,
+    )
+
+
+def _found(asked: Any, known: Any, right: Any, *, without_itself: bool) -> Retrieved:
+    parts = []
+    for start in range(0, asked.shape[0], AT_ONCE):
+        stop = min(start + AT_ONCE, asked.shape[0])
+        similar = asked[start:stop] @ known.T
+        similar = np.array(similar.todense() if hasattr(similar, "todense") else similar, np.float64)
+        rows = np.arange(stop - start)
+        if without_itself:
+            similar[rows, np.arange(start, stop)] = -np.inf
+        alike = right(start, stop)
+        best = np.where(alike, similar, -np.inf).max(axis=1)
+        # of equally near ones the right one counts last
+        rank = 1 + ((similar >= best[:, None]) & ~alike & np.isfinite(similar)).sum(axis=1)
+        is_nearest = similar == similar.max(axis=1, keepdims=True)
+        is_wrong = is_nearest & ~alike
+        nearest = np.where(is_wrong.any(axis=1), is_wrong.argmax(axis=1), is_nearest.argmax(axis=1))
+        parts.append((nearest, similar[rows, nearest], np.where(alike.any(axis=1), rank, 0)))
+    return Retrieved(*map(np.concatenate, zip(*parts, strict=True)))
