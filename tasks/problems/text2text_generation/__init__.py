@@ -1,0 +1,185 @@
+"""A text made of a text: rewriting, summarising, translating. An encoder reads, a decoder writes.
+
+Transformers 5 has no pipeline for it: serve.py generates with nothing else, and evaluate uses its function.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from tasks.problems import Collator, Encoded, Prediction, Processor, Targets
+from tasks.problems.common.text import BATCH, TextProblem
+from tasks.problems.text2text_generation import counting, files, serve
+from tasks.shared.columns import Column
+from tasks.shared.errors import InputError
+from tasks.shared.params import Data, Tokenize
+from tasks.shared.section import Section
+from tasks.shared.statistics import METRICS, Statistic, Statistics
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+    from transformers import PreTrainedModel
+
+GENERATION = {"max_new_tokens", "num_beams", "no_repeat_ngram_size", "repetition_penalty"}
+OF_BEAMS = {"length_penalty", "early_stopping"}
+AT_ONCE = 256  # rows whose likeness to all train rows is known at once
+
+
+class Text2TextGeneration(TextProblem):
+    """Rows are (text, target)."""
+
+    task = "text2text-generation"
+    head = "AutoModelForSeq2SeqLM"
+    served_with: Mapping[str, Any] = {}
+    serve = Path(serve.__file__)
+    ties = 0.01
+    columns: Mapping[str, Column] = {"text": Column("text", "input"), "target": Column("text", "target")}
+    examples = ({"text": "who uh no when was the bridge built", "target": "When was the bridge built?"},)
+    formats = (
+        "JSON, an object of objects: each is a row, its key the row's `id`",
+        (
+            "two files of parallel lines, NAME.fra-eng.fra and NAME.fra-eng.eng: "
+            "the one that data.files names holds the texts"
+        ),
+    )
+    metrics = ("exact_match", "bleu", "chrf", "rouge_1", "rouge_2", "rouge_l")
+    headline = "bleu"
+
+    def __init__(self, params: Section | None = None) -> None:
+        super().__init__(params)
+        self.validation_rows = self.params.validation_rows if self.params else None
+
+    def read(self, file: Path, params: Data) -> Iterator[dict[str, Any]] | None:
+        """Read objects of objects and parallel lines; other files are tables."""
+        return files.read(file, params)
+
+    def processor(self, base: Path, train: pl.LazyFrame, params: Tokenize) -> Processor:
+        """Load the base model's tokenizer; raise InputError when the model cannot write so much."""
+        from tasks.problems.common import pretrained
+
+        text = pretrained.config(base).get_text_config(decoder=True)
+        positions = getattr(text, "max_position_embeddings", None)
+        for name in ("max_target_length", "max_new_tokens"):
+            if positions and getattr(self.params, name) > positions:
+                many = f"{getattr(self.params, name)} tokens are more than the model's {positions} positions"
+                raise InputError(f"text2text_generation.{name}: {many}; lower it")
+        return super().processor(base, train, params)
+
+    def labels(self, rows: pl.DataFrame, targets: Targets) -> "pa.Array":
+        """Return nothing yet: what a target is in tokens, the tokenizer says."""
+        import pyarrow as pa
+
+        return pa.nulls(rows.height)
+
+    def encode(
+        self, processor: Processor, rows: pl.DataFrame, targets: Targets, params: Tokenize
+    ) -> Iterator[Encoded]:
+        """Yield `input_ids` as for every text; `labels` list<int64>: the target's tokens, with its end."""
+        import pyarrow as pa
+
+        most = self.params.max_target_length
+        of_texts = super().encode(processor, rows, targets, params)
+        for some, encoded in zip(rows.iter_slices(BATCH), of_texts, strict=True):
+            labels, cut = [], 0
+            for ids in processor(text_target=some["target"].to_list(), truncation=False)["input_ids"]:
+                # BERT's first token is what a decoder starts with anyway
+                own = ids[1:] if processor.bos_token_id is None and ids[0] == processor.cls_token_id else ids
+                cut += len(own) > most
+                labels.append(own if len(own) <= most else [*own[: most - 1], own[-1]])
+            place = encoded.inputs.schema.get_field_index("labels")
+            inputs = encoded.inputs.set_column(place, "labels", pa.array(labels, pa.list_(pa.int64())))
+            yield Encoded(inputs, encoded.truncated + cut, encoded.unknown)
+
+    def model(
+        self, base: Path, processor: Processor, targets: Targets
+    ) -> "tuple[PreTrainedModel, list[str]]":
+        """Load an encoder-decoder, or join two copies of an encoder; its config says how it generates."""
+        from tasks.problems.common import pretrained
+
+        if pretrained.config(base).is_encoder_decoder:
+            model, said = pretrained.model(self.head, base, processor)
+        else:
+            model, said = pretrained.encoder_decoder(base, processor)
+        names = GENERATION | (OF_BEAMS if self.params.num_beams > 1 else set())
+        own = self.params.model_dump(include=names)
+        model.generation_config.update(**own, do_sample=False, max_length=None)
+        ends = processor.eos_token_id if processor.eos_token_id is not None else processor.sep_token_id
+        tokens = {"pad_token_id": processor.pad_token_id, "eos_token_id": ends}
+        tokens["decoder_start_token_id"] = model.config.decoder_start_token_id
+        model.generation_config.update(**tokens)
+        return model, said
+
+    def collator(self, processor: Processor) -> Collator:
+        """Pad to the longest text and the longest target of the batch."""
+        from transformers import DataCollatorForSeq2Seq
+
+        pad = DataCollatorForSeq2Seq(processor)
+
+        def collate(some: list[dict[str, Any]]) -> Mapping[str, Any]:
+            # rows to be predicted have no labels, and it says so in a column
+            return {name: values for name, values in pad(some).items() if values is not None}
+
+        return collate
+
+    def probe(self, model: "PreTrainedModel", batch: Mapping[str, Any]) -> Any:
+        """Return the logits of the first token to be written, (rows, vocabulary)."""
+        first = batch["input_ids"].new_full((len(batch["input_ids"]), 1), model.config.decoder_start_token_id)
+        return model(**batch, decoder_input_ids=first).logits[:, 0]
+
+    def predict(
+        self,
+        model: "PreTrainedModel",
+        processor: Processor,
+        batch: Mapping[str, Any],
+        targets: Targets,
+        logits: Any = None,
+    ) -> list[Prediction]:
+        """Return the generated texts."""
+        return [{"predicted": text} for text in serve.generated(processor, model, batch)]
+
+    def measure(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> Statistics:
+        """Return exact match, BLEU and chrF as sacrebleu counts them, and ROUGE; all from 0 to 1."""
+        said, right = predictions["predicted"].fill_null("").to_list(), rows["target"].to_list()
+        equal = [one.split() == other.split() for one, other in zip(said, right, strict=True)]
+        counts = {"bleu": counting.bleu(said, right, self.params.bleu_tokenizer)}
+        counts["chrf"] = counting.chrf(said, right)
+        found = {"exact_match": Statistic("accuracy", pl.DataFrame({"correct": equal}))}
+        for name, its in counts.items():
+            columns = [f"{name}_{column}" for column in METRICS[name].takes]
+            found[name] = Statistic(name, pl.DataFrame(np.array(its, np.int64), schema=columns))
+        rouge = pl.DataFrame([counting.rouge(*pair) for pair in zip(said, right, strict=True)])
+        for name in rouge.columns:
+            found[name] = Statistic("mean", rouge.select(name))
+        return found
+
+    def baselines(self, train: pl.DataFrame, test: pl.DataFrame, targets: Targets) -> dict[str, pl.DataFrame]:
+        """Return the text itself, and the target of the train text most like it (words 1-2, TF-IDF)."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        by_blanks = {"tokenizer": str.split, "token_pattern": None}
+        words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, **by_blanks)
+        known = words.fit_transform(train["text"].to_list()).T.tocsr()
+        nearest: list[int] = []
+        for some in test["text"].to_frame().iter_slices(AT_ONCE):
+            likeness = words.transform(some["text"].to_list()) @ known
+            nearest += np.asarray(likeness.argmax(axis=1)).ravel().tolist()
+        copied = test.select(predicted="text")
+        return {"copy": copied, "nearest": pl.DataFrame({"predicted": train["target"][nearest]})}
+
+    def draw(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> "dict[str, Figure]":
+        """Draw how long generated texts are over how long they should be, in characters."""
+        from tasks.problems.common import figures
+
+        said = predictions["predicted"].fill_null("").str.len_chars()
+        return {"lengths": figures.scatter(said, rows["target"].str.len_chars())}
+
+    def agrees(self, served: str, predicted: Prediction) -> bool:
+        """Return whether the text is the same, but for blanks."""
+        return served.split() == (predicted["predicted"] or "").split()
+
+
+PROBLEM = Text2TextGeneration
