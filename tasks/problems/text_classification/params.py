@@ -1,0 +1,26 @@
+"""What only text classification has to tune."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tasks.shared.section import Section
+
+
+class Own(Section):
+    """A class of what is out of scope, calibration."""
+
+    out_of_scope: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description=(
+            "The label of texts that belong to no other: its recall, "
+            "and the accuracy on all others, are measured by themselves."
+        ),
+    )
+    calibration: Literal["none", "temperature"] = Field(
+        "none",
+        description=(
+            "temperature: after training, make the model as sure as it is right on validation. "
+            "Labels stay as they are."
+        ),
+    )
