@@ -1,0 +1,32 @@
+"""Model inputs as batches of tensors, padded on the right."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.problems.text_generation.documents import IGNORED
+
+
+def of_model(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a batch a model is given to predict."""
+    return {name: values for name, values in batch.items() if name not in ("labels", "segment", "characters")}
+
+
+def collated(rows: list[dict[str, Any]], padding: int) -> dict[str, Any]:
+    """Return rows as tensors (rows, longest); `characters` (rows,)."""
+    import torch
+
+    longest = max(len(row["input_ids"]) for row in rows)
+    fill = {"input_ids": padding, "labels": IGNORED, "segment": 0}
+    batch: dict[str, Any] = {}
+    for name in [name for name in rows[0] if name in (*fill, "position_ids")]:
+        padded = []
+        for row in rows:
+            short = longest - len(row[name])
+            padded.append([*row[name], *(range(short) if name == "position_ids" else [fill[name]] * short)])
+        batch[name] = torch.tensor(padded, dtype=torch.int64)
+    if "position_ids" not in batch:
+        lengths = torch.tensor([len(row["input_ids"]) for row in rows])
+        batch["attention_mask"] = (torch.arange(longest) < lengths[:, None]).long()
+    if "characters" in rows[0]:
+        batch["characters"] = torch.tensor([row["characters"] for row in rows])
+    return batch

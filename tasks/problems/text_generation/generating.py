@@ -1,0 +1,56 @@
+"""Text that a model generates, prompts of like length together."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tasks.shared.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def generated(
+    model: "PreTrainedModel",
+    processor: "PreTrainedTokenizerBase",
+    prompts: Mapping[int, str],
+    search: Mapping[str, Any],
+    batch_size: int,
+) -> dict[int, str]:
+    """Return what a model says after each prompt, by its number.
+
+    search: as `generate` takes it. Prompts that leave no room for `max_new_tokens` among the model's
+    positions are left out; raises InputError when that is all.
+    Padded on the left, as the `text-generation` pipeline does it.
+    """
+    import torch
+
+    room = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    encoded = {
+        number: processor(prompt, add_special_tokens=False)["input_ids"] for number, prompt in prompts.items()
+    }
+    if isinstance(room, int):
+        new = search["max_new_tokens"]
+        encoded = {number: ids for number, ids in encoded.items() if len(ids) + new <= room}
+        if not encoded:
+            beside = f"leaves no room for a prompt among the model's {room} positions"
+            raise InputError(f"text_generation.generation.max_new_tokens {new} {beside}; lower it")
+    order = sorted(
+        (number for number, ids in encoded.items() if ids), key=lambda number: (-len(encoded[number]), number)
+    )
+    found = {}
+    with torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            some = order[start : start + batch_size]
+            longest = len(encoded[some[0]])
+            ids = torch.full((len(some), longest), processor.pad_token_id)
+            mask = torch.zeros_like(ids)
+            for place, number in enumerate(some):
+                size = len(encoded[number])
+                ids[place, longest - size :] = torch.tensor(encoded[number])
+                mask[place, longest - size :] = 1
+            said = model.generate(
+                input_ids=ids.to(model.device), attention_mask=mask.to(model.device), **search
+            )
+            for number, tokens in zip(some, said[:, longest:].tolist(), strict=True):
+                found[number] = processor.decode(tokens, skip_special_tokens=True)
+    return found
