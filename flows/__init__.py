@@ -2,9 +2,9 @@
 
 import os
 
-# What Git tells its hooks of the repository, index and author of the moment. A run that a hook starts has others, so it
-# starts without: its own calls of Git, DVC's, and the stages all get this environment. Identity, credentials and
-# GIT_CONFIG_COUNT are users' settings.
+# What Git tells its hooks of the repository, index and author of the moment. A run that a hook starts has
+# others, so it starts without: its own calls of Git, DVC's, and the stages all get this environment.
+# Identity, credentials and GIT_CONFIG_COUNT are users' settings.
 OF_A_HOOK = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_AUTHOR_DATE",

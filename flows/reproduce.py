@@ -1,4 +1,4 @@
-"""Rebuilding a model from its record alone: every stage computed again in a clean worktree, every output compared with dvc.lock."""
+"""Rebuild a model from its record alone: compute every stage again, compare every output with dvc.lock."""
 
 import contextlib
 import shutil
@@ -19,31 +19,16 @@ from flows.engine.workspace import STAGES, Workspace, at_revision, root
 from flows.ledger.results import why
 from flows.ledger.revision import changed_key, checkout_data, clear, compare
 from flows.report.artifacts import publish_document
-from flows.report.certificate import Certificate, Grade, device, grade_predictions, machine, now, versions
+from flows.report.certificate import Certificate, markdown
+from tasks.shared import tracking
 from tasks.shared.errors import InputError, disk_in_words
-from tasks.shared.files import read_json
 from tasks.shared.markup import plain
 from tasks.shared.stage import ANY_VERSION, pins
-
-ARTIFACT = """# {revision}: {grade}
-
-{cause}
-
-| stage | result | seconds |
-|---|---|---:|
-{stages}
-
-The certificate, kept in the Git notes of `{commit}` (`git notes --ref=retrain show {commit}`):
-
-```json
-{certificate}
-```
-"""
 
 
 @flow(name="reproduce", persist_result=False)
 def reproduce(revision: str) -> Certificate | State[None]:
-    """Compute a commit, tag, branch or experiment again from its data and code, and say whether every bit is the same."""
+    """Compute a commit, tag, branch or experiment again, and say whether every bit is the same."""
     log = get_run_logger()
     try:
         worker.attach()
@@ -51,50 +36,49 @@ def reproduce(revision: str) -> Certificate | State[None]:
         with (
             disk_in_words(),
             at_revision(revision, f"reproduce-{name}", log.info) as (space, commit),
-            tempfile.TemporaryDirectory() as kept,
+            tempfile.TemporaryDirectory() as recorded,
         ):
-            certificate = Certificate(revision, commit, versions=versions(pins(space.params.problem, space.root)), time=now())
-            others = [
-                f"{name} {is_['installed']} instead of {is_['pinned']}" for name, is_ in certificate.versions.items() if len({*is_.values()}) > 1
-            ]
-            if others:
-                log.warning("the versions installed are not those pinned at %s: %s", revision, ", ".join(others))
-            _set_aside(space, Path(kept))
-            wrong = checkout_data(space.ledger)
-            certificate.cause = str(wrong) if wrong else None
-            if wrong is None or not wrong.is_missing:
-                with Processes(space.root, {ANY_VERSION: "1"}) as processes:
-                    for name in STAGES:
-                        _stage(name, space, processes, certificate)
-            _judge(certificate, space.root, Path(kept), others)
-            try:
-                certificate.keep(space.home)
-            except InputError as error:  # others may have pushed what is no note; the artifact has it all the same
-                log.warning("the certificate could not be added to the Git notes: %s", error)
-            _show(certificate)
+            certificate = Certificate.begin(revision, commit, pins(space.params.problem, space.root))
+            if others := certificate.other_versions:
+                words = ", ".join(others)
+                log.warning("the versions installed are not those pinned at %s: %s", revision, words)
+            _set_aside(space, Path(recorded))
+            _compute_all(space, certificate)
+            certificate.judge(Path(recorded), space.root)
+            _keep(certificate, space.home)
+            publish_document("certificate", markdown(certificate), f"{plain(revision)}: {certificate.grade}")
             return certificate
     except (InputError, StageFailedError) as error:
         return Failed(message=why(error))
 
 
-def _set_aside(space: Workspace, kept: Path) -> None:
-    """Copy what the revision recorded of its test scores, as far as it is still there, before the stages write their own."""
-    with contextlib.suppress(InputError):  # then predictions cannot be compared, only hashes and scores
+def _set_aside(space: Workspace, recorded: Path) -> None:
+    """Copy what the revision recorded of its test scores, before the stages write their own."""
+    # where predictions are no longer there, only hashes and scores can be compared
+    with contextlib.suppress(InputError):
         space.ledger.checkout_missing(["plots/evaluate"])
     for folder in ("plots", "metrics"):
         if (space.root / folder).exists():
-            shutil.copytree(space.root / folder, kept / folder)
+            shutil.copytree(space.root / folder, recorded / folder)
 
 
-def _stage(name: str, space: Workspace, processes: Processes, certificate: Certificate) -> None:
-    state = compute.with_options(name=name, task_run_name=name)(name, space, processes, certificate, return_state=True)
-    if not state.is_completed():
-        raise StageFailedError(state.message or f"{name} failed")
+def _compute_all(space: Workspace, certificate: Certificate) -> None:
+    """Compute every stage, unless its data is missing; damaged data is noted, and used all the same."""
+    wrong = checkout_data(space.ledger)
+    certificate.cause = str(wrong) if wrong else None
+    if wrong and wrong.is_missing:
+        return
+    with Processes(space.root, {ANY_VERSION: "1", tracking.SWITCH: "off"}) as processes:
+        for name in STAGES:
+            run = compute.with_options(name=name, task_run_name=name)
+            state = run(name, space, processes, certificate, return_state=True)
+            if not state.is_completed():
+                raise StageFailedError(state.message or f"{name} failed")
 
 
 @task(persist_result=False, cache_policy=NO_CACHE, retries=0)
 def compute(name: str, space: Workspace, processes: Processes, certificate: Certificate) -> State[None]:
-    """Run a stage from its inputs, whatever any cache holds, and compare what it makes with what dvc.lock says it made."""
+    """Run a stage, whatever any cache holds, and compare its outputs with those in dvc.lock."""
     began = time.monotonic()
     clear(space.ledger, name)
     try:
@@ -103,47 +87,16 @@ def compute(name: str, space: Workspace, processes: Processes, certificate: Cert
     except (InputError, StageFailedError) as error:
         return Failed(message=why(error))
     outputs = compare(space.ledger, name)
+    seconds = round(time.monotonic() - began, 1)
+    certificate.add(name, outputs, changed_key(space.ledger, name), seconds)
     same = all(output.is_same for output in outputs)
-    certificate.stages[name] = {
-        "grade": Grade.identical if same else Grade.different,
-        "seconds": round(time.monotonic() - began, 1),
-        "changed": changed_key(space.ledger, name),
-        "outputs": [vars(output) for output in outputs],
-    }
-    return Completed(message=f"{'bit-identical' if same else 'not bit-identical'}, in {certificate.stages[name]['seconds']} s")
+    return Completed(message=f"{'bit-identical' if same else 'not bit-identical'}, in {seconds} s")
 
 
-def _judge(certificate: Certificate, computed: Path, recorded: Path, others: list[str]) -> None:
-    """Grade the whole, and find the first thing that explains why it is not bit-identical: data, code, versions, device."""
-    stages = certificate.stages
-    now_, then = (read_json(file) if (file := folder / "metrics/train.json").exists() else {} for folder in (computed, recorded))
-    certificate.machine = machine(now_)
-    if len(stages) == len(STAGES) and all(stage["grade"] == Grade.identical for stage in stages.values()):
-        certificate.grade = Grade.identical
-        return
-    if len(stages) == len(STAGES):
-        certificate.grade = grade_predictions(recorded, computed)
-        for name in STAGES[STAGES.index("train") :]:
-            if stages[name]["grade"] != Grade.identical:
-                stages[name]["grade"] = certificate.grade
-    if certificate.cause:
-        return
-    changed = {name: stage["changed"] for name, stage in stages.items() if stage["changed"]}
-    if others:
-        certificate.cause = f"environment: {', '.join(others)}"
-    elif changed:
-        name = next(iter(changed))
-        certificate.cause = f"code: {', '.join(changed[name])} of {name} is not what dvc.lock recorded"
-    elif then and device(now_) != device(then):
-        differ = [f"{key} {device(now_).get(key)} instead of {value}" for key, value in device(then).items() if device(now_).get(key) != value]
-        certificate.cause = f"device: {', '.join(differ)}"
-    else:
-        certificate.cause = "unknown: data, code, versions and device are all as recorded"
-
-
-def _show(certificate: Certificate) -> None:
-    words = {"commit": certificate.commit[:10], "certificate": certificate.to_json(), "revision": plain(certificate.revision)}
-    rows = "\n".join(f"| {name} | {stage['grade']} | {stage['seconds']} |" for name, stage in certificate.stages.items())
-    cause = plain(certificate.cause) if certificate.cause else "Every output has the hash on record."
-    text = ARTIFACT.format(grade=certificate.grade, cause=cause, stages=rows, **words)
-    publish_document("certificate", text, f"{words['revision']}: {certificate.grade}")
+def _keep(certificate: Certificate, checkout: Path) -> None:
+    """Add the certificate to the commit's Git notes."""
+    try:
+        certificate.keep(checkout)
+    except InputError as error:
+        # others may have pushed what is no note; the artifact has it all the same
+        get_run_logger().warning("the certificate could not be added to the Git notes: %s", error)

@@ -1,4 +1,4 @@
-"""Output that nobody reads to its end: `retrain plan --json | head -1` ends without a word, as other tools do."""
+"""A broken pipe: `retrain plan --json | head -1` ends without a word, as other tools do."""
 
 import os
 import select
@@ -6,24 +6,28 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-UNREAD = 1  # Python's own exit status for a closed pipe, and rich's
+# Python's own exit status for a broken pipe, and rich's
+UNREAD = 1
 
 
 @contextmanager
 def ends_when_unread() -> Iterator[None]:
     """Exit with status 1, silently, when stdout turns out to be a pipe that was closed at its other end.
 
-    After Python's documentation of `signal`, note on SIGPIPE: giving that signal its default action would end us when any connection breaks.
+    After Python's documentation of `signal`, note on SIGPIPE: giving that signal its default action would end
+    us when any connection breaks.
     """
     try:
         try:
             yield
         finally:
-            sys.stdout.flush()  # what is left to write, while the error can still be caught
+            # what is left to write, while the error can still be caught
+            sys.stdout.flush()
     except BrokenPipeError:
         if not _is_unread():
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it exits
+        # Python flushes once more when it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(UNREAD)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from tasks.shared.param_names import names, nearest, spelled_out
 
-OF_PARAMS = ("run", "plan")
+OF_PARAMS = ("run", "plan", "preview", "tokenizer")
 INSTEAD = {"dry-run": "`retrain plan` with the same options says what a run would do"}
 
 
@@ -13,7 +13,9 @@ def written_out(words: Iterable[str]) -> list[str]:
     command, *options = [*words] or [""]
     if command not in OF_PARAMS:
         return [command, *options] if command else []
-    return [command, *(_written_out(word) for word in options)]
+    # what `retrain tokenizer` reads may look like an option of its own, behind --
+    end = options.index("--") if "--" in options else len(options)
+    return [command, *(_written_out(word) for word in options[:end]), *options[end:]]
 
 
 def _written_out(word: str) -> str:

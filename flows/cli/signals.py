@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends a command in order, which may take a moment; the second ends it at once."""
+"""Ctrl-C and SIGTERM: the first ends a command in order, which may take a moment, the second at once."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def ends_in_order() -> Iterator[None]:
-    """Exit with 130 on Ctrl-C and 143 on SIGTERM, with one sentence and no traceback, wherever the command is.
+    """Exit with 130 on Ctrl-C and 143 on SIGTERM, with one sentence, wherever the command is.
 
     Inside of another one it does nothing: whoever is outside says it.
     """
@@ -47,7 +47,7 @@ class _Signals:
         self.first = True
 
     def came(self, number: int, _: FrameType | None) -> NoReturn:
-        """End the command in order, or at once: the kernel ends the stages and the server with it, the next command undoes it."""
+        """End the command in order, or at once: then the kernel ends its stages and server."""
         if self.first:
             self.first = False
             raise Interrupted(number)

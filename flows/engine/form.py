@@ -7,12 +7,20 @@ params.yaml says when the run starts. What it said when the form was made stands
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, create_model, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    create_model,
+    model_serializer,
+)
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import SkipJsonSchema
 
-from tasks.shared.params import NONE, Params, Section, for_people
-from tasks.shared.params_file import word
+from tasks.shared.params import Params
+from tasks.shared.params_file import Layer, complete, word
+from tasks.shared.section import NONE, Section, for_people
 
 Nothing = Annotated[Literal["none"], Field(title=NONE)]
 
@@ -23,32 +31,39 @@ def _without_values(schema: dict[str, Any]) -> None:
     for field in schema.get("properties", {}).values():
         field.pop("default", None)
         if field.get("type") == "boolean":
-            # a menu with nothing chosen: a switch looks as if it were off, and the older UI sends that; a menu of
-            # truth values shows false as if nothing were chosen, so it holds words
+            # a menu with nothing chosen: a switch looks as if it were off, and the older UI sends that; a
+            # menu of truth values shows false as if nothing were chosen, so it holds words
             del field["type"]
-            field["anyOf"] = [{"type": "string", "enum": ["true", "false"], "title": "menu"}, {"type": "boolean"}]
+            field["anyOf"] = [
+                {"type": "string", "enum": ["true", "false"], "title": "menu"},
+                {"type": "boolean"},
+            ]
 
 
 class Given(BaseModel):
     """Some of the params; what is not given is None."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_without_values, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra=_without_values, hide_input_in_errors=True
+    )
 
     @model_serializer(mode="wrap")
     def _what_is_given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in dump(self).items() if value is not None}
 
 
-def form(standing: Params) -> type[Given]:
+def form(standing: Layer) -> type[Given]:
     """Return the type of what a run may be given, described with what params.yaml says now."""
-    return _form(standing)
+    return _form(Params, complete(standing))
 
 
-def _form(standing: Section) -> type[Given]:
-    section = type(standing)
+def _form(section: type[Section], standing: Any) -> type[Given]:
+    says = standing if isinstance(standing, dict) else {}
     fields: dict[str, Any] = {}
     for name, field in section.model_fields.items():
-        fields[name] = _field(field, getattr(standing, name))
+        # most problems have nothing of their own to tune
+        if field.annotation is not Section:
+            fields[name] = _field(field, says.get(name))
     return create_model(section.__name__, __base__=Given, __doc__=section.__doc__, **fields)
 
 
@@ -56,8 +71,8 @@ def _field(field: FieldInfo, standing: Any) -> tuple[Any, Any]:
     """Return the type of a field that may be left empty, and its description."""
     kind: Any = field.annotation
     description = field.description
-    if isinstance(standing, Section):
-        kind = _form(standing)
+    if isinstance(kind, type) and issubclass(kind, Section):
+        kind = _form(kind, standing)
     else:
         description = f"{re.sub('[Ee]mpty:', 'none:', str(description))} params.yaml: {word(standing)}."
         may_be_empty = type(None) in get_args(kind)

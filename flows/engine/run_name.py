@@ -9,14 +9,15 @@ from tasks.shared.locks import is_free
 # no dot, so that nothing is `..`, hidden or called `.lock`; no dash in front, so that nothing is an option
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 LONGEST = 60
-ID_PART = 8  # characters of a run's id that tell two runs of one name apart
+# characters of a run's id that tell two runs of one name apart
+ID_PART = 8
 
 
 def safe(name: str | None, run: str, taken: Collection[str] = ()) -> str:
-    """Return a run's name if it is plain and not taken, else what is plain in it and the first part of the run's id.
+    """Return a run's name if it is plain and free, else what is plain in it and the start of the run's id.
 
-    The result is one component of a path and of a Git ref, of at most 69 characters. A name that was given to more
-    runs than one, or had to be changed, is told from others by the id, which no other run has.
+    The result is one component of a path and of a Git ref, of at most 69 characters. A name that was given to
+    more than one run, or had to be changed, is told from others by the id, which no other run has.
     """
     name = name or ""
     if PLAIN.fullmatch(name) and len(name) <= LONGEST and name not in taken:

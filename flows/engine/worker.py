@@ -1,4 +1,4 @@
-"""What a run does first when a worker has started it: tie itself to the worker, take over from runs that waited."""
+"""A run that a worker has started: it ends with the worker, and takes over from runs that waited."""
 
 import os
 import signal
@@ -22,13 +22,15 @@ from tasks.shared.stage import end_with_parent
 
 
 def attach() -> None:
-    """Do what a run does first when a worker has started it; nothing otherwise."""
-    context = FlowRunContext.get()  # prefect.runtime would ask the server
+    """Have a run that a worker has started end with the worker, and cancel runs that waited for the same."""
+    # prefect.runtime would ask the server
+    context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
         return
     # not PREFECT__WORKER_ID: a worker that has just started does not know its id yet
     if "PREFECT__WORKER_NAME" in os.environ:
-        # nobody could cancel it once its worker is gone; it reports itself as crashed and keeps its checkpoint
+        # nobody could cancel it once its worker is gone; it reports itself as crashed and keeps its
+        # checkpoint
         end_with_parent(signal.SIGTERM)
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(context.flow_run.id)
@@ -36,9 +38,10 @@ def attach() -> None:
 
 
 def _supersede(client: SyncPrefectClient, run: FlowRun) -> None:
-    """Cancel the other runs of a schedule or trigger that should have started by now: this one does what they would."""
+    """Cancel other runs of a schedule or trigger that should have started by now: this one does the same."""
     triggered = run.created_by is not None and run.created_by.type == "AUTOMATION"
-    if run.deployment_id is None or not (run.auto_scheduled or triggered):  # somebody asked for this very run
+    # else somebody asked for this very run
+    if run.deployment_id is None or not (run.auto_scheduled or triggered):
         return
     waiting = client.read_flow_runs(
         deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[run.deployment_id])),
@@ -49,5 +52,6 @@ def _supersede(client: SyncPrefectClient, run: FlowRun) -> None:
     )
     for other in waiting:
         if other.id != run.id and other.parameters == run.parameters:
-            client.set_flow_run_state(other.id, Cancelled(message=f"{run.name} does what this run would have done"))
+            why = f"{run.name} does what this run would have done"
+            client.set_flow_run_state(other.id, Cancelled(message=why))
             get_run_logger().info("%s waited for the same: cancelled, this run does its work", other.name)

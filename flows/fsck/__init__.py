@@ -1,1 +1,1 @@
-"""The DVC cache hashed again, and mended."""
+"""The DVC cache hashed again, and repaired."""

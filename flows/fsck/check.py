@@ -1,110 +1,117 @@
-"""`retrain check`: examine what a revision needs of the DVC cache, mend it if asked to, and report."""
+"""`retrain check`: examine what a revision needs of the DVC cache, repair it if asked to, and report."""
 
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
-from flows.fsck.examination import Examination, Finding, What
+from rich.filesize import decimal
+
+from flows.fsck.examination import Examination, Needed, What
 from flows.fsck.repair import Repair
 from flows.git.commands import refuse_planted
 from flows.ledger.experiments import commit_named, experiments
+from flows.ledger.journal import RUN_LOCK
+from flows.ledger.run_cache import names, records, wrong
+from flows.ledger.validation import ForgedError
 from tasks.shared.locks import alone
 
 Say = Callable[[str], None]
 
 
 def check(checkout: Path, revision: str | None, *, repair: bool, show: Say, say: Say) -> bool:
-    """Show what of the cache is not as it should be, and a summary; return whether all is whole, or has been mended.
+    """Show what of the cache is not as it should be, and a summary.
+
+    Returns whether all is as it should be, or has been repaired.
 
     revision: a commit, branch, tag or experiment; None for the checkout as it stands.
     Raises InputError when there is no such revision, or its dvc.yaml or dvc.lock cannot be read.
     """
     refuse_planted(checkout)
     examination = Examination(checkout, commit_named(checkout, revision) if revision else None)
-    lock = alone(checkout / ".retrain" / "run.lock", lambda who: say(f"waiting for another run in this checkout ({who})"))
-    mender = Repair(examination, say, show) if repair else None
+    told = "waiting for another run in this checkout"
+    lock = alone(checkout / RUN_LOCK, lambda who: say(f"{told} ({who})"))
     with lock if repair else nullcontext():
-        found = _objects(examination, mender, show)
-        if mender:
-            mender.forget()
-    forged = [f"{where}  {wrong}; find out who wrote it (`git log`), and take an older one of it" for where, wrong in examination.forged.items()]
+        repairs = Repair(examination, say, show) if repair else None
+        counts = Counter([*_records(examination, repairs, show), *_objects(examination, repairs, show)])
+        if repairs:
+            repairs.forget()
+    forged = []
+    for where, why in examination.forged.items():
+        forged.append(f"{where}  {why}; find out who wrote it (`git log`), and take an older one of it")
     experiments(checkout, forged.append)
-    for told in forged:
-        show(f"{What.forged:9} {told}")
-    bad_records = list(examination.bad_records())
-    for record, what, why in bad_records:
-        show(f"{what:9} {record.path.name}  {record} {why}")
-        if mender and record.stage in mender.doubtful:
-            record.set_aside(mender.refused)
-        elif mender:
-            show(f"mended    {record.path.name}  {record.mend()}")
-    counts = Counter(finding.what for finding in found.values())
-    counts += Counter(what for _, what, _ in bad_records)
-    counts += Counter({What.forged: len(forged)})
-    unmended = [item for item in examination.findings() if not item.object.spare or item.object.path.exists()]
-    left = len(unmended) + len(forged)
+    for line in forged:
+        show(f"{What.forged:9} {line}")
+    counts[What.forged] += len(forged)
+    left = len([item for item in examination.objects.values() if item.wrong]) + len(forged)
     words = ", ".join(f"{counts[what]} {what}" for what in What if counts[what]) or "all whole"
-    outcome = f"; {counts.total() - left} mended" if repair and counts else ""
-    if outcome and left:
-        outcome += f", {left} not"
-    show(f"{examination.count} objects, {_size(examination.size)}: {words}{outcome}")
-    return not left if repair else not counts
+    if repairs and counts.total():
+        words += f"; {counts.total() - left} repaired" + (f", {left} not" if left else "")
+    needed = [item for item in examination.objects.values() if item.size is not None or not item.is_spare]
+    show(f"{len(needed)} objects, {decimal(sum(item.size or 0 for item in needed))}: {words}")
+    return not (left if repairs else counts.total())
 
 
-def _objects(examination: Examination, repair: Repair | None, show: Say) -> dict[Path, Finding]:
-    """Show what is wrong with the objects and mend what can be; return all that was found.
-
-    A mended listing may show more, so look again until nothing new is found; only then is all known that computing must not build on.
-    """
-    found: dict[Path, Finding] = {}
-    computed = False
-    while True:
-        now = examination.findings()
-        new = [finding for finding in now if finding.object.path not in found]
-        for finding in new:
-            found[finding.object.path] = finding
-            show(str(finding))
-            if repair and finding.what != What.dangerous and (source := repair.from_elsewhere(finding)):
-                show(f"mended    {finding.object.hash}  from {source}")
-        if repair is None or (computed and not new):
-            break
-        if not new:
-            computed = True
-            left = [finding for finding in now if finding.what != What.dangerous]
-            repair.distrust([finding.object for finding in found.values() if finding.what == What.damaged])
-            if left:
-                repair.by_computing(left)
-                examination.findings()
-                for finding in left:
-                    _show_computed(finding, examination, repair, show)
+def _records(examination: Examination, repairs: Repair | None, show: Say) -> list[What]:
+    """Show what is wrong with records of the run-cache, and repair it; return all that was found."""
+    stages = {names(entry)[0]: name for name, entry in examination.recorded.items() if entry.get("outs")}
+    found = []
+    for path, error in wrong(records(examination.repo)):
+        what = What.forged if isinstance(error, ForgedError) else What.damaged
+        found.append(what)
+        stage = stages.get(path.parent.name)
+        record = f"stage {stage}: its record in the run-cache" if stage else "a record in the run-cache"
+        show(f"{what:9} {path.name}  {record} {error}")
+        if repairs:
+            show(f"repaired  {path.name}  {repairs.record(path)}")
     return found
 
 
-def _show_computed(finding: Finding, examination: Examination, repair: Repair, show: Say) -> None:
-    """Show what became of an object that had to be computed again."""
-    item = finding.object
-    stages = [stage for stage in item.places.values() if stage]
-    aside = repair.aside(item)
-    if item.path in examination.whole:
-        repair.relink(item)
-        aside.unlink(missing_ok=True)
-        show(f"mended    {item.hash}  by computing {stages[0]} again")
-        return
-    if item.spare:
-        aside.unlink(missing_ok=True)
-        show(f"mended    {item.hash}  by removing it: only the run-cache named it")
-        return
-    why = next((repair.reasons[stage] for stage in stages if stage in repair.reasons), None)
-    why = why or ("what it depends on could not be mended" if stages else "no copy of it in the checkout, in a DVC remote or where it came from")
+def _objects(examination: Examination, repairs: Repair | None, show: Say) -> list[What]:
+    """Show what is wrong with the objects, and repair what can be; return all that was found.
+
+    A listing that has come back may name more that is wrong. Nothing is computed before all is known, and
+    what was computed from damage is invalidated.
+    """
+    found: dict[Path, What] = {}
+    while True:
+        left = []
+        while new := [item for item in examination.wrong_objects() if item.path not in found]:
+            for item in new:
+                assert item.wrong
+                found[item.path] = item.wrong
+                show(item.in_words())
+                if repairs is None or item.wrong == What.dangerous:
+                    continue
+                if source := repairs.from_elsewhere(item):
+                    show(f"repaired  {item.oid}  from {source}")
+                else:
+                    left.append(item)
+        if repairs is None:
+            return list(found.values())
+        repairs.invalidate()
+        if not left:
+            return list(found.values())
+        repairs.by_computing(left)
+        examination.wrong_objects()
+        for item in left:
+            show(_result(item, repairs))
+
+
+def _result(item: Needed, repairs: Repair) -> str:
+    """Return a line that says what became of an object that had to be computed again."""
+    if item.size is not None:
+        repairs.relink(item)
+        return f"repaired  {item.oid}  by computing {item.stages[0]} again"
+    if item.is_spare:
+        return f"repaired  {item.oid}  by removing it: only the run-cache named it"
+    reasons = [repairs.reasons[stage] for stage in item.stages if stage in repairs.reasons]
+    if reasons:
+        why = reasons[0]
+    elif item.stages:
+        why = "what it depends on could not be repaired"
+    else:
+        why = "no copy of it in the checkout, in a DVC remote or where it came from"
+    aside = repairs.aside / item.oid
     kept = f"; what is left of it is in {aside}" if aside.exists() else ""
-    show(f"not mended {item.hash}  {item}: {why}{kept}")
-
-
-def _size(number: float) -> str:
-    """Return a number of bytes for people."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:  # noqa: PLR2004
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"
+    return f"not repaired {item.oid}  {item}: {why}{kept}"

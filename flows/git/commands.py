@@ -4,14 +4,16 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from tasks.shared.errors import DiskError, InputError, disk_trouble, readable
 
 # who commits where Git knows no one
 OURS = "retrain <retrain@localhost>"
-# What a user has set to run at each command of Git may be a path in the checkout, and in a worktree of a commit that
-# was fetched that is the commit's own. Git runs no filter but those of the user's configuration: they stay, as LFS is one.
+# What a user has set to run at each command of Git may be a path in the checkout, and in a worktree of a
+# commit that was fetched that is the commit's own. Git runs no filter but those of the user's configuration:
+# they stay, as LFS is one.
 OFF = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
@@ -25,9 +27,9 @@ HOOKED = ("push",)
 
 
 def git(where: Path, *words: str, env: Mapping[str, str] | None = None, given: str | None = None) -> str:
-    """Run Git in a folder, `given` on its input, and return what it printed. Nothing that was fetched is executed.
+    """Run Git in a folder, `given` on its input, and return what it printed.
 
-    Raises InputError, with Git's own words, when it fails.
+    Nothing that was fetched is executed. Raises InputError, with Git's own words, when it fails.
     """
     return _run(where, words, env, given).strip()
 
@@ -37,13 +39,16 @@ def names(where: Path, *words: str) -> list[str]:
     return [name for name in _run(where, words).split("\0") if name]
 
 
-def _run(where: Path, words: Sequence[str], env: Mapping[str, str] | None = None, given: str | None = None) -> str:
+def _run(
+    where: Path, words: Sequence[str], env: Mapping[str, str] | None = None, given: str | None = None
+) -> str:
     program = shutil.which("git")
     if program is None:
         raise InputError("git is not installed; install it, retrain keeps its experiments there")
-    settings = [word for setting in (OFF[1:] if words[0] in HOOKED else OFF) for word in ("-c", setting)]
+    settings = OFF[1:] if words[0] in HOOKED else OFF
+    options = chain.from_iterable(("-c", setting) for setting in settings)
     done = subprocess.run(  # noqa: S603 (Git alone, no shell)
-        [program, *settings, *words],
+        [program, *options, *words],
         cwd=where,
         env={**os.environ, **(env or {})},
         input=given,
@@ -67,23 +72,26 @@ def refuse_without_git(checkout: Path) -> None:
         if any((folder / ".git").exists() for folder in (checkout, *checkout.parents)):
             raise
         remedy = "make one with `git init && git add . && git commit -m start`"
-        raise InputError(f"{checkout} is in no Git repository, where runs keep their records; {remedy}") from None
+        raise InputError(
+            f"{checkout} is in no Git repository, where runs keep their records; {remedy}"
+        ) from None
     if is_bare:
-        raise InputError(f"the Git repository of {checkout} is bare; if this is a checkout: git config core.bare false")
+        raise InputError(
+            f"the Git repository of {checkout} is bare; if this is a checkout: git config core.bare false"
+        )
     refuse_planted(checkout)
 
 
 def refuse_planted(checkout: Path) -> None:
-    """Raise InputError when a commit has brought files to where DVC and retrain keep what is this machine's own.
+    """Raise InputError when a commit has brought files to where what is this machine's own is kept.
 
     DVC unpickles what it finds in its databases there.
     """
     for place in (".dvc/tmp", ".dvc/cache", ".retrain"):
         if planted := names(checkout, "ls-files", "-z", "--", place):
-            raise InputError(
-                f"Git tracks {readable(planted[0])}, where what is this machine's own is kept and read without a doubt; "
-                f"find out who committed it (`git log -- {place}`), then `git rm -r --force {place}`"
-            )
+            why = "where what is this machine's own is kept and read without a doubt"
+            remedy = f"find out who committed it (`git log -- {place}`), then `git rm -r --force {place}`"
+            raise InputError(f"Git tracks {readable(planted[0])}, {why}; {remedy}")
 
 
 def refuse_without_commit(checkout: Path, say: Callable[[str], None]) -> None:

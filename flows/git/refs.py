@@ -51,7 +51,7 @@ def change(where: Path, *words: str, env: Mapping[str, str] | None = None) -> st
 
 
 def _outwait(lock: Path, common: Path) -> None:
-    """Wait until a lock of Git is gone. One that stays the same is nobody's: no run of ours is at it, for we are alone.
+    """Wait until a lock of Git is gone, and remove one that stays the same: it is nobody's, for we are alone.
 
     No clock is asked how old it is: clocks are set back.
     """
@@ -65,7 +65,8 @@ def _outwait(lock: Path, common: Path) -> None:
         return
     inside = lock.resolve().relative_to(common) if lock.resolve().is_relative_to(common) else None
     if inside is None or (inside.parts[0] != "refs" and inside.name != "packed-refs.lock"):
-        raise InputError(f"{lock} is held by another Git, or was left by one that died; if none is at work here: rm '{lock}'")
+        remedy = f"if none is at work here: rm '{lock}'"
+        raise InputError(f"{lock} is held by another Git, or was left by one that died; {remedy}")
     lock.unlink(missing_ok=True)
 
 
@@ -83,7 +84,7 @@ def commit_at(where: Path, ref: str) -> str | None:
 
 
 def set_ref(where: Path, ref: str, new: str, old: str | None) -> bool:
-    """Move a ref from `old` (None: it was not there) to `new`; return whether nobody else had moved it meanwhile."""
+    """Move a ref from `old` (None: it was not there) to `new`; return False when another has moved it."""
     try:
         change(where, "update-ref", ref, new, old or NONE)
     except InputError:
@@ -101,10 +102,10 @@ def remove_ref(where: Path, ref: str, old: str) -> None:
 
 
 def mark_running(folder: Path, name: str) -> None:
-    """Name what stands in the worktree of a run by a ref of its own, or anew: what it has computed is then no garbage.
+    """Name by a ref what stands in the worktree of a run: what it has computed is then no garbage.
 
-    It is an experiment to DVC: `dvc gc --all-experiments` keeps what it names, and `dvc exp list` shows it for as long
-    as the run is under way.
+    It is an experiment to DVC: `dvc gc --all-experiments` keeps what it names, and `dvc exp list` shows it
+    for as long as the run is under way.
     """
     baseline = git(folder, "rev-parse", "HEAD")
     new = names(folder, "ls-files", "--others", "--exclude-standard", "-z", "--", "dvc.lock", "*.dvc")
@@ -121,7 +122,9 @@ def unmark_running(checkout: Path, name: str) -> None:
 
 def marked(checkout: Path, name: str = "*") -> list[tuple[str, str]]:
     """Return the refs of runs under way of that name, or of all, and what they are at."""
-    told = git(checkout, "for-each-ref", "--format=%(refname) %(objectname)", f"{EXPERIMENTS}/*/*/{name}{RUNNING}")
+    told = git(
+        checkout, "for-each-ref", "--format=%(refname) %(objectname)", f"{EXPERIMENTS}/*/*/{name}{RUNNING}"
+    )
     found = []
     for line in told.split("\n") if told else ():
         ref, _, commit = line.rpartition(" ")

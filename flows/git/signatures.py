@@ -1,4 +1,4 @@
-"""Commits whose code somebody asks to run: where Git's configuration says so, only those that a trusted key has signed."""
+"""Commits whose code somebody asks to run: only signed ones, where Git's configuration says so."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ SETTING = "retrain.signedOnly"
 
 
 def refuse_unsigned(checkout: Path, commit: str) -> None:
-    """Raise InputError when only signed commits may run here and this one bears no signature of a trusted key.
+    """Raise InputError when only signed commits may run here and no trusted key has signed this one.
 
     Whom to trust is Git's own configuration of this machine, which nothing that is fetched can change.
     """
@@ -19,10 +19,10 @@ def refuse_unsigned(checkout: Path, commit: str) -> None:
         # a GPG key that is in the keyring but trusted by nobody would do otherwise
         git(checkout, "-c", "gpg.minTrustLevel=fully", "verify-commit", commit)
     except InputError as error:
-        raise InputError(
-            f"the code of commit {commit[:10]} is not run: {SETTING} is set in Git's configuration, and no key that is "
-            f"trusted here has signed it ({str(error) or 'no signature'}); whom to trust stands in the file that gpg.ssh.allowedSignersFile names"
-        ) from None
+        why = f"{SETTING} is set in Git's configuration, and no key that is trusted here has signed it"
+        hint = "whom to trust stands in the file that gpg.ssh.allowedSignersFile names"
+        told = str(error) or "no signature"
+        raise InputError(f"the code of commit {commit[:10]} is not run: {why} ({told}); {hint}") from None
 
 
 def signing(checkout: Path) -> list[str]:

@@ -32,7 +32,8 @@ class Uncommitted:
 def uncommitted(checkout: Path, say: Callable[[str], None]) -> Uncommitted:
     """Keep the checkout as it stands in a Git tree, uncommitted changes and new files included.
 
-    Ignored files and repositories inside this one are left out. Raises InputError for a new file too large for Git.
+    Ignored files and repositories inside this one are left out. Raises InputError for a new file too large
+    for Git.
     """
     listed = names(checkout, "ls-files", "--others", "--exclude-standard", "-z")
     nested = [name for name in listed if name.endswith("/")]
@@ -40,8 +41,8 @@ def uncommitted(checkout: Path, say: Callable[[str], None]) -> Uncommitted:
     for name in untracked:
         if (size := (checkout / name).lstat().st_size) > LARGE:
             raise InputError(
-                f"{readable(name)} is not committed and has {size / 1e6:.0f} MB, too much to take along in Git; "
-                "ignore it in .gitignore, or put it under DVC with `dvc add`"
+                f"{readable(name)} is not committed and has {size / 1e6:.0f} MB, too much to take along in "
+                "Git; ignore it in .gitignore, or put it under DVC with `dvc add`"
             )
     if nested:
         say(f"not taking along what is a Git repository of its own: {_some(nested)}")
@@ -64,7 +65,9 @@ def write_tree(checkout: Path, untracked: Sequence[str]) -> str:
             # the checkout's own index knows what has been added by force, or only by name
             shutil.copyfile(checkout / git(checkout, "rev-parse", "--git-path", "index"), index)
             git(checkout, "add", "--update", env=env)
-            git(checkout, "update-index", "--add", "-z", "--stdin", env=env, given="\0".join([*untracked, ""]))
+            git(
+                checkout, "update-index", "--add", "-z", "--stdin", env=env, given="\0".join([*untracked, ""])
+            )
             return git(checkout, "write-tree", env=env)
         finally:
             index.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A worktree for each isolated run: made, linked to what Git does not bring along, removed in the end or by a later run."""
+"""A worktree for each isolated run: made, linked to what Git does not bring along, removed."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from tasks.shared.locks import alone, alone_if_free, forget
 
 @contextmanager
 def worktree(checkout: Path, name: str, commit: str, tree: str | None = None) -> Iterator[Path]:
-    """Yield a new folder with `commit` checked out, and over it the files of `tree`; it is removed when the context ends.
+    """Yield a new folder with `commit` checked out, and over it the files of `tree`; remove it afterwards.
 
     It lies in the checkout's own ignored folder, on the same disk as the DVC cache.
     """
@@ -29,11 +29,13 @@ def worktree(checkout: Path, name: str, commit: str, tree: str | None = None) ->
             unmark_running(checkout, name)
 
 
-def link(path: str, folder: Path, checkout: Path) -> None:
+def link(path: str | None, folder: Path, checkout: Path) -> None:
     """Have a worktree see what Git does not bring along: a base model, or data that nothing versions.
 
     That is what is ignored in the checkout, and what is a Git repository of its own there.
     """
+    if path is None:
+        return
     here, there = folder / path, checkout / path
     if here != there and there.exists() and _is_empty(here):
         if here.exists():
@@ -52,7 +54,7 @@ def _is_empty(path: Path) -> bool:
 
 
 def remove_worktree(checkout: Path, folder: Path) -> None:
-    """Remove the worktree of a run, and all that Git knows of it, however far it had come to be made or removed."""
+    """Remove the worktree of a run, and all that Git knows of it, also one half made or half removed."""
     if folder.exists():
         shutil.rmtree(folder)
     with changing(checkout):
@@ -63,7 +65,7 @@ def remove_worktree(checkout: Path, folder: Path) -> None:
 
 
 def _is_half_made(locked: Path) -> bool:
-    """Return whether Git was killed while it made one of our worktrees, which it then keeps locked for good."""
+    """Return whether Git was killed while it made one of our worktrees, which it then keeps locked."""
     where = locked.with_name("gitdir")
     ours = not where.exists() or "/.retrain/worktrees/" in where.read_text("utf-8", "surrogateescape")
     return ours and locked.read_text("utf-8", "surrogateescape").strip() == "initializing"

@@ -1,6 +1,7 @@
-"""`python -m flows.ledger`: end with status 0 when no stage of the checkout in the current folder has anything to do or to send, else with 1.
+"""`python -m flows.ledger`: end with status 0 when no stage has anything to do or to send, else with 1.
 
-For a run that holds the checkout's lock: torn state is mended first, as when the run itself opens the ledger.
+The stages are those of the checkout in the current folder. For a run that holds the checkout's lock:
+torn state is mended first, as when the run itself opens the ledger.
 """
 
 import sys

@@ -1,8 +1,8 @@
 """The DVC cache without DVC's trust: an object is hashed before it is used, once for each state of its inode.
 
-DVC takes a read-only object for whole, and a file of unchanged inode, time and size for unchanged. Here the time
-of the inode's last change counts too, which no call can set. What no inode tells (a bit that has rotted on the
-disk since the object was hashed) only `retrain check` finds, which trusts no memory at all.
+DVC takes a read-only object for whole, and a file of unchanged inode, time and size for unchanged. Here the
+time of the inode's last change counts too, which no call can set. What no inode tells (a bit that has rotted
+on the disk since the object was hashed) only `retrain check` finds, which trusts no memory at all.
 """
 
 import os
@@ -23,7 +23,7 @@ from dvc_data.hashfile.hash import hash_file
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.meta import Meta
 from dvc_data.hashfile.obj import HashFile
-from dvc_data.hashfile.state import State
+from dvc_data.hashfile.state import State, StateBase
 from dvc_objects.errors import ObjectFormatError
 
 import flows.ledger.yaml_limits  # noqa: F401 (before DVC reads YAML)
@@ -85,22 +85,23 @@ class Inodes(State):
 class VerifiedCache(LocalHashFileDB):
     """DVC's cache, in which an object that is not what its name says is set aside, and counts as not cached.
 
-    damaged: the folder that such objects go to; None leaves them where they are.
+    damaged: the folder that such objects go to. is_looked_at: they stay where they are.
     """
 
-    memory: Inodes
-    damaged: Path | None
+    memory: StateBase
+    damaged: Path
+    is_looked_at: bool
     say: Say
 
     def check(self, oid: str, *_: Any, **__: Any) -> Meta:
         """Return what is known of an object.
 
-        Raises FileNotFoundError when it is not there, ObjectFormatError when it is not whole.
+        Raises FileNotFoundError when it is not there, ObjectFormatError when it is damaged.
         """
         path: str = self.oid_to_path(oid)  # type: ignore[no-untyped-call]
         info = _localfs_info(path)
         if not self._is_whole(oid, path, info):
-            if self.damaged is not None:
+            if not self.is_looked_at:
                 self._set_aside(oid, path, info)
             raise ObjectFormatError(f"{oid} in the DVC cache is damaged")
         return Meta.from_info(info)
@@ -130,16 +131,21 @@ class VerifiedCache(LocalHashFileDB):
             return False
         return bool(actual.value == oid.removesuffix(".dir"))
 
-    def _set_aside(self, oid: str, path: str, info: dict[str, Any]) -> None:
-        """Move an object out of the cache, unless another run has put a new one in its place meanwhile."""
-        assert self.damaged is not None
-        if _with_ctime(_localfs_info(path)) != _with_ctime(info):
-            return
+    def set_aside(self, oid: str) -> Path:
+        """Move an object out of the cache, where nothing is restored from it; return where it is now."""
         self.damaged.mkdir(exist_ok=True)
         place, number = self.damaged / oid, 1
         while place.exists():
             place, number = self.damaged / f"{oid}.{number}", number + 1
+        path: str = self.oid_to_path(oid)  # type: ignore[no-untyped-call]
         Path(path).replace(place)
+        return place
+
+    def _set_aside(self, oid: str, path: str, info: dict[str, Any]) -> None:
+        """Set aside a damaged object, and say so, unless another run has put a new one in its place."""
+        if _with_ctime(_localfs_info(path)) != _with_ctime(info):
+            return
+        place = self.set_aside(oid)
         self.say(
             f"warning: {oid} in the DVC cache was damaged: it is set aside as {place} and counts as "
             "not cached; if `dvc repro` has computed from it, `retrain check --repair` finds what"
@@ -160,7 +166,7 @@ def opened(root: Path, say: Say, *, files: LocalFileSystem | None = None, is_loo
         # DVC makes its caches itself and has no setting for another class
         cache.__class__ = VerifiedCache
         cache.state, cache.memory = repo.state, memory
-        cache.damaged, cache.say = None if is_looked_at else folder / "damaged", say
+        cache.damaged, cache.is_looked_at, cache.say = folder / "damaged", is_looked_at, say
     return repo
 
 

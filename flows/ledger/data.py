@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 from dvc.dependency import Dependency
@@ -12,53 +13,89 @@ from dvc.stage.imports import update_import
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.meta import Meta
 
-from flows.ledger.remote import patiently
+from flows.ledger import hub
+from flows.ledger.remote import overlap, patiently
 from flows.ledger.sources import Pattern, expand_home, is_url, leads_out, pattern_in, to_add
 from flows.ledger.stages import Ledger, sentence
 from flows.ledger.validation import is_hash, refuse_forged
 from tasks.shared.entries import refuse_odd_entries
 from tasks.shared.errors import InputError
 
-SOURCE = "source"  # what the `meta` of a .dvc file calls the pattern whose matches it holds
+# what the `meta` of a .dvc file calls the pattern whose matches it holds,
+# or the data set of the hub and its commit
+SOURCE = "source"
+COMMIT = "commit"
 
 
 @patiently
 def import_data(ledger: Ledger, source: str, name: str) -> bool:
-    """Import `source` (file, folder, pattern or URL) to data/raw/`name` under DVC, or update what came from there.
+    """Import `source` (file, folder, pattern or URL) to data/raw/`name` under DVC, or update it.
 
     Returns whether the content is new. Raises InputError when data/raw/`name` is something else.
     """
     pattern = pattern_in(source, Path())
     try:
         record = imported(ledger, source, name)
+        target = Path(ledger.repo.root_dir, "data/raw", name)
         if pattern is not None:
-            return _import_matches(ledger, pattern, Path(ledger.repo.root_dir, "data/raw", name))
+            return _import_matches(ledger, pattern, target)
+        if hub.is_hub(source):
+            return _import_from_hub(ledger, source, target)
         if record is not None:
             (stage,) = refuse_forged(ledger.repo.stage.load_all(str(record)))
             return _refresh(ledger, stage)
-        ledger.repo.imp_url(_whole(source), out=str(Path(ledger.repo.root_dir, "data/raw", name)))
+        ledger.repo.imp_url(_whole(source), out=str(target))
     except DvcException as error:
         raise InputError(f"cannot bring in {source}: {sentence(error)}") from None
     return True
 
 
 def _import_matches(ledger: Ledger, pattern: Pattern, target: Path) -> bool:
-    """Copy the files that match to the folder `target`, put it under DVC, and return whether the content is new.
+    """Copy the files that match to the folder `target`, put it under DVC, return whether the content is new.
 
-    DVC imports a file or a whole folder, so the .dvc file keeps the pattern under `meta`, where DVC leaves it.
+    DVC imports a file or a whole folder, so the .dvc file keeps the pattern under `meta`, where DVC leaves
+    it.
     """
+
+    def fill(folder: Path) -> None:
+        for file in pattern.matches():
+            copy = folder / file.relative_to(pattern.folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+
+    return _put(ledger, target, fill, {SOURCE: _whole(str(pattern))})
+
+
+def _import_from_hub(ledger: Ledger, source: str, target: Path) -> bool:
+    """Download a data set's commit to the folder `target`, put it under DVC; return whether it is new.
+
+    The .dvc file keeps the commit. While a revision is the same commit, nothing is downloaded.
+    """
+    data = hub.parsed(source)
+    commit = hub.commit_of(data)
+    record = target.with_name(target.name + ".dvc")
+    if record.exists() and target.exists():
+        (stage,) = refuse_forged(ledger.repo.stage.load_all(str(record)))
+        if stage.meta == {SOURCE: source, COMMIT: commit}:
+            return False
+    return _put(
+        ledger, target, lambda folder: hub.fetch(data, commit, folder), {SOURCE: source, COMMIT: commit}
+    )
+
+
+def _put(ledger: Ledger, target: Path, fill: Callable[[Path], None], meta: dict[str, str]) -> bool:
+    """Have `fill` fill `target`, put it under DVC with this in its .dvc file; return whether that is new."""
     record = target.with_name(target.name + ".dvc")
     before = record.read_text("utf-8") if record.exists() else None
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".arriving-") as arriving:
-        for file in pattern.matches():
-            copy = Path(arriving, target.name, file.relative_to(pattern.folder))
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, copy)
+        folder = Path(arriving, target.name)
+        folder.mkdir()
+        fill(folder)
         shutil.rmtree(target, ignore_errors=True)
-        Path(arriving, target.name).replace(target)
+        folder.replace(target)
     (stage,) = ledger.repo.add([str(target)])
-    stage.meta = {SOURCE: _whole(str(pattern))}
+    stage.meta = meta
     stage.dump()
     return record.read_text("utf-8") != before
 
@@ -68,11 +105,15 @@ def _whole(source: str) -> str:
     if is_url(source):
         return source
     pattern = pattern_in(source, Path())
-    return str(Path(source).resolve()) if pattern is None else str(Pattern(pattern.folder.resolve(), pattern.glob))
+    return (
+        str(Path(source).resolve())
+        if pattern is None
+        else str(Pattern(pattern.folder.resolve(), pattern.glob))
+    )
 
 
 def imported(ledger: Ledger, source: str, name: str) -> Path | None:
-    """The .dvc file of data/raw/`name` if it came from `source` before, None if there is none; raise InputError if something else is there."""
+    """Return the .dvc file of data/raw/`name`, or None; raise InputError if it has another source."""
     target = Path(ledger.repo.root_dir, "data/raw", name)
     if target.parent.is_symlink():
         raise InputError(
@@ -84,8 +125,17 @@ def imported(ledger: Ledger, source: str, name: str) -> Path | None:
     if record.exists():
         (stage,) = refuse_forged(ledger.repo.stage.load_all(str(record)))
         known = stage.deps[0].def_path if stage.is_import else (stage.meta or {}).get(SOURCE, "dvc add")
+        is_other_revision = (
+            hub.is_hub(url)
+            and hub.is_hub(known)
+            and hub.parsed(url).repository == hub.parsed(known).repository
+        )
+        if is_other_revision:
+            return record
         if known != url and (target.parent / known).resolve() != Path(url):
-            raise InputError(f"data/raw/{name} comes from {known} already; choose another name: `{to_add(source)}`")
+            raise InputError(
+                f"data/raw/{name} comes from {known} already; choose another name: `{to_add(source)}`"
+            )
         return record
     if target.exists():
         raise InputError(f"data/raw/{name} exists already; choose another name: `{to_add(source)}`")
@@ -94,7 +144,7 @@ def imported(ledger: Ledger, source: str, name: str) -> Path | None:
 
 @patiently
 def content_of_source(ledger: Ledger, path: str) -> str:
-    """Return what identifies the content that a run on `path` would take in now: a hash or, of a URL, what its store says of it (an ETag).
+    """Return what identifies the content that a run on `path` would take in now: a hash, or a URL's ETag.
 
     Raises InputError when there is no such data, or it cannot be reached.
     """
@@ -103,7 +153,12 @@ def content_of_source(ledger: Ledger, path: str) -> str:
     origins = [stage.deps[0] for stage in _imports(ledger, path)]
     patterns = [pattern for pattern in (pattern_in(path, root), *_patterns(ledger, path).values()) if pattern]
     try:
-        files = [str(root / file) for pattern in patterns for file in Pattern(root / pattern.folder, pattern.glob).matches()]
+        if named := _on_hub(ledger, path):
+            return " ".join(hub.commit_of(hub.parsed(source)) for source in named.values())
+        matches = chain.from_iterable(
+            Pattern(root / pattern.folder, pattern.glob).matches() for pattern in patterns
+        )
+        files = [str(root / file) for file in matches]
         if not origins and not files:
             outside = leads_out(path, root)
             files = [path if outside else str(root / path)]
@@ -115,7 +170,7 @@ def content_of_source(ledger: Ledger, path: str) -> str:
 
 @patiently
 def update_data(ledger: Ledger, path: str) -> list[str]:
-    """Bring imported data at `path` to its source's present state, as `dvc update` does; return the .dvc files that changed."""
+    """Update imported data at `path`, as `dvc update` does; return the .dvc files that changed."""
     root = Path(ledger.repo.root_dir)
     changed = []
     try:
@@ -123,6 +178,9 @@ def update_data(ledger: Ledger, path: str) -> list[str]:
         changed += [str(Path(stage.path).relative_to(root)) for stage in refreshed]
         for record, pattern in _patterns(ledger, path).items():
             if _import_matches(ledger, pattern, record.with_suffix("")):
+                changed.append(str(record.relative_to(root)))
+        for record, source in _on_hub(ledger, path).items():
+            if _import_from_hub(ledger, source, record.with_suffix("")):
                 changed.append(str(record.relative_to(root)))
     except (DvcException, FileNotFoundError) as error:
         raise InputError(f"data.path: cannot take in the newer state of {path}: {sentence(error)}") from None
@@ -151,17 +209,28 @@ def _patterns(ledger: Ledger, path: str) -> dict[Path, Pattern]:
     return found
 
 
+def _on_hub(ledger: Ledger, path: str) -> dict[Path, str]:
+    """Return the data sets of the hub whose files lie at, above or below `path`, by their .dvc files."""
+    found = {}
+    for stage in _sources(ledger, path):
+        source = (stage.meta or {}).get(SOURCE, "")
+        if hub.is_hub(source):
+            found[Path(stage.path)] = source
+    return found
+
+
 def _sources(ledger: Ledger, path: str) -> list[Stage]:
     place = Path(ledger.repo.root_dir, path)
     found = [stage for stage in ledger.all_stages() if stage.is_data_source]
-    return [stage for stage in found if place.is_relative_to(out := stage.outs[0].fs_path) or Path(out).is_relative_to(place)]
+    return [stage for stage in found if overlap(place, Path(stage.outs[0].fs_path))]
 
 
 def _refresh(ledger: Ledger, stage: Stage) -> bool:
     """Bring an import to its source's present state; return whether its .dvc file changed.
 
-    What such a file claims may come from somebody else's commit. Where the source's state is told by the hash of its bytes,
-    the output must have that hash; when the cache holds it, from another run, nothing is copied.
+    What such a file claims may come from somebody else's commit. Where the source's state is told by the hash
+    of its bytes, the output must have that hash; when the cache holds it, from another run, nothing is
+    copied.
     """
     source, output, record = stage.deps[0], stage.outs[0], Path(stage.path)
     if stage.is_repo_import:
@@ -183,7 +252,7 @@ def _refresh(ledger: Ledger, stage: Stage) -> bool:
 
 
 def _held(ledger: Ledger, stage: Stage, digest: str) -> bool:
-    """Put what the cache holds under a hash in an import's place, if it holds it: the bytes that its source has now."""
+    """Check out an import's present content if the cache holds it; return whether it does."""
     source, output = stage.deps[0], stage.outs[0]
     meta = source.get_meta()
     output.hash_name, output.hash_info = "md5", HashInfo("md5", digest)
@@ -199,5 +268,5 @@ def _held(ledger: Ledger, stage: Stage, digest: str) -> bool:
 
 
 def refuse_changed_data(home: Path, path: str, say: Callable[[str], None]) -> None:
-    """Raise InputError when the data at `path` has changed since DVC recorded it: a worktree would not see that."""
+    """Raise InputError when data at `path` has changed since DVC recorded it: no worktree would see that."""
     Ledger(home, say=say).refuse_changed_data([path])

@@ -23,13 +23,17 @@ from flows.ledger.results import Experiment
 from flows.ledger.validation import climbs
 from tasks.shared.errors import InputError, readable, without_password
 
-UNTRACKED = "Untracked"  # the trailer of an experiment's commit that names a file Git did not track, as JSON
-UNSENT = "refs/retrain/unsent"  # beside refs/exps: the experiments that the Git remote does not have yet
+# the trailer of an experiment's commit that names a file Git did not track, as JSON
+UNTRACKED = "Untracked"
+# beside refs/exps: the experiments that the Git remote does not have yet
+UNSENT = "refs/retrain/unsent"
 # a name is shown in commands that people copy: no option, nothing that a shell or Markdown reads
 REF = re.compile(r"/([0-9a-f]{2})/([0-9a-f]{38}|[0-9a-f]{62})/(\w[\w.+@=,#-]*)")
 
 
-def experiments(checkout: Path, say: Callable[[str], None] = lambda _: None, where: str = EXPS_NAMESPACE) -> list[Experiment]:
+def experiments(
+    checkout: Path, say: Callable[[str], None] = lambda _: None, where: str = EXPS_NAMESPACE
+) -> list[Experiment]:
     """Return all experiments of the repository, the newest first, runs under way left out.
 
     What others have pushed beside them is passed over, and said.
@@ -39,10 +43,9 @@ def experiments(checkout: Path, say: Callable[[str], None] = lambda _: None, whe
     # refs are told without a look at what they point to: Git stops at the first that is not there
     listed = git(checkout, "for-each-ref", "--format=%(refname) %(objectname)", where)
     # a name may hold what Python takes for the end of a line, or for a blank
-    named = {ref: commit for ref, _, commit in (line.rpartition(" ") for line in listed.split("\n") if line)}
-    for ref in list(named):
-        if ref in STASHES or any(ref.startswith(namespace) for namespace in ITER_SKIP_NAMESPACES):
-            del named[ref]
+    lines = [line.rpartition(" ") for line in listed.split("\n") if line]
+    skipped = tuple(ITER_SKIP_NAMESPACES)
+    named = {ref: commit for ref, _, commit in lines if not (ref in STASHES or ref.startswith(skipped))}
     newest_first = {commit: number for number, commit in enumerate(_commits(checkout, named.values()))}
     found = []
     for ref, commit in named.items():
@@ -61,14 +64,18 @@ def _commits(checkout: Path, objects: Iterable[str]) -> list[str]:
     """Return those of the objects that are commits, the newest first."""
     asked = "\n".join(objects)
     told = git(checkout, "cat-file", "--batch-check=%(objectname) %(objecttype)", given=f"{asked}\n")
-    commits = [name for name, _, kind in (line.partition(" ") for line in told.splitlines()) if kind == "commit"]
+    commits = [
+        name for name, _, kind in (line.partition(" ") for line in told.splitlines()) if kind == "commit"
+    ]
     if not commits:
         return []
-    return git(checkout, "rev-list", "--no-walk=sorted", "--stdin", given="\n".join([*commits, ""])).splitlines()
+    return git(
+        checkout, "rev-list", "--no-walk=sorted", "--stdin", given="\n".join([*commits, ""])
+    ).splitlines()
 
 
 def commit_named(checkout: Path, revision: str) -> str:
-    """Return the commit of an experiment, commit, branch or tag; raise InputError when there is none of that name."""
+    """Return the commit of an experiment, commit, branch or tag; raise InputError when there is none."""
     named = {experiment.name: experiment.commit for experiment in experiments(checkout)}
     return named.get(revision) or commit_of(checkout, revision)
 
@@ -83,11 +90,13 @@ def save(
 ) -> Experiment:
     """Commit a workspace as an experiment on top of its HEAD; return it.
 
-    When its HEAD, or an experiment that is there already, has the very same dvc.lock, that one is returned: it records the same inputs,
-    params, code and outputs. `dvc exp save` is not used because it would hash every output again, needs them all checked out, and meets
-    other runs on refs that they share; the reference written here is the one it would write.
+    When its HEAD, or an experiment that is there already, has the very same dvc.lock, that one is returned:
+    it records the same inputs, params, code and outputs. `dvc exp save` is not used because it would hash
+    every output again, needs them all checked out, and meets other runs on refs that they share; the
+    reference written here is the one it would write.
 
-    leave_out: paths whose content is not the experiment's. untracked: files in it that the checkout does not track.
+    leave_out: paths whose content is not the experiment's. untracked: files in it that the checkout does not
+    track.
     """
     baseline = git(workspace, "rev-parse", "HEAD")
     # Git refuses to leave out by name what it ignores already
@@ -132,15 +141,20 @@ def _locks(workspace: Path, kept: Sequence[Experiment]) -> list[str]:
 
 
 def push(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str], None]) -> None:
-    """Send an experiment, and those that could not be sent before, to the Git remote: `exp.git_remote` of DVC's config, else origin.
+    """Push an experiment, and those that could not be pushed before, to the Git remote.
 
-    Nothing happens unless `exp.auto_push` of DVC's config is true. One that holds files that Git does not track stays
-    here. When the remote cannot be reached, there is a warning, and the next isolated run tries again.
+    That is `exp.git_remote` of DVC's config, else origin. Nothing happens unless `exp.auto_push` of DVC's
+    config is true. One that holds files that Git does not track stays here. When the remote cannot be
+    reached, there is a warning, and the next isolated run tries again.
     """
     if not is_shared(repo):
         return
     remote = os.environ.get(DVC_EXP_GIT_REMOTE) or repo.config["exp"].get("git_remote", "origin")
-    if ":" not in remote and not Path(remote).is_absolute() and remote not in git(checkout, "remote").splitlines():
+    if (
+        ":" not in remote
+        and not Path(remote).is_absolute()
+        and remote not in git(checkout, "remote").splitlines()
+    ):
         say(f"experiment {experiment.name} stays here: there is no Git remote '{remote}'")
         return
     ref = str(ExpRefInfo(experiment.baseline, experiment.name))
@@ -152,8 +166,8 @@ def push(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str]
         try:
             is_new = _push_ref(checkout, remote, f"{commit}:{target}")
         except InputError as error:
-            say(f"warning: could not send experiment {name} to Git remote '{without_password(remote)}': {error}; "
-                "the next isolated run tries again")  # fmt: skip
+            where, then = without_password(remote), "the next isolated run tries again"
+            say(f"warning: could not send experiment {name} to Git remote '{where}': {error}; {then}")
             return
         remove_ref(checkout, unsent, commit)
         if is_new:
@@ -161,7 +175,7 @@ def push(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str]
 
 
 def _holds_untracked(checkout: Path, experiment: Experiment, say: Callable[[str], None]) -> bool:
-    """Return whether an experiment holds files that Git does not track in the checkout to this moment; say which."""
+    """Return whether an experiment holds files that Git does not track in the checkout by now; say which."""
     trailers = f"--format=%(trailers:key={UNTRACKED},valueonly)"
     told = git(checkout, "show", "--no-patch", trailers, experiment.commit)
     held = [_path(line) for line in told.splitlines() if line]
@@ -178,7 +192,7 @@ def _holds_untracked(checkout: Path, experiment: Experiment, say: Callable[[str]
 
 
 def _path(line: str) -> str:
-    """Return the path that a trailer names, or the trailer as it stands: others may have written anything there."""
+    """Return the path that a trailer names, or the trailer itself: others may have written anything there."""
     try:
         path = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
 """Garbage of the DVC cache: what nothing that Git keeps, no checkout and no run under way names any more.
 
-`dvc gc` keeps what a commit's stages have DVC look up; here every hash that stands in a dvc.lock or .dvc file is kept, so that metrics, inputs and
-the records that restore them stay, and no commit's dvc.yaml has to be read.
+`dvc gc` keeps what a commit's stages have DVC look up; here every hash that stands in a dvc.lock or .dvc file
+is kept, so that metrics, inputs and the records that restore them stay, and no commit's dvc.yaml is read.
 """
 
 import re
@@ -14,7 +14,7 @@ from dvc.repo import Repo
 from flows.git.commands import git, names
 from flows.ledger import journal
 from flows.ledger.experiments import experiments
-from flows.ledger.run_cache import Record, others
+from flows.ledger.run_cache import read, records
 from flows.ledger.running import without_gc
 from flows.ledger.validation import is_hash
 from tasks.shared.errors import InputError
@@ -33,25 +33,27 @@ class Garbage:
     size: int
 
     def __str__(self) -> str:
-        return f"{len(self.objects)} objects ({self.size / 1e6:.1f} MB) and {len(self.records)} records of the run-cache that nothing names any more"
+        objects = f"{len(self.objects)} objects ({self.size / 1e6:.1f} MB)"
+        return f"{objects} and {len(self.records)} records of the run-cache that nothing names any more"
 
 
 def collect(checkout: Path, *, dry_run: bool) -> Garbage:
-    """Find garbage in the cache of a checkout, and remove it unless it is only to be shown; runs beside it may go on.
+    """Find garbage in the cache of a checkout, and remove it unless it is only to be shown.
+
+    Runs beside it may go on.
 
     Raises InputError when the cache is not the checkout's own: who else uses it is not known.
     """
     with Repo(str(checkout)) as repo, without_gc(checkout):
         store = Path(repo.cache.local.path)
         if not store.resolve().is_relative_to(checkout.resolve()):
-            raise InputError(
-                f"the DVC cache {repo.cache.legacy.path} is outside this checkout, and what others keep in it is not known here; use "
-                "`dvc gc --workspace --all-branches --all-tags --all-experiments --projects OTHER`"
-            )
+            why = "is outside this checkout, and what others keep in it is not known here"
+            remedy = "`dvc gc --workspace --all-branches --all-tags --all-experiments --projects OTHER`"
+            raise InputError(f"the DVC cache {repo.cache.legacy.path} {why}; use {remedy}")
         kept = _with_listed(_named(checkout), store)
         objects = [path for path in sorted(store.glob("[0-9a-f][0-9a-f]/*")) if _is_garbage(path, kept)]
-        records = [record for record in others(repo, []) if not _is_restorable(record, kept)]
-        found = Garbage(tuple(objects), tuple(record.path for record in records), sum(path.stat().st_size for path in objects))
+        unrestorable = [path for path in records(repo) if not _is_restorable(path, kept)]
+        found = Garbage(tuple(objects), tuple(unrestorable), sum(path.stat().st_size for path in objects))
         if not dry_run:
             _remove(found)
             for lock in Path(repo.cache.legacy.path, "locks").glob("*"):
@@ -60,7 +62,10 @@ def collect(checkout: Path, *, dry_run: bool) -> Garbage:
 
 
 def _remove(found: Garbage) -> None:
-    """Remove records before what they restore, and listings before the files in them, so that a kill leaves none that promises too much."""
+    """Remove records before what they restore, and listings before the files in them.
+
+    So a kill leaves none that promises too much.
+    """
     for path in found.records:
         path.unlink()
         if not any(path.parent.iterdir()):
@@ -83,16 +88,20 @@ def _is_garbage(path: Path, kept: set[str]) -> bool:
     return is_hash(name) and name not in kept
 
 
-def _is_restorable(record: Record, kept: set[str]) -> bool:
-    outputs = record.outputs()
-    return bool(outputs) and kept.issuperset(outputs.values())
+def _is_restorable(record: Path, kept: set[str]) -> bool:
+    try:
+        outputs = read(record).get("outs", ())
+    except InputError:
+        return False
+    hashes = {output["md5"] for output in outputs if "md5" in output}
+    return bool(hashes) and kept.issuperset(hashes)
 
 
 def _named(checkout: Path) -> set[str]:
     """Return every hash in a dvc.lock or .dvc file, of commits and of checkouts as they stand.
 
-    Commits: the newest of each branch, tag, remote's branch and run under way, and all of an experiment. In a checkout, also
-    what a run there will put back if it fails.
+    Commits: the newest of each branch, tag, remote's branch and run under way, and all of an experiment.
+    In a checkout, also what a run there will put back if it fails.
     """
     found: set[str] = set()
     blobs: set[str] = set()
@@ -102,7 +111,8 @@ def _named(checkout: Path) -> set[str]:
             how, _, path = line.partition("\t")
             if path.rpartition("/")[2] == RECORDS[0] or path.endswith(".dvc"):
                 blobs.add(how.split()[2])
-    found.update(HASH.findall(git(checkout, "cat-file", "--batch", given="".join(f"{blob}\n" for blob in sorted(blobs)))))
+    asked = "".join(f"{blob}\n" for blob in sorted(blobs))
+    found.update(HASH.findall(git(checkout, "cat-file", "--batch", given=asked)))
     for folder in _checkouts(checkout):
         for name in names(folder, "ls-files", "-z", "--cached", "--others", "--", *RECORDS):
             if (folder / name).is_file():
@@ -114,10 +124,11 @@ def _named(checkout: Path) -> set[str]:
 
 
 def _commits(checkout: Path) -> set[str]:
-    tips = git(checkout, "rev-list", "--no-walk=unsorted", "--all").splitlines()
-    # an experiment of `dvc exp save` may be several commits
-    between = [git(checkout, "rev-list", kept.commit, f"^{kept.baseline}").splitlines() for kept in experiments(checkout)]
-    return {*tips, *(commit for commits in between for commit in commits)}
+    found = set(git(checkout, "rev-list", "--no-walk=unsorted", "--all").splitlines())
+    for kept in experiments(checkout):
+        # an experiment of `dvc exp save` may be several commits
+        found.update(git(checkout, "rev-list", kept.commit, f"^{kept.baseline}").splitlines())
+    return found
 
 
 def _checkouts(checkout: Path) -> Iterator[Path]:

@@ -1,6 +1,7 @@
 """What stood in the checkout before a run: kept until the run has succeeded, restored when it has not.
 
-The journal is one file, replaced atomically, so that sudden death at any moment leaves enough to restore all. It says
+The journal is one file, replaced atomically, so that sudden death at any moment leaves enough to restore all.
+It says
 also what the run has written itself: what somebody else has changed meanwhile is left alone.
 """
 
@@ -27,7 +28,8 @@ DEAD = "a run that died here"
 class Journal:
     """What stood in a checkout, and what the run under way has written since.
 
-    texts: params.yaml, dvc.lock and the stages' uncached outputs (metrics), by path; None where there was no file.
+    texts: params.yaml, dvc.lock and the stages' uncached outputs (metrics), by path; None where there was no
+    file.
     outputs: the cached outputs that were there.
     ours: digests of what the run may have left in params.yaml and dvc.lock.
     is_mixed: another program wrote dvc.lock in between.
@@ -113,7 +115,7 @@ def replacing_lock(root: Path) -> Iterator[Path]:
 
 
 def write_lock(root: Path, text: str) -> None:
-    """Replace dvc.lock in one step, noted by the run that is under way, if any: DVC would truncate it in place.
+    """Replace dvc.lock in one step, noted by the run under way, if any: DVC would truncate it in place.
 
     A kill leaves the old one or the new one, both known; whatever else stands there later is somebody else's.
     """

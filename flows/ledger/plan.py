@@ -1,4 +1,4 @@
-"""What a run would do with each stage, and why: decided as `Ledger.run_or_restore` does, with nothing written, checked out or deleted."""
+"""What a run would do with each stage, and why, with nothing written, checked out or deleted."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,11 +13,9 @@ from dvc.stage import PipelineStage
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.meta import Meta
-from dvc_data.hashfile.tree import Tree
-from dvc_objects.errors import ObjectFormatError
 
 from flows.ledger.data import imported
-from flows.ledger.overlay import Overlay
+from flows.ledger.edited_files import EditedFiles
 from flows.ledger.reasons import Reason, content, differences, short
 from flows.ledger.run_cache import newest
 from flows.ledger.source_files import differing, is_source
@@ -46,25 +44,37 @@ class Planned:
     reasons: tuple[Reason, ...]
 
 
-def plan(root: Path, texts: Mapping[Path, str], arriving: Mapping[str, str], *, sparse: bool) -> list[Planned]:
+def plan(
+    root: Path,
+    texts: Mapping[Path, str],
+    arriving: Mapping[str, str],
+    *,
+    sparse: bool,
+) -> list[Planned]:
     """Return what a run in the current folder `root` would do with each stage, in order.
 
-    texts: files as they would be written before the first stage. arriving: data that would be imported, its source by its path.
+    texts: files as they would be written before the first stage.
+    arriving: data that would be imported, its source by its path.
     sparse: plan for a run in a worktree of its own, where no cached output or data is checked out at first.
     Raises InputError when DVC cannot read the checkout, or would refuse to import.
     """
-    ledger = Ledger(root, sparse=sparse, files=Overlay({**({} if sparse else repaired(root)), **texts}))
+    torn = {} if sparse else repaired(root)
+    ledger = Ledger(root, sparse=sparse, files=EditedFiles({**torn, **texts}))
     try:
         for path, source in arriving.items():
             imported(ledger, source, Path(path).name)
-        foresight = _Foresight(ledger, arriving)
-        return [foresight.planned(stage) for stage in ledger.stages.values()]
+        planner = _Planner(ledger, arriving)
+        return [planner.planned(stage) for stage in ledger.stages.values()]
     except DvcException as error:
         raise InputError(sentence(error)) from None
 
 
-class _Foresight:
-    """What is known of the outputs of the stages planned so far: by path, who makes them, and their content (None: not known before)."""
+class _Planner:
+    """Decides stage by stage as `Ledger.run_or_restore` does, but by what the stages before would leave.
+
+    made: the outputs of the stages decided so far, by path: what is planned for who makes it, and its content
+    (None: not known before).
+    """
 
     def __init__(self, ledger: Ledger, arriving: Mapping[str, str]) -> None:
         self.ledger, self.arriving = ledger, arriving
@@ -74,84 +84,109 @@ class _Foresight:
         """Decide a stage whose predecessors have been decided, and keep what its outputs would be."""
         contents = [self._content(dependency) for dependency in stage.deps]
         is_recorded = any(item.hash_info for item in (*stage.deps, *stage.outs))
-        key = [Reason("command", stage.name, "its command changed")] if stage.cmd_changed else []
+        reasons = [Reason("command", stage.name, "its command changed")] if stage.cmd_changed else []
         for dependency, found in zip(stage.deps, contents, strict=True):
-            key += self._changes(dependency, found)
-        reasons = key + [reason for item in (*stage.deps, *stage.outs) if (reason := self._absence(item))]
-        outputs: Iterable[Output] = stage.outs
-        is_unchanged = is_recorded and not reasons
-        if not is_unchanged:
-            self.ledger.refuse_changed_data(str(dependency) for dependency in stage.deps)
-        if is_unchanged:
-            fate = Fate.unchanged
-        elif None in contents:
-            fate = Fate.stale
+            reasons += self._changes(dependency, found)
+        has_same_key = not reasons
+        reasons += [reason for item in (*stage.deps, *stage.outs) if (reason := self._absence(item))]
+        if is_recorded and not reasons:
+            fate, outputs = Fate.unchanged, stage.outs
         else:
-            is_intact = not key and all(output.hash_info for output in stage.outs)
-            entry = to_single_stage_lockfile(stage) if is_intact else self._entry(stage, contents)
-            outputs = self.ledger.repo.stage_cache._create_stage(entry, wdir=stage.wdir).outs if entry else []  # noqa: SLF001
-            # a worktree has no outputs of its own that the cache could be filled from
-            may_fill = is_intact and not self.ledger.sparse
-            is_held = outputs and all(_is_whole(output) or (may_fill and _is_here(output)) for output in outputs)
-            fate = Fate.restorable if is_held else Fate.stale
+            self.ledger.refuse_changed_data(str(dependency) for dependency in stage.deps)
+            outputs = self._restorable(stage, contents, has_same_key=has_same_key)
+            fate = Fate.restorable if outputs else Fate.stale
         if not is_recorded:
-            words = "never computed here" if fate == Fate.stale else "not in dvc.lock yet, though computed before"
+            words = "not in dvc.lock yet, though computed before" if outputs else "never computed here"
             reasons = [Reason("new", stage.name, words)]
         planned = Planned(stage.name, fate, tuple(reasons))
-        known = {output.fs_path: (output.hash_info, output.meta) for output in outputs if fate != Fate.stale}
+        known = {output.fs_path: (output.hash_info, output.meta) for output in outputs}
         self.made |= {output.fs_path: (planned, known.get(output.fs_path)) for output in stage.outs}
         return planned
 
+    def _restorable(
+        self,
+        stage: PipelineStage,
+        contents: Iterable[Content | None],
+        *,
+        has_same_key: bool,
+    ) -> list[Output]:
+        """Return the outputs that a run would restore: those recorded, else the newest of the run-cache.
+
+        Empty when it is not known what the stage depends on, or the cache does not hold all of them.
+        """
+        is_recorded = has_same_key and all(output.hash_info for output in stage.outs)
+        if is_recorded:
+            entry: Mapping[str, Any] | None = to_single_stage_lockfile(stage)
+        else:
+            for dependency, found in zip(stage.deps, contents, strict=True):
+                if found is None:
+                    return []
+                dependency.hash_info, dependency.meta = found
+            entry = newest(self.ledger.repo, stage)
+        if entry is None:
+            return []
+        made = self.ledger.repo.stage_cache._create_stage(entry, wdir=stage.wdir)  # noqa: SLF001
+        # what the checkout has, a run would put into the cache; a worktree has nothing of its own
+        may_have = is_recorded and not self.ledger.sparse
+        for output in made.outs:
+            is_here = may_have and output.exists and not output.changed_checksum()
+            if not is_here and output.changed_cache():
+                return []
+        return list(made.outs)
+
     def _content(self, dependency: Output) -> Content | None:
-        """Return what the stage would find there: as earlier stages leave it, as it would be imported, or as it lies there."""
+        """Return what a stage would find there; None when that is not known, or nothing is.
+
+        It is as earlier stages leave it, as it would be imported, or as it lies there.
+        """
         if isinstance(dependency, ParamsDependency):
             return dependency.get_hash(), dependency.meta
         if dependency.fs_path in self.made:
             return self.made[dependency.fs_path][1]
         if not dependency.hash_info:
-            dependency.hash_name = "md5"  # DVC takes what dvc.lock does not name for a record of its version 2
-        if source := self._source(dependency):
+            # DVC takes what dvc.lock does not name for a record of its version 2
+            dependency.hash_name = "md5"
+        if source := self.arriving.get(dependency.def_path):
             is_known = not is_url(source) and pattern_in(source, Path()) is None
             return content(dependency, source) if is_known else None
         if (self.ledger.sparse or not dependency.exists) and (data := self._data(dependency)):
             found = data.get_obj(filter_info=dependency.fs_path)
-            return None if found is None else (found.hash_info, data.meta if data.fs_path == dependency.fs_path else Meta())
+            if found is None:
+                return None
+            return found.hash_info, data.meta if data.fs_path == dependency.fs_path else Meta()
         return content(dependency, dependency.fs_path) if dependency.exists else None
 
     def _changes(self, dependency: Output, found: Content | None) -> Iterator[Reason]:
         """Yield how a dependency will differ from what the stage's recorded outputs were made from."""
+        old: Any = dependency.hash_info.value
+        new: Any = found and found[0].value
         if isinstance(dependency, ParamsDependency):
-            assert found is not None
-            values: Any = found[0].value
-            yield from differences(dependency, values)
-            return
-        maker, _ = self.made.get(dependency.fs_path, (None, None))
-        if is_source(dependency):
-            yield from self._changed_source(dependency, found)
-            return
-        words = f"its input {dependency}"
-        old, new = dependency.hash_info.value, found and found[0].value
-        if found is None:
-            source = self._source(dependency)
-            if maker is not None:
-                words += f" will be made anew by {maker.stage}"
-            elif source is not None:
-                words += f" would be brought in from {source}; what is in it is known only then"
-            else:
-                words += " is not here"
-        elif new == old:
-            return
-        elif old is None:
-            words += " is new to it"
-        elif maker is not None and maker.fate == Fate.restorable:
-            words += f" will be restored by {maker.stage} with other content ({short(old)} -> {short(new)})"
-        else:
-            words += f" changed ({short(old)} -> {short(new)})"
-        yield Reason("input", str(dependency), words, short(old), short(new))
+            yield from differences(dependency, new)
+        elif is_source(dependency):
+            yield from self._changed_source(dependency, old, new)
+        elif new is None or new != old:
+            words = f"its input {dependency} {self._how(dependency, old, new)}"
+            yield Reason("input", str(dependency), words, short(old), short(new))
 
-    def _changed_source(self, dependency: Output, found: Content | None) -> Iterator[Reason]:
-        """Yield which files of a folder of source differ from the recorded ones; the folder itself where nobody knows."""
-        old, new = dependency.hash_info.value, found and found[0].value
+    def _how(self, dependency: Output, old: str | None, new: str | None) -> str:
+        """Return in words how an input will differ; new: None when that is not known."""
+        maker, _ = self.made.get(dependency.fs_path, (None, None))
+        source = self.arriving.get(dependency.def_path)
+        change = f"({short(old)} -> {short(new)})"
+        if new is None and maker is not None:
+            return f"will be made anew by {maker.stage}"
+        if new is None and source is not None:
+            return f"would be brought in from {source}; what is in it is known only then"
+        if new is None:
+            return "is not here"
+        if old is None:
+            return "is new to it"
+        if maker is not None and maker.fate == Fate.restorable:
+            return f"will be restored by {maker.stage} with other content {change}"
+        return f"changed {change}"
+
+    def _changed_source(self, dependency: Output, old: str | None, new: str | None) -> Iterator[Reason]:
+        """Yield which files of a folder of source differ; the folder itself where that is not known."""
         if old == new:
             return
         changed = differing(self.ledger, dependency) or {str(dependency): (old, new)}
@@ -165,11 +200,12 @@ class _Foresight:
             yield Reason("file", name, text, short(was), short(is_))
 
     def _absence(self, item: Output) -> Reason | None:
-        """Return why an output, or data from outside, has to be brought in place even if the stage's key is unchanged."""
+        """Return why an output or data has to be checked out even if the stage's key is unchanged."""
         if isinstance(item, ParamsDependency) or item.fs_path in self.made:
             return None
         if item.IS_DEPENDENCY:
-            is_away = not self.ledger.sparse and not item.exists and not self._source(item) and self._data(item)
+            is_there = self.ledger.sparse or item.exists or item.def_path in self.arriving
+            is_away = not is_there and self._data(item)
             return Reason("input", str(item), f"its input {item} is not checked out") if is_away else None
         why = None
         if not item.hash_info:
@@ -179,39 +215,14 @@ class _Foresight:
                 why = "is missing"
             elif item.changed_checksum():
                 why = "was changed"
-        if why is None and item.use_cache and not _is_whole(item):
+        if why is None and item.use_cache and item.changed_cache():
             why = "is not in the DVC cache"
         return Reason("output", str(item), f"its output {item} {why}") if why else None
 
-    def _source(self, dependency: Output) -> str | None:
-        """Return where a dependency would be imported from."""
-        return self.arriving.get(dependency.def_path)
-
     def _data(self, dependency: Output) -> Output | None:
         """Return the data under DVC that a dependency is, or lies in."""
-        data = (output for stage in self.ledger.all_stages() if stage.is_data_source for output in stage.outs)
-        return next((output for output in data if Path(dependency.fs_path).is_relative_to(output.fs_path)), None)
-
-    def _entry(self, stage: PipelineStage, contents: Iterable[Content | None]) -> dict[str, Any] | None:
-        """Return what the run-cache holds for the stage with these dependencies: the newest, as DVC takes it."""
-        for dependency, found in zip(stage.deps, contents, strict=True):
-            assert found is not None
-            dependency.hash_info, dependency.meta = found
-        return newest(self.ledger.repo, stage)
-
-
-def _is_whole(output: Output) -> bool:
-    """Return whether the cache holds all of an output."""
-    held = output.get_obj()
-    parts = [part.value for _, _, part in held] if isinstance(held, Tree) else []
-    try:
-        for identity in (*parts, output.hash_info.value):
-            output.cache.check(identity)
-    except (FileNotFoundError, ObjectFormatError):
-        return False
-    return held is not None
-
-
-def _is_here(output: Output) -> bool:
-    """Return whether the checkout has an output whole, from which a run fills the cache again."""
-    return bool(output.exists) and not output.changed_checksum()
+        for stage in self.ledger.all_stages():
+            for output in stage.outs if stage.is_data_source else ():
+                if Path(dependency.fs_path).is_relative_to(output.fs_path):
+                    return output
+        return None

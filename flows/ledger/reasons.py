@@ -17,7 +17,8 @@ MISSING = object()
 class Reason:
     """One thing that differs from what dvc.lock records.
 
-    kind: param, pin, file (a module), input, output, command or new. old, new: values of params and pins, short hashes of files.
+    kind: param, pin, file (a module), input, output, command or new.
+    old, new: values of params and pins, short hashes of files.
     """
 
     kind: str
@@ -59,8 +60,9 @@ def short(identity: str | None) -> str | None:
 def _leaves(prefix: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
     """Yield name, old and new value of all that differs, down to single values."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in [*new, *(key for key in old if key not in new)]:
-            yield from _leaves(f"{prefix}.{key}" if prefix else str(key), old.get(key, MISSING), new.get(key, MISSING))
+        for key in dict.fromkeys([*new, *old]):
+            name = f"{prefix}.{key}" if prefix else str(key)
+            yield from _leaves(name, old.get(key, MISSING), new.get(key, MISSING))
     elif old != new:
         yield prefix, old, new
 

@@ -1,6 +1,7 @@
 """Sharing with a team: what a stage needs comes from the DVC remote, and what it has computed goes there.
 
-Nothing here fails a run: a remote that cannot be reached costs a warning, and what it lacks is sent by whichever run ends next.
+Nothing here fails a run: a remote that cannot be reached costs a warning, and what it lacks is sent by the
+run that ends next.
 """
 
 import os
@@ -17,7 +18,6 @@ from dvc.fs import HTTPFileSystem, LocalFileSystem, generic
 from dvc.output import Output
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
-from dvc.stage.cache import _get_cache_hash
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils import env2bool
 from dvc_objects.fs.base import FileSystem
@@ -26,12 +26,13 @@ from fsspec.spec import AbstractFileSystem
 
 from flows.ledger.cache import keep
 from flows.ledger.listings import refuse_climbing
-from flows.ledger.run_cache import REFUSED, newest, read
+from flows.ledger.run_cache import REFUSED, names, newest, read
 from flows.ledger.validation import refuse_forged
 from tasks.shared.errors import InputError, without_password
 
 TRIES = 4  # with 1, 2 and 4 seconds in between
-PATIENCE = {"ssh": {"timeout": 20}, "s3": {"connect_timeout": 10}}  # seconds to wait for a host that does not answer, unless DVC's config says
+# seconds to wait for a host that does not answer, unless DVC's config says
+PATIENCE = {"ssh": {"timeout": 20}, "s3": {"connect_timeout": 10}}
 SECRET = re.compile("password|passphrase|secret|token|key|credential|connection_string")
 
 
@@ -45,28 +46,35 @@ class Remote:
         self.repo, self.say = repo, say
         self.name: str | None = repo.config["core"].get("remote")
         self.is_shared = is_shared(repo)
-        self.is_down = False  # what could not be sent waits for the end of the run, so that a dead remote is waited for once
+        # what could not be sent waits for the end of the run, so that a dead remote is waited for once
+        self.is_down = False
         self.settings: dict[str, Any] = repo.config["remote"].get(self.name, {})
         url = str(self.settings.get("url", ""))
         for option, seconds in PATIENCE.get(url.partition("://")[0], {}).items():
             self.settings.setdefault(option, seconds)
         # not even the hash of a password stands in a name; who may use a remote does not change what is there
         place = sha256(f"{without_password(url)} {self.settings.get('endpointurl', '')}".encode()).hexdigest()
-        self.sent = Path(repo.cache.legacy.path, "sent", place[:16])  # an empty file for each entry of the run-cache that is there
+        # an empty file for each record of the run-cache that is there
+        self.sent = Path(repo.cache.legacy.path, "sent", place[:16])
 
     def lacks(self, stage: PipelineStage) -> bool:
         """Return whether the remote may lack what the stage has computed; no network is asked."""
-        entry = self._entry(stage) if self.name and self.is_shared else None
-        return entry is not None and entry.exists() and not (self.sent / entry.name).exists()
+        if not (self.name and self.is_shared):
+            return False
+        record = self._record(stage)
+        return record.exists() and not (self.sent / record.name).exists()
 
     def push(self, stage: PipelineStage) -> bool:
-        """Send the stage's outputs, the data under DVC that it read, and then its entry of the run-cache; return whether all is there now."""
+        """Send the stage's outputs, the data under DVC that it read, and then its record in the run-cache.
+
+        Returns whether all is there now.
+        """
         if not self.lacks(stage):
             return True
         return not self.is_down and self._tried(lambda: self._send(stage), f"could not send {stage.name} to")
 
     def pull_run(self, stage: PipelineStage) -> None:
-        """Bring what any run has computed for the stage's key into the local cache, if the remote has it and the cache has not."""
+        """Bring what any run has computed for the stage's key into the cache, if only the remote has it."""
         if self.name:
             self._tried(lambda: self._fetch_run(stage), f"could not ask for {stage.name} at")
 
@@ -76,9 +84,9 @@ class Remote:
             self._tried(lambda: self._fetch([output]), f"could not get {output} from")
 
     def _send(self, stage: PipelineStage) -> None:
-        entry = self._entry(stage)
+        record = self._record(stage)
         # it knows the metrics too, which dvc.lock leaves to Git
-        computed = self.repo.stage_cache._create_stage(read(entry), wdir=stage.wdir)  # noqa: SLF001
+        computed = self.repo.stage_cache._create_stage(read(record), wdir=stage.wdir)  # noqa: SLF001
         inputs = [Path(dependency.fs_path) for dependency in stage.deps]
         sources = [source for source in refuse_forged(self.repo.index.stages) if source.is_data_source]
         data = [output for source in sources for output in source.outs]
@@ -92,22 +100,22 @@ class Remote:
         runs = self._runs()
         if runs is not None:
             fs, folder = runs
-            generic.copy(LocalFileSystem(), str(entry), fs, fs.join(folder, entry.parent.parent.name, entry.parent.name, entry.name))
+            generic.copy(LocalFileSystem(), str(record), fs, fs.join(folder, *record.parts[-3:]))
         self.sent.mkdir(parents=True, exist_ok=True)
-        (self.sent / entry.name).touch()
+        (self.sent / record.name).touch()
         place = without_password(self.settings.get("url", ""))
         self.say(f"{stage.name}: sent to remote '{self.name}' ({place})")
 
     def _fetch_run(self, stage: PipelineStage) -> None:
         known = newest(self.repo, stage)
         if known is None:
-            self._fetch_entries(self._entry(stage).parent)
+            self._fetch_records(self._record(stage).parent)
             known = newest(self.repo, stage)
         if known is not None:
             self._fetch(self.repo.stage_cache._create_stage(known, wdir=stage.wdir).outs)  # noqa: SLF001
 
-    def _fetch_entries(self, local: Path) -> None:
-        """Copy the remote's entries for one key, which `local` is named by; leave out those that are not to be trusted."""
+    def _fetch_records(self, local: Path) -> None:
+        """Copy the remote's records for one key, which `local` is named by; forged ones stay there."""
         runs = self._runs()
         if runs is None:
             return
@@ -126,7 +134,8 @@ class Remote:
                 self.sent.mkdir(parents=True, exist_ok=True)
                 (self.sent / name).touch()
             except InputError as error:
-                self.say(f"warning: remote '{self.name}': the run-cache entry {name} {error}, so it is not used")
+                which = f"remote '{self.name}': the run-cache entry {name}"
+                self.say(f"warning: {which} {error}, so it is not used")
             finally:
                 arrived.unlink(missing_ok=True)
 
@@ -137,14 +146,12 @@ class Remote:
                 for odb, objects in output.get_used_objs(force=True).items():
                     _check(self.repo.cloud.pull(objects, remote=self.name, odb=odb))
 
-    def _entry(self, stage: PipelineStage) -> Path:
+    def _record(self, stage: PipelineStage) -> Path:
         """Return where the run-cache keeps, or would keep, what the stage has computed."""
-        record = to_single_stage_lockfile(stage)
-        value = _get_cache_hash(record)
-        return Path(self.repo.stage_cache._get_cache_path(_get_cache_hash(record, key=True), value))  # noqa: SLF001
+        return Path(self.repo.stage_cache._get_cache_path(*names(to_single_stage_lockfile(stage))))  # noqa: SLF001
 
     def _runs(self) -> tuple[FileSystem, str] | None:
-        """Return the remote's file system and the folder of its run-cache; None when it cannot have one, as DVC has it."""
+        """Return the remote's file system and the folder of its run-cache; None when DVC gives it none."""
         odb = self.repo.cloud.get_remote_odb(self.name, "push --run-cache", hash_name="md5-dos2unix")
         return None if isinstance(odb.fs, HTTPFileSystem) else (odb.fs, odb.fs.join(odb.path, "runs"))
 
@@ -163,7 +170,8 @@ class Remote:
             act()
         except Exception as error:  # noqa: BLE001 (each kind of remote raises its own, and none may end the run)
             self.is_down = True
-            self.say(f"warning: {failure} remote '{self.name}': {self._without_secrets(error)}; going on without it")
+            why = self._without_secrets(error)
+            self.say(f"warning: {failure} remote '{self.name}': {why}; going on without it")
             return False
         self.is_down = False
         return True
@@ -177,16 +185,18 @@ class Remote:
 
 
 def is_shared(repo: Repo) -> bool:
-    """Return whether runs send what they make: DVC's `exp.auto_push`, false unless somebody switches it on."""
+    """Return whether runs send what they make: DVC's `exp.auto_push`, false unless somebody sets it."""
     return bool(env2bool(DVC_EXP_AUTO_PUSH, repo.config["exp"].get("auto_push", False)))
 
 
 def _may_pass(error: Exception) -> bool:
-    """Return whether it may work the next time: not with a wrong setting, or a package that is not installed."""
-    return not isinstance(error, (DvcException, InputError, FileNotFoundError, AuthError, ConfigError, RemoteMissingDepsError, ImportError))
+    """Return whether it may work the next time: not with a wrong setting, or a package that is missing."""
+    settings = (DvcException, AuthError, ConfigError, RemoteMissingDepsError, ImportError)
+    return not isinstance(error, (*settings, InputError, FileNotFoundError))
 
 
-patiently = funcy.retry(TRIES, filter_errors=_may_pass, timeout=lambda attempt: 2**attempt)  # for what talks to a store over the network
+# for what talks to a store over the network
+patiently = funcy.retry(TRIES, filter_errors=_may_pass, timeout=lambda attempt: 2**attempt)
 
 
 def overlap(one: Path, other: Path) -> bool:

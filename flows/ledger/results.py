@@ -4,7 +4,8 @@ import textwrap
 from dataclasses import dataclass
 from enum import StrEnum
 
-READABLE = 500  # characters that the UI still shows at a glance
+# characters that the UI still shows at a glance
+READABLE = 500
 
 
 class Result(StrEnum):
@@ -31,10 +32,10 @@ class Experiment:
 
     @property
     def tag(self) -> str:
-        """What a flow run is tagged with, to be found by: `experiment:NAME`, or `commit:...` when the branch holds the same."""
+        """A flow run's tag: `experiment:NAME`, or `commit:...` when the branch holds the same."""
         return f"{'commit' if self.commit == self.baseline else 'experiment'}:{self.name}"
 
 
 def why(error: Exception) -> str:
-    """Return an error's one sentence, on one line, as a state message: cut where a list in it would fill the screen."""
+    """Return an error's sentence on one line, as a state message: cut where a list would fill the screen."""
     return textwrap.shorten(str(error), READABLE, placeholder=" ...")

@@ -1,5 +1,6 @@
 """What a revision recorded, beside what its stages make now."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +31,10 @@ class Compared:
 
 @dataclass(frozen=True)
 class WrongData:
-    """Why the data that the stages read from outside is not what dvc.lock recorded; where it is missing, they cannot run."""
+    """Why the data that stages read is not what dvc.lock recorded; where it is missing, they cannot run."""
 
-    is_missing: bool  # else it is damaged
+    # else it is damaged
+    is_missing: bool
     why: str
 
     def __str__(self) -> str:
@@ -40,39 +42,44 @@ class WrongData:
 
 
 def checkout_data(ledger: Ledger) -> WrongData | None:
-    """Check out the data that the stages read from outside; return why that is not the data that dvc.lock recorded, None when it is.
+    """Check out the data that no stage makes; return why it is not what dvc.lock recorded, None when it is.
 
     Files are hashed byte by byte: DVC would believe its own notes of what they held.
     """
-    made = {output.fs_path for stage in ledger.stages.values() for output in stage.outs}
-    for stage in ledger.stages.values():
-        for dependency in stage.deps:
-            path = Path(dependency.fs_path)
-            is_data = not (isinstance(dependency, ParamsDependency) or is_source(dependency) or str(path) in made)
-            if not is_data or not dependency.hash_info:
-                continue
-            try:
-                ledger.checkout_missing([dependency.def_path])
-            except InputError as error:
-                return WrongData(is_missing=True, why=str(error))
-            if not path.exists():
-                return WrongData(is_missing=True, why=f"{dependency.def_path} is neither in Git nor in the DVC cache")
-            found = _listing(dependency) if path.is_dir() else {"": file_md5(str(path), dependency.fs)}
-            recorded = _recorded(dependency)
-            if not recorded and dependency.get_hash() == dependency.hash_info:
-                # a folder that Git keeps has no listing in the cache
-                continue
-            if changed := sorted(name for name in found.keys() | recorded.keys() if found.get(name) != recorded.get(name)):
-                place = f"{dependency.def_path}{'/' if changed[0] else ''}{changed[0]}"
-                return WrongData(is_missing=False, why=f"{place} is not what dvc.lock recorded")
+    for dependency in _from_outside(ledger):
+        try:
+            ledger.checkout_missing([dependency.def_path])
+        except InputError as error:
+            return WrongData(is_missing=True, why=str(error))
+        path = Path(dependency.fs_path)
+        if not path.exists():
+            why = f"{dependency.def_path} is neither in Git nor in the DVC cache"
+            return WrongData(is_missing=True, why=why)
+        found = _listing(dependency) if path.is_dir() else {"": file_md5(str(path), dependency.fs)}
+        recorded = _recorded(dependency)
+        if not recorded and dependency.get_hash() == dependency.hash_info:
+            # a folder that Git keeps has no listing in the cache
+            continue
+        if changed := _differing(found, recorded):
+            place = f"{dependency.def_path}{'/' if changed[0] else ''}{changed[0]}"
+            return WrongData(is_missing=False, why=f"{place} is not what dvc.lock recorded")
     return None
 
 
+def _from_outside(ledger: Ledger) -> Iterator[Output]:
+    """Yield the data that stages read and none of them makes."""
+    made = {output.fs_path for stage in ledger.stages.values() for output in stage.outs}
+    for stage in ledger.stages.values():
+        for dependency in stage.deps:
+            is_data = not isinstance(dependency, ParamsDependency) and not is_source(dependency)
+            if is_data and dependency.fs_path not in made and dependency.hash_info:
+                yield dependency
+
+
 def changed_key(ledger: Ledger, name: str) -> list[str]:
-    """Return what of a stage's key, its inputs apart, differs from what dvc.lock recorded: modules, params, pins."""
-    stage = ledger.stages[name]
+    """Return what of a stage's key, its inputs apart, is not as recorded: modules, params, pins."""
     found: list[str] = []
-    for dependency in stage.deps:
+    for dependency in ledger.stages[name].deps:
         is_code = is_source(dependency)
         status = dependency.status() if isinstance(dependency, ParamsDependency) or is_code else {}
         if is_code and status and (files := differing(ledger, dependency)):
@@ -98,11 +105,10 @@ def compare(ledger: Ledger, name: str) -> list[Compared]:
             compared.append(Compared(output.def_path, recorded, None, ()))
             continue
         computed = output.get_hash().value
-        differing: tuple[str, ...] = ()
+        files: tuple[str, ...] = ()
         if computed != recorded and output.isdir():
-            now, then = _listing(output), _recorded(output)
-            differing = tuple(sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name)))
-        compared.append(Compared(output.def_path, recorded, computed, differing))
+            files = tuple(_differing(_listing(output), _recorded(output)))
+        compared.append(Compared(output.def_path, recorded, computed, files))
     return compared
 
 
@@ -111,6 +117,10 @@ def _listing(output: Output) -> dict[str, str]:
     root = Path(output.fs_path)
     files = sorted(path for path in root.rglob("*") if path.is_file())
     return {path.relative_to(root).as_posix(): file_md5(str(path), output.fs) for path in files}
+
+
+def _differing(now: dict[str, str], then: dict[str, str]) -> list[str]:
+    return sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
 
 
 def _recorded(output: Output) -> dict[str, str]:

@@ -16,7 +16,7 @@ def recover(root: Path, say: Callable[[str], None]) -> None:
 
 
 def undo(root: Path, say: Callable[[str], None], whose: str) -> None:
-    """Restore what stood in a checkout before a run that was not kept, and say so; do nothing when there was none.
+    """Restore what stood in a checkout before a run that was not kept, if there was one, and say so.
 
     What somebody else has changed in params.yaml or dvc.lock since is left, and all that may be made from it.
     """

@@ -1,4 +1,4 @@
-"""An isolated run and garbage collection: a ref names what the run has made from the moment it is in the shared cache."""
+"""An isolated run and garbage collection: a ref names what the run has put into the shared cache."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from flows.git import refs
 
 @contextmanager
 def without_gc(checkout: Path) -> Iterator[None]:
-    """Hold the lock that `dvc gc` and `retrain gc` hold in a checkout for all of their work; a run never holds it for long."""
+    """Hold the lock that `dvc gc` and `retrain gc` hold for all of their work; a run holds it briefly."""
     place = checkout / ".dvc/tmp"
     place.mkdir(exist_ok=True)
     hardlink = Config(str(checkout / ".dvc"))["core"].get("hardlink_lock", False)

@@ -1,4 +1,4 @@
-"""The DVC cache and settings of a checkout, used by the worktrees of its isolated runs, kept from other users."""
+"""The DVC cache and settings of a checkout: used by its worktrees, kept from other users."""
 
 import os
 import shutil
@@ -25,10 +25,11 @@ def keep_private(repo: Repo) -> None:
 
 
 def share_cache(home: Path, folder: Path) -> None:
-    """Have a worktree use the DVC cache, the remotes and all other settings of its home checkout, and none of its commit's.
+    """Have a worktree use the DVC cache, the remotes and all other settings of its home checkout.
 
-    A commit that was fetched could otherwise have a remote lead elsewhere, and be handed the secrets that home keeps for it.
-    Relative paths would lead elsewhere from the worktree, so they are written anew. DVC itself writes in ASCII only.
+    None of its commit's: a commit that was fetched could otherwise have a remote lead elsewhere, and be
+    handed the secrets that home keeps for it. Relative paths would lead elsewhere from the worktree, so they
+    are written anew. DVC itself writes in ASCII only.
     """
     place = _own_folder(folder)
     settings = Config(str(home / ".dvc")).load_one("local")
@@ -38,7 +39,8 @@ def share_cache(home: Path, folder: Path) -> None:
         for name, remote in repo.config["remote"].items():
             paths = {option: value for option, value in remote.items() if isinstance(value, RelPath)}
             settings["remote"].setdefault(name, {}).update(paths)
-    # a worktree lives as long as its run: its links to the cache need no place, and whoever writes to one is found out
+    # a worktree lives as long as its run: its links to the cache need no place, and whoever writes to one is
+    # found out
     settings["cache"].setdefault("type", ["reflink", "hardlink", "copy"])
     committed = home / ".dvc/config"
     (place / "config").write_bytes(committed.read_bytes() if committed.exists() else b"")
@@ -53,7 +55,7 @@ def share_cache(home: Path, folder: Path) -> None:
 
 
 def _own_folder(folder: Path) -> Path:
-    """Return the folder in which DVC keeps what is a worktree's own, without what its commit may have put there.
+    """Return the folder where DVC keeps what is a worktree's own, without what its commit may have put there.
 
     What is written there would go where a link leads; DVC unpickles what it finds in its databases.
     """

@@ -1,6 +1,7 @@
 """Which files of a folder of source differ from those that a stage's outputs were made with.
 
-DVC records one hash for a whole folder. What each file was stands in the provenance of the package that was made from the same folder.
+DVC records one hash for a whole folder. What each file was stands in the provenance of the package that was
+made from the same folder.
 """
 
 from pathlib import Path
@@ -22,9 +23,9 @@ def is_source(dependency: Output) -> bool:
 
 
 def differing(ledger: Ledger, dependency: Output) -> dict[str, tuple[str | None, str | None]]:
-    """Return the old and the new SHA-256 of each file of a folder that is not as recorded (None: there was, or is, none).
+    """Return the old and the new SHA-256 of each file of a folder that is not as recorded.
 
-    Empty when no package tells what was recorded.
+    None: there was, or is, no such file. Empty when no package tells what was recorded.
     """
     then = _recorded(ledger, dependency)
     if then is None:
@@ -36,17 +37,21 @@ def differing(ledger: Ledger, dependency: Output) -> dict[str, tuple[str | None,
 
 
 def _recorded(ledger: Ledger, dependency: Output) -> dict[str, str] | None:
-    """Return the files of a source folder as they were when its hash was recorded, by the package made from just these; else None."""
+    """Return the SHA-256 of the files of a source folder as they were when its hash was recorded.
+
+    They stand in the package that was made from just these; None when there is none, or it does not say.
+    """
     package = ledger.stages.get("package")
     if package is None or not dependency.hash_info:
         return None
-    same = [other for other in package.deps if other.def_path == dependency.def_path and other.hash_info == dependency.hash_info]
+    read = {other.def_path: other.hash_info for other in package.deps}
     made = [output for output in package.outs if output.def_path == PACKAGE and output.hash_info]
-    file = file_in(ledger.repo.cache.local, made[0].hash_info.value, "provenance.json") if same and made else None
+    if not made or read.get(dependency.def_path) != dependency.hash_info:
+        return None
+    file = file_in(ledger.repo.cache.local, made[0].hash_info.value, "provenance.json")
     try:
-        sources = read_json(file)["sources"] if file else None
-    except (InputError, KeyError, TypeError):
+        sources = dict(read_json(file)["sources"]) if file else {}
+    except (InputError, KeyError, TypeError, ValueError):
         return None
-    if not isinstance(sources, dict):
-        return None
-    return {str(name): str(digest) for name, digest in sources.items() if str(name).startswith(f"{dependency.def_path}/")}
+    inside = f"{dependency.def_path}/"
+    return {name: str(digest) for name, digest in sources.items() if str(name).startswith(inside)} or None

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from flows.ledger import hub
 from tasks.shared.entries import matching, refuse_odd_entries, refuse_outside
 from tasks.shared.errors import InputError
 
 SIGNS = "*?["
-LONGEST = 200  # bytes of a name in data/raw, to which DVC adds endings
-WRITTEN = "data/ingested"  # what the first stage makes of the data
+# bytes of a name in data/raw, to which DVC adds endings
+LONGEST = 200
+# what the first stage makes of the data
+WRITTEN = "data/ingested"
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,13 @@ class Pattern:
 
     def matches(self) -> list[Path]:
         """Return the files that match, sorted; raise InputError when none does."""
-        found = matching(self.folder, self.glob, str(self.folder)) if ".." not in Path(self.glob).parts else []
+        found = (
+            matching(self.folder, self.glob, str(self.folder)) if ".." not in Path(self.glob).parts else []
+        )
         if not found:
-            raise InputError(f"no file matches '{self}', and there is no file or folder of that name; give an existing one")
+            raise InputError(
+                f"no file matches '{self}', and there is no file or folder of that name; give an existing one"
+            )
         for path in found:
             refuse_outside(path, self.folder)
         return found
@@ -57,7 +64,7 @@ def expand_home(source: str, where: Path) -> str:
 
 
 def pattern_in(source: str, where: Path) -> Pattern | None:
-    """Return the pattern that a path relative to `where` is; None for a URL, and for what is there by that name."""
+    """Return the pattern that a path relative to `where` is; None for a URL, and for what is there."""
     if is_url(source) or (where / source).exists():
         return None
     parts = Path(source).parts
@@ -69,24 +76,29 @@ def pattern_in(source: str, where: Path) -> Pattern | None:
 
 
 def name_in_raw(source: str, name: str | None = None) -> str:
-    """Return what a source is called in data/raw; raise InputError when it is not there or cannot be called so."""
+    """Return what a source is called in data/raw; raise InputError when it is not there or misnamed."""
     pattern = pattern_in(source, Path())
     if pattern is not None:
         pattern.matches()
     elif not is_url(source):
         if not Path(source).exists():
-            raise InputError(f"there is no file or folder '{source}' to bring in; give an existing path or a URL")
+            raise InputError(
+                f"there is no file or folder '{source}' to bring in; give an existing path or a URL"
+            )
         refuse_odd_entries(Path(source))
     name = name or _last_part(source if pattern is None else str(pattern.folder.resolve()))
     if name in ("", ".", "..") or "/" in name or not name.isprintable() or len(os.fsencode(name)) > LONGEST:
-        raise InputError(f"'{name}' cannot name a folder entry in data/raw; give a plain name: `{to_add(source)}`")
+        raise InputError(
+            f"'{name}' cannot name a folder entry in data/raw; give a plain name: `{to_add(source)}`"
+        )
     return name
 
 
 def refuse_around(path: Path, checkout: Path) -> None:
-    """Raise InputError for a folder in which the checkout writes: data that holds its own results would grow in every run."""
+    """Raise InputError for a folder in which the checkout writes: data that holds its results would grow."""
     if (checkout / WRITTEN).resolve().is_relative_to(path.resolve()):
-        raise InputError(f"'{path}' holds what runs write ({WRITTEN}), so it cannot be their data; give a folder or files in it")
+        remedy = "give a folder or files in it"
+        raise InputError(f"'{path}' holds what runs write ({WRITTEN}), so it cannot be their data; {remedy}")
 
 
 def to_add(source: str) -> str:
@@ -98,6 +110,8 @@ def _last_part(source: str) -> str:
     """Return the last part of a path or URL: of a web address without its query and fragment, and decoded."""
     if not is_url(source):
         return Path(source).name or Path(source).resolve().name
+    if hub.is_hub(source):
+        return hub.parsed(source).name
     address = urlsplit(source)
     if address.scheme.lower() in ("http", "https"):
         return unquote(address.path.rstrip("/").rpartition("/")[2])

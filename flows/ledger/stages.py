@@ -4,6 +4,7 @@ import logging
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ for library in ("dvc", "dvc_data", "dvc_objects"):
 
 
 def _braces_as_they_are(told: Callable[..., None]) -> Callable[..., None]:
-    """Hand on a path with its braces doubled: DVC makes a format string of it, and `/data/{x}` has no field x."""
+    """Hand on a path with its braces doubled: DVC makes a format string of it."""
 
     def doubled(self: QueryingProgress, *words: Any, name: str | None = None, **options: Any) -> None:
         told(self, *words, name=name and name.replace("{", "{{").replace("}", "}}"), **options)
@@ -49,8 +50,10 @@ QueryingProgress.__init__ = _braces_as_they_are(QueryingProgress.__init__)  # ty
 class Ledger:
     """The stages of one checkout and the record of what they have computed.
 
-    sparse: outputs that dvc.lock names and the cache holds count as being there; they are checked out when a stage needs them.
-    files: how DVC reads the checkout, when it is not as it lies there; then damaged objects of the cache are left where they are.
+    sparse: outputs that dvc.lock names and the cache holds count as being there; they are checked out when a
+    stage needs them.
+    files: how DVC reads the checkout, when it is not as it lies there; then damaged objects of the cache are
+    left where they are.
     isolated_run: the isolated run whose stages these are, if it is one.
     """
 
@@ -84,20 +87,21 @@ class Ledger:
             return not any(self._changed(stage) for stage in self.stages.values())
 
     def all_pushed(self) -> bool:
-        """Return whether the DVC remote, if there is one, has been sent all that the stages have computed; no network is asked."""
+        """Return whether the DVC remote, if any, was sent all that the stages have made, by our own notes."""
         return not any(self.remote.lacks(stage) for stage in self.stages.values())
 
     def push(self) -> None:
-        """Send the DVC remote what it lacks of the stages' results: computed by `dvc repro`, or when it could not be reached."""
+        """Push what the remote lacks: made by `dvc repro`, or when the remote could not be reached."""
         self.remote.is_down = False
         missing = [stage.name for stage in self.stages.values() if not self.remote.push(stage)]
         if missing:
-            self.say(f"warning: remote '{self.remote.name}' still lacks {', '.join(missing)}; the next run sends it")
+            names = ", ".join(missing)
+            self.say(f"warning: remote '{self.remote.name}' still lacks {names}; the next run sends it")
 
     def kept_in_git(self) -> set[str]:
         """Return the files that runs write and leave to Git: dvc.lock and the metrics."""
-        outputs = [output for stage in self.stages.values() for output in stage.outs if not output.use_cache]
-        return {LOCK_FILE, *(output.def_path for output in outputs)}
+        outputs = chain.from_iterable(stage.outs for stage in self.stages.values())
+        return {LOCK_FILE, *(output.def_path for output in outputs if not output.use_cache)}
 
     def command(self, name: str) -> str:
         """Return the command line that dvc.yaml holds for the stage."""
@@ -133,16 +137,15 @@ class Ledger:
         return result
 
     def refuse_changed_data(self, paths: Iterable[str]) -> None:
-        """Raise InputError when data under DVC at, above or below `paths` was edited since it was recorded, or damaged."""
+        """Raise InputError when data under DVC at, above or below `paths` is not what was recorded."""
         places = [Path(self.repo.root_dir, path) for path in paths]
         for stage in self.all_stages():
             for output in stage.outs if stage.is_data_source else ():
                 is_meant = any(overlap(place, Path(output.fs_path)) for place in places)
                 if is_meant and output.exists and output.changed_checksum():
-                    raise InputError(
-                        f"{output} has changed since DVC recorded it; `dvc add {output}` records it as it is now, "
-                        "or move it away, and the next run brings back what was recorded"
-                    )
+                    remedy = "or move it away, and the next run brings back what was recorded"
+                    add = f"`dvc add {output}` records it as it is now"
+                    raise InputError(f"{output} has changed since DVC recorded it; {add}, {remedy}")
 
     def checkout_missing(self, paths: Iterable[str]) -> None:
         """Check out what is missing of `paths`: outputs of stages, or data under DVC.
@@ -156,13 +159,13 @@ class Ledger:
                     self.checkout(output)
 
     def checkout(self, output: Output) -> None:
-        """Check out one output from the cache, or the remote; raise InputError when they do not hold all of it."""
+        """Check out one output from the cache or the remote; raise InputError when they lack some of it."""
         refuse_climbing(output)
         if output.changed_cache():
             self.remote.pull(output)
             refuse_climbing(output)
         if output.changed_cache():
-            remedy = "`retrain check --repair` says what is missing and mends it"
+            remedy = "`retrain check --repair` says what is missing and repairs it"
             raise InputError(f"{output}: not all of it is in the DVC cache; {remedy}")
         output.checkout(relink=False)
 
@@ -196,45 +199,50 @@ class Ledger:
         """Return all outputs of stages and all data under DVC whose content is known."""
         # DVC's index has the stages as they were before this run, `self.stages` as they are now
         data = [stage for stage in self.all_stages() if stage.is_data_source]
-        outputs = [output for stage in (*self.stages.values(), *data) for output in stage.outs]
+        outputs = chain.from_iterable(stage.outs for stage in (*self.stages.values(), *data))
         return [output for output in outputs if output.use_cache and output.hash_info]
 
     def all_stages(self) -> list[Stage]:
-        """Return the stages and all data under DVC; raise InputError when DVC cannot read one, or one is forged."""
+        """Return the stages and all data under DVC; raise InputError when one is unreadable or forged."""
         try:
             return list(refuse_forged(self.repo.index.stages))
         except DvcException as error:
             raise InputError(sentence(error)) from None
 
     def _changed(self, stage: PipelineStage) -> bool:
-        """Return whether the stage's outputs are not those that its inputs, sources, params and pins ask for."""
+        """Return whether the stage's outputs are not those that its inputs, params and pins ask for."""
         if not self.sparse:
             return bool(stage.changed())
         if stage.changed(allow_missing=True, upstream=list(self.repo.index.stages)):
             return True
-        return any(not output.exists and (not output.use_cache or output.changed_cache()) for output in stage.outs)
+        return any(
+            not output.exists and (not output.use_cache or output.changed_cache()) for output in stage.outs
+        )
 
     @contextmanager
     def _alone(self, stage: PipelineStage) -> Iterator[None]:
         """Hold the lock of the stage's key; wait, and say so, while another run has it."""
-        key = str(_get_stage_hash(stage))
-
-        def wait(who: str) -> None:
-            self.say(f"{stage.name}: {who} is computing the same; waiting for it")
-
-        with alone(self.cache / "locks" / key, wait):
+        key = self.cache / "locks" / str(_get_stage_hash(stage))
+        with alone(key, lambda who: self.say(f"{stage.name}: {who} is computing the same; waiting for it")):
             yield
 
     def _recorded(self, stage: PipelineStage) -> dict[str, Any] | None:
-        """Return what dvc.lock records for the stage, if that was made from what it depends on now: then only its outputs are amiss.
+        """Return what dvc.lock records for the stage, if its inputs are those of now: only outputs are amiss.
 
-        To be asked before `save_deps`, which has the stage's dependencies stand as they are now beside the outputs of another time.
+        To be asked before `save_deps`, which has the stage's dependencies stand as they are now beside the
+        outputs of another time.
         """
-        if stage.changed_stage() or not stage.deps_cached() or not all(output.hash_info for output in stage.outs):
+        if (
+            stage.changed_stage()
+            or not stage.deps_cached()
+            or not all(output.hash_info for output in stage.outs)
+        ):
             return None
         return dict(to_single_stage_lockfile(stage))
 
-    def _restore_or_run(self, stage: PipelineStage, run: Callable[[], None], recorded: dict[str, Any] | None) -> Result:
+    def _restore_or_run(
+        self, stage: PipelineStage, run: Callable[[], None], recorded: dict[str, Any] | None
+    ) -> Result:
         self._add_to_cache(stage, recorded)
         stage.remove_outs(ignore_remove=False, force=False)
         if self._restored(stage, recorded):
@@ -243,20 +251,23 @@ class Ledger:
         return Result.ran
 
     def _run(self, stage: PipelineStage, run: Callable[[], None]) -> None:
-        """Run a stage while other commands of DVC may work; raise InputError when an input changed meanwhile."""
+        """Run a stage while other DVC commands may work; raise InputError when an input changed meanwhile."""
         stage.save_deps()
         before = [dependency.hash_info for dependency in stage.deps]
         unlocked_repo(lambda _: run())(stage)
         stage.save_deps()
         for hash_info, dependency in zip(before, stage.deps, strict=True):
             if dependency.hash_info != hash_info:
-                raise InputError(f"{stage.name}: its input {dependency} changed while it ran; run the same command again")
+                raise InputError(
+                    f"{stage.name}: its input {dependency} changed while it ran; run the same command again"
+                )
 
     def _restored(self, stage: PipelineStage, recorded: dict[str, Any] | None) -> bool:
-        """Check out what is recorded, or else what some run has computed for the stage's key, here or where the remote is.
+        """Check out what is recorded, or what some run has computed for the stage's key, here or remotely.
 
-        Returns False when nobody has, or it is no longer whole. It is DVC's `StageCache.restore`, which cannot be used
-        once `save_deps` has been called: it would take the recorded outputs for those of the changed dependencies.
+        Returns False when nobody has, or it is no longer whole. It is DVC's `StageCache.restore`, which
+        cannot be used once `save_deps` has been called: it would take the recorded outputs for those of the
+        changed dependencies.
         """
         for entry in self._entries(stage, recorded):
             cached = self.repo.stage_cache._create_stage(entry, wdir=stage.wdir)  # noqa: SLF001
@@ -272,7 +283,7 @@ class Ledger:
         return False
 
     def _add_to_cache(self, stage: PipelineStage, recorded: dict[str, Any] | None) -> None:
-        """Put recorded outputs that the checkout has whole and the cache has not into the cache, to be restored from there.
+        """Put recorded outputs that the checkout has whole and the cache has not into the cache.
 
         Metrics are always so in a fresh clone, as `dvc push` and `dvc gc` leave them to Git.
         """
@@ -291,25 +302,30 @@ class Ledger:
 
     @contextmanager
     def _without_gc(self) -> Iterator[None]:
-        """Have garbage collection wait: an isolated run must say so, one in the checkout holds the same lock anyway."""
+        """Have garbage collection wait; a run in the checkout holds the same lock anyway."""
         with without_gc(self.isolated_run.home) if self.isolated_run else nullcontext():
             yield
 
     def _record(self, stage: PipelineStage) -> None:
         """Keep the stage's outputs in the cache and write down in dvc.lock that they are there.
 
-        DVC only logs what it could not copy into the cache, so look whether all is there before the lock says so.
+        DVC only logs what it could not copy into the cache, so look whether all is there before the lock says
+        so.
         """
         for place in set_aside_damaged(self.repo, stage):
-            self.say(f"warning: a record of {stage.name} in the run-cache was damaged: it is set aside as {place}")
+            self.say(
+                f"warning: a record of {stage.name} in the run-cache was damaged: it is set aside as {place}"
+            )
         with self._without_gc():
             stage.save()
             stage.commit()
             if not stage.outs_cached():
                 free = shutil.disk_usage(self.cache).free / 1e6
+                where = f"the DVC cache {self.cache} ({free:.1f} MB free)"
+                why = "the disk is full or not writable, or an object there is damaged (`retrain check`)"
+                remedy = "repair that and run the same command again"
                 raise InputError(
-                    f"{stage.name}: its outputs could not all be written to the DVC cache {self.cache} ({free:.1f} MB free), so the disk is "
-                    "full or not writable, or an object there is damaged (`retrain check`); mend that and run the same command again"
+                    f"{stage.name}: its outputs could not all be written to {where}, so {why}; {remedy}"
                 )
             with replacing_lock(Path(self.repo.root_dir)) as file:
                 Lockfile(self.repo, str(file)).dump(stage)
@@ -317,7 +333,7 @@ class Ledger:
                 self.isolated_run.mark()
 
     def refuse_lost(self) -> None:
-        """Raise InputError when the cache no longer holds all that the stages have made, or been found to have.
+        """Raise InputError when the cache no longer holds all that the stages have made.
 
         What it lacks and the folder has whole is put in again.
         """
@@ -330,10 +346,10 @@ class Ledger:
                 if is_made and output.changed_cache():
                     lost.append(str(output))
         if lost:
-            raise InputError(
-                f"{', '.join(lost)}: gone from the DVC cache {self.cache} while this run worked (did another clone that shares it collect "
-                "garbage?), so it is not recorded; run the same command again, and what is gone is computed again"
-            )
+            where = f"gone from the DVC cache {self.cache} while this run worked"
+            why = "did another clone that shares it collect garbage?"
+            remedy = "run the same command again, and what is gone is computed again"
+            raise InputError(f"{', '.join(lost)}: {where} ({why}), so it is not recorded; {remedy}")
 
 
 def sentence(error: Exception) -> str:

@@ -21,7 +21,8 @@ def repair_torn(root: Path, say: Callable[[str], None]) -> None:
     if lock.exists() and _is_torn(lock):
         torn = lock.with_name(f"{LOCK_FILE}.torn")
         lock.replace(torn)
-        say(f"dvc.lock was torn (half written, or empty) and is set aside as {torn.name}; what it recorded is restored from the run-cache")
+        rest = "what it recorded is restored from the run-cache"
+        say(f"dvc.lock was torn (half written, or empty) and is set aside as {torn.name}; {rest}")
     if held.exists():
         try:
             SCHEMA(json.loads(held.read_text("utf-8")))
@@ -31,7 +32,7 @@ def repair_torn(root: Path, say: Callable[[str], None]) -> None:
 
 
 def repaired(root: Path) -> dict[Path, str]:
-    """Return the text that `repair_torn` would give dvc.lock, by its path: nothing when it would leave it as it is."""
+    """Return the text that `repair_torn` would give dvc.lock, by its path; nothing when that is not torn."""
     lock = root / LOCK_FILE
     return {lock: EMPTY} if lock.exists() and _is_torn(lock) else {}
 

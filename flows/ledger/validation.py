@@ -1,7 +1,8 @@
-"""What a hash and a path look like: what comes from outside is parsed here before anything is looked up, pulled, moved or deleted.
+"""What a hash and a path look like.
 
-From outside come the records of the run-cache, the listings of folders, dvc.lock, .dvc files and refs: whoever can write to a
-DVC remote or a Git remote writes them. DVC makes paths of what they say as it stands there.
+What comes from outside is parsed here before anything is looked up, pulled, moved or deleted: the records of
+the run-cache, the listings of folders, dvc.lock, .dvc files and refs. Whoever can write to a DVC remote or a
+Git remote writes them, and DVC makes paths of what they say as it stands there.
 """
 
 import os
@@ -33,9 +34,10 @@ def is_hash(value: object) -> bool:
 
 
 def climbs(parts: Sequence[str]) -> bool:
-    """Return whether a name from a folder's listing, split at its slashes, may lead out of the folder or into a Git repository's own.
+    """Return whether a name from a folder's listing may lead out of the folder or into what is Git's own.
 
-    An absolute name has an empty first part; a backslash separates folders elsewhere, and a NUL ends a name early.
+    parts: the name, split at its slashes. An absolute one has an empty first part; a backslash separates
+    folders elsewhere, and a NUL ends a name early.
     """
     return any(part.lower() in ("", ".", "..", ".git") or "\\" in part or "\0" in part for part in parts)
 
@@ -61,15 +63,16 @@ def wrong_entry(entry: Mapping[str, Any]) -> str | None:
 
 
 def wrong_stage(stage: Stage) -> str | None:
-    """Return what cannot be in what DVC has read of a stage in dvc.lock, or of a .dvc file; None when all of it can."""
+    """Return what cannot be in a stage as DVC has read it from dvc.lock or a .dvc file; None when all can."""
     for output in stage.outs if stage.is_data_source else ():
         if not _is_inside(output):
-            return f"its output {output.def_path!r} is outside the checkout, or among what Git, DVC or retrain keep there"
+            kept = "among what Git, DVC or retrain keep there"
+            return f"its output {output.def_path!r} is outside the checkout, or {kept}"
     for source in stage.deps:
         if source.def_fs_config and source.def_path.startswith("remote://"):
             return f"{source.def_path}: its fs_config would have the secrets of that remote sent elsewhere"
     for item in (*stage.deps, *stage.outs):
-        # what is outside the checkout is known by whatever its store says of it, and never looked up in the cache
+        # what is outside the checkout is known by what its store says of it, and never looked up in the cache
         if isinstance(item, ParamsDependency) or (item.IS_DEPENDENCY and not item.is_in_repo):
             continue
         hashes = [item.hash_info.value] if item.hash_info else []
@@ -78,9 +81,8 @@ def wrong_stage(stage: Stage) -> str | None:
     return None
 
 
-def wrong_listing(output: Output, listing: Iterable[Any]) -> str | None:
+def wrong_listing(folder: Path, listing: Iterable[Any]) -> str | None:
     """Return what cannot be in the listing of a folder, as DVC has read it; None when all of it can."""
-    folder = Path(output.fs_path)
     for parts, _, found in listing:
         name = "/".join(parts)
         if climbs(parts) or behind_link(folder, parts):
@@ -91,16 +93,19 @@ def wrong_listing(output: Output, listing: Iterable[Any]) -> str | None:
 
 
 def refuse_forged(stages: Iterable[Stage]) -> Iterator[Stage]:
-    """Yield stages, of dvc.yaml or of .dvc files; raise ForgedError for one whose hashes or paths are none."""
+    """Yield stages, of dvc.yaml or .dvc files; raise ForgedError for one whose hashes or paths are none."""
     for stage in stages:
         if wrong := wrong_stage(stage):
-            raise ForgedError(f"{place(stage)}: {wrong}; nothing was written. Find out who wrote it (`git log`), and take an older one from Git")
+            remedy = "Find out who wrote it (`git log`), and take an older one from Git"
+            raise ForgedError(f"{place(stage)}: {wrong}; nothing was written. {remedy}")
         yield stage
 
 
 def place(stage: Stage) -> str:
     """Return where it stands what a stage's outputs are."""
-    return os.path.relpath(stage.path, stage.repo.root_dir) if stage.is_data_source else f"dvc.lock, stage {stage.name}"
+    if stage.is_data_source:
+        return str(os.path.relpath(stage.path, stage.repo.root_dir))
+    return f"dvc.lock, stage {stage.name}"
 
 
 def _wrong(name: str, hashes: Iterable[object], files: Iterable[Mapping[str, Any]]) -> str | None:
@@ -118,12 +123,13 @@ def _wrong(name: str, hashes: Iterable[object], files: Iterable[Mapping[str, Any
 
 
 def _is_inside(output: Output) -> bool:
-    """Return whether an output lies below the checkout, links followed, and not among what Git, DVC and we keep there."""
+    """Return whether an output lies below the checkout, links followed, and not in a folder of `OURS`."""
     if not output.is_in_repo:
         return False
     root = output.repo.root_dir
     # as it stands there: the folders of a commit have nothing above them that DVC could climb to
-    path = os.path.normpath(os.path.join(os.path.relpath(output.stage.wdir, root), output.def_path))  # noqa: PTH118
+    folder = os.path.relpath(output.stage.wdir, root)
+    path = os.path.normpath(os.path.join(folder, output.def_path))  # noqa: PTH118
     parts = path.split("/")
     if climbs(parts) or parts[0].lower() in OURS:
         return False
@@ -132,7 +138,10 @@ def _is_inside(output: Output) -> bool:
 
 
 def _path_of_hash(self: LocalHashFileDB, oid: str, made: Any = LocalHashFileDB.oid_to_path) -> str:
-    """Return where a store in this machine's files keeps an object. Here DVC makes a path of what it has read somewhere."""
+    """Return where a store in this machine's files keeps an object.
+
+    Here DVC makes a path of what it has read somewhere.
+    """
     if not (is_hash(oid) or PREFIX.fullmatch(oid)):
         raise ForgedError(f"{oid!r} is no hash, so nothing was looked up; `retrain check` says what names it")
     return str(made(self, oid))

@@ -1,4 +1,4 @@
-"""YAML that others have written, looked at before DVC reads it: what it reads it with crashes on what is nested too deeply."""
+"""YAML that others have written, looked at before DVC reads it: its reader crashes on deep nesting."""
 
 from pathlib import PurePath
 from typing import Any
@@ -10,7 +10,10 @@ from tasks.shared.yaml_limits import why_not
 
 
 def refuse_deep(text: str, path: object) -> None:
-    """Raise DVC's own error for a file that is nested too deeply, unfolds to too much, or holds aliases though no hand has written it."""
+    """Raise DVC's own error for a file that is nested too deeply or unfolds to too much.
+
+    Neither may it hold aliases where no hand has written it.
+    """
     if why_not(text, aliases=PurePath(str(path)).suffix in (".yaml", ".yml")):
         raise serialize.YAMLFileCorruptedError(path)
 

@@ -1,6 +1,7 @@
-"""Documents in the Prefect UI: one of each kind for every run, and one beside them that is the latest of its kind.
+"""Documents in the Prefect UI: one of each kind for every run, and one beside them that is the latest.
 
-An artifact's link opens all artifacts that bear its key, the newest first: under a key that runs share, each would open the last one's.
+An artifact's link opens all artifacts that bear its key, the newest first: under a key that runs share,
+each would open the last one's.
 """
 
 import re
@@ -17,30 +18,38 @@ from flows.engine.run_name import ID_PART, safe
 
 
 def publish_document(kind: str, markdown: str, description: str) -> None:
-    """Leave a document in this run's Artifacts tab, and in its place among all artifacts as the latest of its `kind`.
+    """Leave a document in this run's Artifacts tab, and among all artifacts as the latest of its `kind`.
 
     description: a sentence, in which the UI would read Markdown as well.
     """
     create_markdown_artifact(markdown, key=own_key(kind), description=description)
     with get_client(sync_client=True) as client:
         before = _latest(client, kind)
-        client.create_artifact(ArtifactCreate(type="markdown", key=kind, data=markdown, description=description))
+        latest = ArtifactCreate(type="markdown", key=kind, data=markdown, description=description)
+        client.create_artifact(latest)
         if before is not None:
             try:
                 client.delete_artifact(before)
-            except ObjectNotFound:  # a run that ended at the same time has replaced it too
+            except ObjectNotFound:
+                # a run that ended at the same time has replaced it too
                 return
 
 
 def own_key(kind: str) -> str:
-    """Return the key under which this run, and no other, keeps its document: lower-case letters, digits and dashes, as Prefect asks."""
+    """Return the key under which this run alone keeps its document.
+
+    It is of lower-case letters, digits and dashes, as Prefect asks.
+    """
     name = re.sub(r"[^a-z0-9]+", "-", safe(runtime.flow_run.name, runtime.flow_run.id).lower())
     mine = runtime.flow_run.id[:ID_PART]
     return f"{kind}-{name}" if name.endswith(mine) else f"{kind}-{name}-{mine}"
 
 
 def _latest(client: SyncPrefectClient, kind: str) -> UUID | None:
-    """Return the latest document of its kind; None when there is none, or it is a run's own, as earlier versions of retrain left it."""
+    """Return the latest document of its kind.
+
+    None: there is none, or it is a run's own, as earlier versions of retrain left it.
+    """
     wanted = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[kind]))
     for found in client.read_latest_artifacts(artifact_filter=wanted):
         if found.flow_run_id is None:

@@ -1,30 +1,43 @@
-"""What it means to have rebuilt a model: how near the second one came, why not nearer, and the certificate that says so."""
+"""What it means to have rebuilt a model: how near the second one came, why not nearer, its certificate."""
 
 import csv
 import json
-import math
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from flows.engine.workspace import STAGES
 from flows.git.commands import git, identity
 from flows.git.refs import change, changing, commit_at, remove_ref, set_ref
 from tasks.shared.files import read_json
+from tasks.shared.markup import Markdown
+from tasks.shared.templates import render
+from tasks.shared.verdict import score
 
-NOTES = "retrain"  # `git notes --ref=retrain show COMMIT`
+if TYPE_CHECKING:
+    from flows.ledger.revision import Compared
+
+# `git notes --ref=retrain show COMMIT`
+NOTES = "retrain"
+TEMPLATE = Path(__file__).parent / "templates/certificate.md.j2"
+# what of train's metrics tells the device and threads, all of which decide bits
+DEVICE = ("device", "threads", "processes", "precision")
 
 
 class Grade(StrEnum):
     """How near a rebuilt model comes to the one on record, best first."""
 
     identical = "bit-identical"
-    predictions = "same predictions"  # on every test row
-    interval = "within interval"  # every test score inside the interval that was recorded for it
+    # on every test row
+    predictions = "same predictions"
+    # every test score inside the interval that was recorded for it
+    interval = "within interval"
     different = "different"
 
 
@@ -33,16 +46,76 @@ EXIT_STATUS = {Grade.identical: 0, Grade.predictions: 3, Grade.interval: 4, Grad
 
 @dataclass
 class Certificate:
-    """What was computed again, compared with what, where, and how it came out. Hashes are DVC's (MD5)."""
+    """What was computed again, compared with what, where, and how it came out. Hashes are DVC's (MD5).
+
+    versions: of the pinned libraries, each with `pinned` and `installed`.
+    """
 
     revision: str
     commit: str
     grade: Grade = Grade.different
     cause: str | None = None
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
-    versions: dict[str, dict[str, str]] = field(default_factory=dict)  # of the pinned libraries: {"pinned", "installed"}
+    versions: dict[str, dict[str, str]] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
     time: str = ""
+
+    @classmethod
+    def begin(cls, revision: str, commit: str, pins: Mapping[str, str]) -> "Certificate":
+        """Return a certificate of nothing yet, with the time and the versions installed and pinned."""
+        versions = {name: {"pinned": pinned, "installed": _installed(name)} for name, pinned in pins.items()}
+        return cls(revision, commit, versions=versions, time=datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @property
+    def other_versions(self) -> list[str]:
+        """The libraries of which another version is installed than is pinned, in words."""
+        others = {name: both for name, both in self.versions.items() if both["installed"] != both["pinned"]}
+        return [f"{name} {both['installed']} instead of {both['pinned']}" for name, both in others.items()]
+
+    def add(self, stage: str, outputs: "Sequence[Compared]", changed: list[str], seconds: float) -> None:
+        """Take in a stage that has been computed: its outputs, and what of its key is not as recorded."""
+        is_same = all(output.is_same for output in outputs)
+        self.stages[stage] = {
+            "grade": Grade.identical if is_same else Grade.different,
+            "seconds": seconds,
+            "changed": changed,
+            "outputs": [vars(output) for output in outputs],
+        }
+
+    def judge(self, recorded: Path, computed: Path) -> None:
+        """Grade the whole, and find why it is not bit-identical: data, versions, code or device.
+
+        recorded, computed: two folders with metrics and plots as the stages write them.
+        """
+        then, now = (_train_metrics(folder) for folder in (recorded, computed))
+        python, system = platform.python_version(), platform.platform()
+        self.machine = {"python": python, "system": system, "cores": os.cpu_count(), **_device(now)}
+        is_whole = len(self.stages) == len(STAGES)
+        if is_whole and all(stage["grade"] == Grade.identical for stage in self.stages.values()):
+            self.grade = Grade.identical
+            return
+        if is_whole:
+            self.grade = grade_predictions(recorded, computed)
+            for name in STAGES[STAGES.index("train") :]:
+                if self.stages[name]["grade"] != Grade.identical:
+                    self.stages[name]["grade"] = self.grade
+        self.cause = self.cause or self._why_different(then, now)
+
+    def _why_different(self, then: dict[str, Any], now: dict[str, Any]) -> str:
+        """Return what explains that not every bit is the same.
+
+        then, now: train's metrics as recorded and as computed.
+        """
+        if self.other_versions:
+            return f"environment: {', '.join(self.other_versions)}"
+        for name, stage in self.stages.items():
+            if stage["changed"]:
+                return f"code: {', '.join(stage['changed'])} of {name} is not what dvc.lock recorded"
+        changed = {key: value for key, value in _device(then).items() if now.get(key) != value}
+        if changed:
+            words = ", ".join(f"{key} {now.get(key)} instead of {value}" for key, value in changed.items())
+            return f"device: {words}"
+        return "unknown: data, code, versions and device are all as recorded"
 
     def to_json(self) -> str:
         """Return the certificate as indented JSON."""
@@ -56,61 +129,66 @@ class Certificate:
                 pass
 
     def _appended(self, checkout: Path) -> bool:
-        """Append to a copy of the notes, which takes their place unless somebody has written them meanwhile; return whether it did."""
+        """Append to a copy of the notes, which takes their place unless somebody has written them meanwhile.
+
+        Return whether it did.
+        """
         before = commit_at(checkout, f"refs/notes/{NOTES}")
         aside = f"{NOTES}-aside"
         if left := commit_at(checkout, f"refs/notes/{aside}"):
             remove_ref(checkout, f"refs/notes/{aside}", left)
         if before:
             set_ref(checkout, f"refs/notes/{aside}", before, None)
-        change(checkout, "notes", f"--ref={aside}", "append", "-m", self.to_json(), self.commit, env=identity(checkout))
+        append = ("notes", f"--ref={aside}", "append", "-m", self.to_json(), self.commit)
+        change(checkout, *append, env=identity(checkout))
         after = git(checkout, "rev-parse", f"refs/notes/{aside}")
         moved = set_ref(checkout, f"refs/notes/{NOTES}", after, before)
         remove_ref(checkout, f"refs/notes/{aside}", after)
         return moved
 
 
-def now() -> str:
-    """Return the time of day in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def versions(pins: dict[str, str]) -> dict[str, dict[str, str]]:
-    """Return for each pinned library the version it is pinned to and the one installed."""
-    found = {}
-    for name, pinned in pins.items():
-        try:
-            installed = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            installed = "none"
-        found[name] = {"pinned": pinned, "installed": installed.split("+")[0]}
-    return found
-
-
-def machine(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return the machine in words, with the device and threads that train's metrics name."""
-    return {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count(), **device(metrics)}
-
-
-def device(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return what train's metrics say of the device, all of which decides bits."""
-    return {name: metrics[name] for name in ("device", "threads", "processes", "precision") if name in metrics}
+def markdown(certificate: Certificate) -> str:
+    """Return a certificate as the UI shows it."""
+    return render(TEMPLATE, certificate=certificate, json=Markdown(certificate.to_json()))
 
 
 def grade_predictions(recorded: Path, computed: Path) -> Grade:
-    """Return how near the test predictions and scores below `computed` come to those below `recorded`: two folders as evaluate writes them."""
-    then, now_ = recorded / "plots/evaluate/predictions.csv", computed / "plots/evaluate/predictions.csv"
-    if then.exists() and now_.exists() and _predicted(then) == _predicted(now_):
+    """Return how near the test predictions and scores below one folder come to those below another.
+
+    recorded, computed: folders with metrics and plots as evaluate writes them.
+    """
+    then, now = recorded / "plots/evaluate/predictions.csv", computed / "plots/evaluate/predictions.csv"
+    if then.exists() and now.exists() and _predicted(then) == _predicted(now):
         return Grade.predictions
-    scores, found = (folder / "metrics/evaluate.json" for folder in (recorded, computed))
+    scores, found = recorded / "metrics/evaluate.json", computed / "metrics/evaluate.json"
     if scores.exists() and found.exists():
-        known, new = read_json(scores), read_json(found)
-        intervals = known.get("interval", {})
-        if intervals and all(low <= new.get(name, math.nan) <= high for name, (low, high) in intervals.items()):
+        new = read_json(found)
+        intervals = read_json(scores).get("interval", {})
+        if intervals and all(low <= score(new, name) <= high for name, (low, high) in intervals.items()):
             return Grade.interval
     return Grade.different
 
 
-def _predicted(file: Path) -> list[tuple[str, str]]:
+def _installed(library: str) -> str:
+    """Return the version of a library that is installed, without what says for which device it was built."""
+    try:
+        return metadata.version(library).split("+")[0]
+    except metadata.PackageNotFoundError:
+        return "none"
+
+
+def _train_metrics(folder: Path) -> dict[str, Any]:
+    file = folder / "metrics/train.json"
+    return read_json(file) if file.exists() else {}
+
+
+def _device(train_metrics: dict[str, Any]) -> dict[str, Any]:
+    return {name: train_metrics[name] for name in DEVICE if name in train_metrics}
+
+
+def _predicted(file: Path) -> list[tuple[str, ...]]:
+    """Return the id of each test row and what was predicted of it; how sure the model was may differ."""
     with file.open(encoding="utf-8", newline="") as lines:
-        return [(row["id"], row["predicted"]) for row in csv.DictReader(lines)]
+        rows = csv.DictReader(lines)
+        names = ["id", *(name for name in rows.fieldnames or () if name.startswith("predicted"))]
+        return [tuple(row[name] for name in names) for row in rows]

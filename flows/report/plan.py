@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from contextlib import chdir
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,14 +11,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.engine.workspace import Given, Say, located, refuse_unknown_names, stage_seconds, with_data
+from flows.engine.data import Say, located, with_data
+from flows.engine.durations import last_seconds
+from flows.engine.prepare import refuse_unknown_names, resolved
 from flows.git.commands import refuse_planted
 from flows.ledger.data import refuse_changed_data
 from flows.ledger.plan import Fate, Planned, plan
 from flows.ledger.rollback import recover
 from flows.ledger.sources import is_url, name_in_raw
-from tasks.shared import base_models
-from tasks.shared.params_file import PARAMS, differences, in_words, lay_over, load, written
+from tasks.shared.params_file import (
+    PARAMS,
+    Layer,
+    complete,
+    differences,
+    in_words,
+    lay_over,
+    written,
+    written_in,
+)
 
 STYLES = {Fate.unchanged: "green", Fate.restorable: "yellow", Fate.stale: "red"}
 SHOWN = 8  # reasons per stage in the table
@@ -25,7 +36,7 @@ SHOWN = 8  # reasons per stage in the table
 
 @dataclass(frozen=True)
 class Plan:
-    """All stages in order, the seconds each took when it last ran, and what would be done before the first."""
+    """All stages in order, the seconds each took when it last ran, and what would be done before them."""
 
     stages: list[Planned]
     took: dict[str, float]
@@ -62,14 +73,15 @@ class Plan:
     def as_json(self) -> str:
         """Return the plan as JSON text."""
         stages = [{**asdict(stage), "seconds": self.took.get(stage.stage)} for stage in self.stages]
-        whole = {"stages": stages, "to_run": self.to_run, "to_restore": self.to_restore, "seconds": self.seconds, "notes": self.notes}
+        sums = {"to_run": self.to_run, "to_restore": self.to_restore, "seconds": self.seconds}
+        whole = {"stages": stages, **sums, "notes": self.notes}
         return json.dumps(whole, indent=2, ensure_ascii=False, default=str)
 
     def _with(self, fate: Fate) -> list[str]:
         return [stage.stage for stage in self.stages if stage.fate == fate]
 
 
-def foresee(given: Given, checkout: Path, say: Say, *, isolated: bool) -> Plan:
+def foresee(given: Sequence[Layer], checkout: Path, say: Say, *, isolated: bool) -> Plan:
     """Return what `retrain run` would do when this is given, and say how it would change params.yaml.
 
     Raises InputError where the run would, before its first stage.
@@ -77,8 +89,8 @@ def foresee(given: Given, checkout: Path, say: Say, *, isolated: bool) -> Plan:
     refuse_planted(checkout)
     recover(checkout, say)
     with chdir(checkout):
-        standing = load(checkout / PARAMS)
-        params = lay_over(standing, given, "command line")
+        standing = written_in(checkout / PARAMS)
+        params = lay_over(standing, *given)
         if isolated:
             refuse_changed_data(checkout, params.data.path, say)
         params, source = located(params, checkout, checkout, isolated=isolated)
@@ -88,17 +100,17 @@ def foresee(given: Given, checkout: Path, say: Say, *, isolated: bool) -> Plan:
             path = f"data/raw/{name_in_raw(source)}"
             arriving[path] = source
             params = with_data(params, path=path)
-        params = params.model_copy(update={"model": base_models.resolve(params.model)})
+        params = params.model_copy(update={"model": resolved(params, checkout, say)})
         text = written(params, checkout / PARAMS)
         if text is not None:
             refuse_unknown_names(params)
-        changed = differences(standing.model_dump(), params.model_dump())
+        changed = differences(complete(standing), params.model_dump())
         if changed:
             say(f"{'given' if isolated else f'{PARAMS} would change'}: {in_words(changed)}")
         texts = {} if text is None else {checkout / PARAMS: text}
         stages = plan(checkout, texts, arriving, sparse=isolated)
     notes = [f"{source} would be brought in as {path} first" for path, source in arriving.items()]
-    return Plan(stages, stage_seconds(checkout), notes)
+    return Plan(stages, last_seconds(checkout), notes)
 
 
 def show(plan: Plan, *, as_json: bool = False) -> None:

@@ -1,85 +1,82 @@
-"""What the Prefect server does for us by itself: end runs that nobody works on any more, and tell people what went wrong. `make up` sees to it."""
+"""What the Prefect server does by itself: end runs that nobody works on any more, and say what went wrong."""
 
-import contextlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import BlockDocument, StateType
 from prefect.events.actions import ChangeFlowRunState, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
-from prefect.exceptions import ObjectAlreadyExists
 
-from tasks.shared.errors import InputError
-
-CHANNEL = "retrain"  # every notification block of this name is told
-OURS = "retrain: "  # how the names of our automations begin
-SILENCE = timedelta(seconds=90)  # three heartbeats of a run
-ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended", "AwaitingRetry")}
+# every notification block of this name is told
+CHANNEL = "retrain"
+# how the names of our automations begin
+OURS = "retrain: "
+# three heartbeats of a run
+SILENCE = timedelta(seconds=90)
+STATES = ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended", "AwaitingRetry")
+ENDED = {f"prefect.flow-run.{state}" for state in STATES}
 ABOUT_A_RUN = """{{ flow.name }}/{{ deployment.name }}, run {{ flow_run.name }}: {{ flow_run.state.name }}
 {{ flow_run.state.message }}
 {{ flow_run|ui_url }}"""
-ABOUT_A_POOL = """No worker of work pool {{ work_pool.name }} has been heard of for half a minute: nothing runs until one is started.
+ABOUT_A_POOL = """No worker of work pool {{ work_pool.name }} has been heard of for half a minute: \
+nothing runs until one is started.
 {{ work_pool|ui_url }}"""
-ABOUT_A_WORKER = """Worker {{ event.resource.name }} of work pool {{ event.payload.pool }} was last heard of at {{ event.payload.last_heartbeat }}.
+ABOUT_A_WORKER = """Worker {{ event.resource.name }} of work pool {{ event.payload.pool }} \
+was last heard of at {{ event.payload.last_heartbeat }}.
 Its runs end as Crashed and go on at another worker, if there is one."""
-TAGGED = ResourceSpecification({"prefect.resource.id": "prefect.tag.retrain", "prefect.resource.role": "tag"})
 
 
-def make_pool(name: str) -> None:
-    """Make the work pool, if it is not there; one that is there stays as it is."""
-    pool = WorkPoolCreate(name=name, type="process", description="Runs of retrain, each a process on its worker's machine.")
-    with get_client(sync_client=True) as client, contextlib.suppress(ObjectAlreadyExists):
-        client.create_work_pool(pool)
+def _resource(id_: str, **more: str) -> ResourceSpecification:
+    return ResourceSpecification({"prefect.resource.id": id_, **more})
 
 
-def wait_for_workers(pool: str, names: list[str], seconds: float) -> None:
-    """Wait until the server has heard of all the workers; raise InputError when it does not."""
-    end = time.monotonic() + seconds
-    with get_client(sync_client=True) as client:
-        while missing := set(names) - {worker.name for worker in client.read_workers_for_work_pool(pool) if worker.status == "ONLINE"}:
-            if time.monotonic() > end:
-                raise InputError(f"{', '.join(sorted(missing))} did not report to the server within {seconds:.0f} s; see .retrain/logs")
-            time.sleep(0.5)
+# a run of one of our deployments
+ANY_RUN: dict[str, Any] = {
+    "match": _resource("prefect.flow-run.*"),
+    "match_related": _resource("prefect.tag.retrain", **{"prefect.resource.role": "tag"}),
+}
 
 
 def register(pool: str, say: Callable[[str], None]) -> None:
-    """Create our automations, bring those that are there up to date, and remove those that are no longer wanted. They are known by their names."""
+    """Create our automations, update those that are there, and remove those that are no longer wanted.
+
+    They are known by their names. `make up` calls this each time.
+    """
     with get_client(sync_client=True) as client:
         channels = _channels(client)
         wanted = {automation.name: automation for automation in _automations(pool, channels)}
-        there = {automation.name: automation for automation in client.read_automations() if automation.name.startswith(OURS)}
+        every = {automation.name: automation for automation in client.read_automations()}
+        there = {name: automation for name, automation in every.items() if name.startswith(OURS)}
         for name in there.keys() - wanted.keys():
             client.delete_automation(there[name].id)
         for name, automation in wanted.items():
             if name not in there:
                 client.create_automation(automation)
-            elif automation != AutomationCore.model_validate(there[name].model_dump()):  # an update would forget the heartbeats seen so far
+            elif automation != AutomationCore.model_validate(there[name].model_dump()):
+                # not each time: an update forgets the heartbeats that were seen so far
                 client.update_automation(there[name].id, automation)
     if channels:
-        say(f"told of failures, late runs and dead workers: {', '.join(str(channel.block_type_name) for channel in channels)}")
+        named = ", ".join(str(channel.block_type_name) for channel in channels)
+        say(f"told of failures, late runs and dead workers: {named}")
     else:
-        say(f"nobody is told of failures yet: make a notification block named {CHANNEL} in the UI (Blocks), then run `make up` again")
+        remedy = f"make a notification block named {CHANNEL} in the UI (Blocks), then run `make up` again"
+        say(f"nobody is told of failures yet: {remedy}")
 
 
 def _channels(client: SyncPrefectClient) -> list[BlockDocument]:
-    return [block for block in client.read_block_documents(include_secrets=False) if block.name == CHANNEL and _notifies(block)]
+    named = [block for block in client.read_block_documents(include_secrets=False) if block.name == CHANNEL]
+    return [block for block in named if block.block_schema and "notify" in block.block_schema.capabilities]
 
 
-def _notifies(block: BlockDocument) -> bool:
-    return block.block_schema is not None and "notify" in block.block_schema.capabilities
-
-
-def _automations(pool: str, channels: list[BlockDocument]) -> Iterator[AutomationCore]:
-    yield AutomationCore(
+def _automations(pool: str, channels: list[BlockDocument]) -> list[AutomationCore]:
+    end_silent_runs = AutomationCore(
         name=f"{OURS}end runs that are gone",
-        description=f"A run that has sent no heartbeat for {SILENCE.seconds} s is no longer worked on: it ends as Crashed, and its slot is free.",
+        description=f"A run without a heartbeat for {SILENCE.seconds} s ends as Crashed; its slot is free.",
         trigger=EventTrigger(
-            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
-            match_related=TAGGED,
+            **ANY_RUN,
             after={"prefect.flow-run.heartbeat"},
             expect={"prefect.flow-run.heartbeat", *ENDED},
             for_each={"prefect.resource.id"},
@@ -95,26 +92,24 @@ def _automations(pool: str, channels: list[BlockDocument]) -> Iterator[Automatio
         ],
     )
     if not channels:
-        return
-    for title, events in (("a run failed", {"prefect.flow-run.Failed", "prefect.flow-run.Crashed"}), ("a run is late", {"prefect.flow-run.Late"})):
-        yield AutomationCore(
-            name=f"{OURS}tell that {title}",
-            trigger=EventTrigger(
-                match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}), match_related=TAGGED, expect=events, threshold=1
-            ),
-            actions=[SendNotification(block_document_id=channel.id, subject=f"retrain: {title}", body=ABOUT_A_RUN) for channel in channels],
-        )
-    yield AutomationCore(
-        name=f"{OURS}tell that the workers are gone",
-        trigger=EventTrigger(
-            match=ResourceSpecification({"prefect.resource.id": "prefect.work-pool.*", "prefect.resource.name": pool}),
-            expect={"prefect.work-pool.not-ready"},
-            threshold=1,
-        ),
-        actions=[SendNotification(block_document_id=channel.id, subject="retrain: no worker", body=ABOUT_A_POOL) for channel in channels],
-    )
-    yield AutomationCore(
-        name=f"{OURS}tell that a worker is gone",
-        trigger=EventTrigger(match=ResourceSpecification({"prefect.resource.id": "retrain.worker.*"}), expect={"retrain.worker.gone"}, threshold=1),
-        actions=[SendNotification(block_document_id=channel.id, subject="retrain: a worker is gone", body=ABOUT_A_WORKER) for channel in channels],
+        return [end_silent_runs]
+    a_worker = _resource("retrain.worker.*")
+    this_pool = _resource("prefect.work-pool.*", **{"prefect.resource.name": pool})
+    failed = {"prefect.flow-run.Failed", "prefect.flow-run.Crashed"}
+    return [
+        end_silent_runs,
+        _notify(channels, "a run failed", ABOUT_A_RUN, **ANY_RUN, expect=failed),
+        _notify(channels, "a run is late", ABOUT_A_RUN, **ANY_RUN, expect={"prefect.flow-run.Late"}),
+        _notify(channels, "no worker", ABOUT_A_POOL, match=this_pool, expect={"prefect.work-pool.not-ready"}),
+        _notify(channels, "a worker is gone", ABOUT_A_WORKER, match=a_worker, expect={"retrain.worker.gone"}),
+    ]
+
+
+def _notify(channels: list[BlockDocument], what: str, body: str, **trigger: Any) -> AutomationCore:
+    """Return the automation that tells every channel what happened, once for each event."""
+    words = {"subject": f"retrain: {what}", "body": body}
+    return AutomationCore(
+        name=f"{OURS}tell of: {what}",
+        trigger=EventTrigger(**trigger, threshold=1),
+        actions=[SendNotification(block_document_id=channel.id, **words) for channel in channels],
     )

@@ -13,14 +13,17 @@ from tasks.shared.errors import InputError
 
 @dataclass(frozen=True)
 class Configured:
-    """The server that is configured: its address, Prefect's settings, and what to do to have none configured."""
+    """The server that is configured: its address, Prefect's settings, and how to have none configured."""
 
     api: str
     settings: Mapping[str, str]
     otherwise: str
 
     def fault(self) -> InputError | None:
-        """Return why nothing can be recorded there, found out at once: Prefect would try for minutes, and end with a traceback."""
+        """Return why nothing can be recorded there.
+
+        Asked at once: Prefect would try for minutes, and end with a traceback.
+        """
         from flows.server import connection
 
         try:
@@ -31,7 +34,10 @@ class Configured:
 
 
 def configured(checkout: Path) -> Configured | None:
-    """Return the server that Prefect will talk to: PREFECT_API_URL's, that of `make up`, or the active profile's; None: none is."""
+    """Return the server that Prefect will talk to: PREFECT_API_URL's, that of `make up`, or the profile's.
+
+    None: there is none.
+    """
     profile, ours, given = _profile(), pid_files.running_server(checkout), os.environ.get("PREFECT_API_URL")
     if given:
         api, otherwise = given, ", or `unset PREFECT_API_URL` to run without one"
@@ -42,7 +48,10 @@ def configured(checkout: Path) -> Configured | None:
     else:
         return None
     if api.rstrip("/") == ours:
-        _use(api, password.read(checkout))
+        os.environ["PREFECT_API_URL"] = api
+        # a password that the user has set wins over ours
+        if secret := os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or password.read(checkout):
+            os.environ.setdefault("PREFECT_API_AUTH_STRING", secret)
     return Configured(api, {**profile, **os.environ}, otherwise)
 
 
@@ -55,10 +64,3 @@ def _profile() -> dict[str, str]:
     known: dict[str, Any] = tomllib.loads(profiles.read_text("utf-8"))
     active = os.environ.get("PREFECT_PROFILE", known.get("active", ""))
     return {name: str(value) for name, value in known.get("profiles", {}).get(active, {}).items()}
-
-
-def _use(api: str, secret: str | None) -> None:
-    """Have Prefect talk to our server at this address; a password that the user has set wins over ours."""
-    os.environ["PREFECT_API_URL"] = api
-    if secret := os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or secret:
-        os.environ.setdefault("PREFECT_API_AUTH_STRING", secret)

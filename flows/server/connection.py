@@ -1,4 +1,4 @@
-"""Whether a Prefect server answers, asked before Prefect is imported; and this machine itself, past every proxy."""
+"""Whether a Prefect server answers, asked before Prefect is imported, and without a proxy on this machine."""
 
 import http.client
 import ipaddress
@@ -18,6 +18,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # seconds for an answer; a server under load may take some
 TIMEOUT = 20.0
 EXAMPLE = "http://127.0.0.1:4200/api"
+NO_API = f"is no Prefect server's API; give PREFECT_API_URL as {EXAMPLE}, with /api at the end"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
@@ -26,7 +27,7 @@ class NoAnswerError(InputError):
 
 
 def past_proxies(*hosts: str) -> None:
-    """Have this process, and all that it starts, reach this machine and `hosts` without the proxies that the environment names."""
+    """Have this process, and all that it starts, reach this machine and `hosts` without a proxy."""
     if not _proxies():
         return
     # who reads both prefers the small letters
@@ -43,7 +44,8 @@ def password_apart() -> None:
     try:
         address = urlsplit(given)
     except ValueError:
-        return  # `check` says what is wrong with it
+        # `check` says what is wrong with it
+        return
     secret, at, host = address.netloc.rpartition("@")
     if at:
         os.environ["PREFECT_API_URL"] = address._replace(netloc=host).geturl()
@@ -51,7 +53,7 @@ def password_apart() -> None:
 
 
 def refuse_unusable_proxy() -> None:
-    """Raise InputError for a proxy that Prefect's client cannot even be made with, whether it would be used or not."""
+    """Raise InputError for a proxy that Prefect's client cannot be made with, used or not."""
     for name, proxy in _proxies().items():
         scheme = proxy.partition("://")[0].lower() if "://" in proxy else "http"
         shown = without_password(proxy)
@@ -68,8 +70,9 @@ def _proxies() -> dict[str, str]:
 
 
 def check(api: str, settings: Mapping[str, str], otherwise: str = "") -> None:
-    """Raise InputError unless Prefect's API answers at this address and lets us in, and NoAnswerError while nothing answers.
+    """Raise InputError unless Prefect's API answers at this address and lets us in.
 
+    Raises NoAnswerError while nothing answers.
     settings: Prefect's, by their names. otherwise: what else a user can do than start the server.
     """
     refuse_unusable_proxy()
@@ -83,12 +86,13 @@ def check(api: str, settings: Mapping[str, str], otherwise: str = "") -> None:
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, ssl.SSLError):
-            raise InputError(f"{where}: {reason}; set PREFECT_API_SSL_CERT_FILE to the certificate of who signed it") from None
-        why = f"no answer within {TIMEOUT:.0f} s" if isinstance(reason, TimeoutError) else getattr(reason, "strerror", None) or reason
+            raise InputError(f"{where}: {reason}; set PREFECT_API_SSL_CERT_FILE to its certificate") from None
+        is_late = isinstance(reason, TimeoutError)
+        why = f"no answer within {TIMEOUT:.0f} s" if is_late else getattr(reason, "strerror", None) or reason
         raise NoAnswerError(f"no Prefect server answers at {where} ({why}); start it{otherwise}") from None
     else:
         if not isinstance(answer, str | bool):
-            raise InputError(f"{where} is no Prefect server's API; give PREFECT_API_URL as {EXAMPLE}, with /api at the end{otherwise}")
+            raise InputError(f"{where} {NO_API}{otherwise}")
 
 
 def _address(api: str, otherwise: str) -> SplitResult:
@@ -99,8 +103,8 @@ def _address(api: str, otherwise: str) -> SplitResult:
     except ValueError:
         found = False
     if not found:
-        given = without_password(api)
-        raise InputError(f"PREFECT_API_URL: '{given}' is no address of a Prefect server; give one such as {EXAMPLE}{otherwise}")
+        wrong = f"'{without_password(api)}' is no address of a Prefect server"
+        raise InputError(f"PREFECT_API_URL: {wrong}; give one such as {EXAMPLE}{otherwise}")
     if address.hostname and _is_loopback(address.hostname):
         past_proxies(address.hostname)
     return address
@@ -137,18 +141,19 @@ def _answer(request: urllib.request.Request, settings: Mapping[str, str]) -> obj
 
 
 def _custom_headers(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers that Prefect's client is told to send; raise InputError when they are no JSON object."""
+    """Return the headers that Prefect's client sends; raise InputError unless they are a JSON object."""
     try:
         return dict(json.loads(settings.get("PREFECT_CLIENT_CUSTOM_HEADERS") or "{}"))
     except (ValueError, TypeError):
-        raise InputError("PREFECT_CLIENT_CUSTOM_HEADERS is no JSON object of names and values; mend or unset it") from None
+        raise InputError("PREFECT_CLIENT_CUSTOM_HEADERS is no JSON object; correct or unset it") from None
 
 
 def _trust(settings: Mapping[str, str]) -> ssl.SSLContext:
     """Return whom to trust for HTTPS, as Prefect's client does."""
     import certifi
 
-    context = ssl.create_default_context(cafile=settings.get("PREFECT_API_SSL_CERT_FILE") or settings.get("SSL_CERT_FILE") or certifi.where())
+    given = settings.get("PREFECT_API_SSL_CERT_FILE") or settings.get("SSL_CERT_FILE")
+    context = ssl.create_default_context(cafile=given or certifi.where())
     if settings.get("PREFECT_API_TLS_INSECURE_SKIP_VERIFY", "").lower() in ("1", "true", "yes", "on"):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -156,14 +161,15 @@ def _trust(settings: Mapping[str, str]) -> ssl.SSLContext:
 
 
 def _refused(error: urllib.error.HTTPError, where: str, settings: Mapping[str, str], otherwise: str) -> None:
-    """Raise what an answer that is none of success means; nothing where a server that is there is only busy."""
+    """Raise what an answer without success means; nothing where the server is only busy."""
     if error.code in (401, 403):
         has_key = settings.get("PREFECT_API_KEY")
-        set_what = "the key; set PREFECT_API_KEY" if has_key else "the password; set PREFECT_API_AUTH_STRING=user:password"
-        raise InputError(f"{where} refuses {set_what}") from None
+        key, both = "key; set PREFECT_API_KEY", "password; set PREFECT_API_AUTH_STRING=user:password"
+        raise InputError(f"{where} refuses the {key if has_key else both}") from None
     if error.code == http.client.NOT_FOUND:
-        raise InputError(f"{where} is no Prefect server's API; give PREFECT_API_URL as {EXAMPLE}, with /api at the end{otherwise}") from None
+        raise InputError(f"{where} {NO_API}{otherwise}") from None
     # Prefect's own server asks to come back; a proxy in front of a dead one does not
     if error.code == http.client.SERVICE_UNAVAILABLE and "Retry-After" in error.headers:
         return
-    raise NoAnswerError(f"no Prefect server answers at {where} (HTTP {error.code} {error.reason}); start it{otherwise}") from None
+    why = f"HTTP {error.code} {error.reason}"
+    raise NoAnswerError(f"no Prefect server answers at {where} ({why}); start it{otherwise}") from None

@@ -1,4 +1,4 @@
-"""Prefect's server behind a door: `python -m flows.server.guard` serves it with its UI, like `prefect server start`.
+"""Prefect's server behind a door: `python -m flows.server.guard` serves it, like `prefect server start`.
 
 A request must call the server by a name of its own (a page elsewhere may have another name lead to this
 machine), come from no page but the server's own, and for the API bring the password. Prefect asks for the
@@ -39,8 +39,8 @@ POLICY_VIOLATION = 1008
 class Guard:
     """An ASGI application that hands on what is meant for the one it guards, and refuses the rest.
 
-    names: what the server is called, in small letters. origins: pages of other addresses that are the server's
-    own all the same. api: the path of all that needs the password.
+    names: what the server is called, in small letters. origins: pages of other addresses that are its own
+    all the same. api: the path of all that needs the password.
     """
 
     app: "ASGIApp"
@@ -113,7 +113,7 @@ def protect(env: MutableMapping[str, str], api: str) -> None:
 
 
 def guarded(app: "ASGIApp") -> Guard:
-    """Return Prefect's application behind its door, as its settings say; raise InputError without a password."""
+    """Return Prefect's application behind its door; raise InputError when its settings name no password."""
     from prefect.settings import get_current_settings
 
     settings = get_current_settings()

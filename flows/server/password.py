@@ -1,12 +1,12 @@
 """The password of the server that `make up` starts: made once, and kept for nobody but its owner."""
 
-import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from tasks.shared.files import for_owner, replace
+
 USER = "retrain"
-OWNER_ONLY = 0o600
 
 
 def file_of(checkout: Path) -> Path:
@@ -29,17 +29,9 @@ def make(checkout: Path, say: Callable[[str], None]) -> str:
     """Return the password of this checkout's server: made and told once, kept for nobody but its owner."""
     file = file_of(checkout)
     if known := read(checkout):
-        file.chmod(OWNER_ONLY)
+        file.chmod(0o600)
         return known
     made = draw()
-    part = file.with_name(".password.part")
-    part.unlink(missing_ok=True)
-    new = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
-    with os.fdopen(new, "w", encoding="utf-8") as lines:
-        lines.write(f"{made}\n")
-        lines.flush()
-        os.fsync(lines.fileno())
-    part.replace(file)
-    where = file.relative_to(checkout)
-    say(f"the server's password, which the UI asks for, is {made}; it is kept in {where}")
+    replace(file, f"{made}\n", opener=for_owner)
+    say(f"the server's password, for the UI, is {made}; it is kept in {file.relative_to(checkout)}")
     return made

@@ -1,4 +1,4 @@
-"""Which processes `make up` has started in a checkout: a file per service, with the process's number and when it began."""
+"""Which processes `make up` has started in a checkout: a file per service, with number and start time."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ def write(checkout: Path, service: str, pid: int, **more: str) -> None:
 
 
 def process(file: Path) -> "psutil.Process | None":
-    """Return the process that a file names, unless it is gone; a later process may have been given its number."""
+    """Return the process that a file names, unless it is gone; a later one may have been given its number."""
     import psutil
 
     known = json.loads(file.read_text("utf-8"))

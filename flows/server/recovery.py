@@ -1,4 +1,4 @@
-"""Runs that died: those that nobody works on any more end as Crashed, and those that crashed are started again, from their last checkpoint."""
+"""Runs that died: those that nobody works on any more end as Crashed, and crashed runs are restarted."""
 
 import platform
 from collections.abc import Callable
@@ -6,57 +6,79 @@ from datetime import UTC, datetime, timedelta
 
 import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType, FlowRunFilterTags
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import AwaitingRetry, Crashed
 
-TAG = "retrain"  # of all our deployments' runs
+# of all our deployments' runs
+TAG = "retrain"
 LATELY = timedelta(days=1)
-CRASHES = 3  # as many in a row, and a run is not started again by itself
+# as many in a row, and a run is not restarted by itself
+CRASHES = 3
+NOT_CRASHED = (
+    StateType.PENDING,
+    StateType.RUNNING,
+    StateType.COMPLETED,
+    StateType.FAILED,
+    StateType.CANCELLED,
+)
 GOING_ON = "it crashed, and goes on from its last checkpoint"
 
 
 def restart_crashed_runs(say: Callable[[str], None]) -> None:
-    """Start crashed runs again: those of the last day, unless a later run does the same work or they crash every time."""
-    since = datetime.now(UTC) - LATELY
+    """Restart crashed runs from their last checkpoints.
+
+    They are those of the last day, unless a later run does the same work or they crash every time.
+    """
+    earliest = datetime.now(UTC) - LATELY
     with get_client(sync_client=True) as client:
         for run in _runs(client, StateType.CRASHED):
-            if run.deployment_id is None or run.end_time is None or run.end_time < since or _done_by_another(client, run):
+            is_recent = run.end_time is not None and run.end_time >= earliest
+            if run.deployment_id is None or not is_recent or _done_by_another(client, run):
                 continue
             if (crashes := _crashes(client, run)) >= CRASHES:
-                say(f"run {run.name} has crashed {crashes} times in a row and is left alone; its log says why")
+                say(f"run {run.name} has crashed {crashes} times in a row and is left alone; see its log")
                 continue
             client.set_flow_run_state(run.id, AwaitingRetry(message=GOING_ON))
             say(f"run {run.name} crashed, and goes on from its last checkpoint")
 
 
 def crash_dead_runs(pool: str, say: Callable[[str], None]) -> None:
-    """Have runs end as Crashed whose process was on this machine and is no more: a power cut would leave them Running for good.
+    """Have runs end as Crashed whose process was on this machine and is no more.
 
-    Prefect keeps their process ids but not the machine's name, so this is left to the heartbeats when the pool has workers elsewhere.
+    A power cut would leave them Running for good. Prefect keeps their process ids but not the machine's
+    name, so this is left to the heartbeats when the pool has workers elsewhere.
     """
     with get_client(sync_client=True) as client:
-        if any(not worker.name.startswith(f"{platform.node()}-") for worker in client.read_workers_for_work_pool(pool)):
+        workers = client.read_workers_for_work_pool(pool)
+        if not all(worker.name.startswith(f"{platform.node()}-") for worker in workers):
             return
         for run in _runs(client, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING):
-            if run.work_pool_name == pool and (run.infrastructure_pid or "").isdigit() and not _is_prefect(int(str(run.infrastructure_pid))):
+            pid = run.infrastructure_pid or ""
+            if run.work_pool_name == pool and pid.isdigit() and not _is_prefect(int(pid)):
                 client.set_flow_run_state(run.id, Crashed(message="its process is gone"))
                 say(f"run {run.name} had no process any more: it is now Crashed")
 
 
 def _runs(client: SyncPrefectClient, *types: StateType) -> list[FlowRun]:
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))
-    return client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(state=state, tags=FlowRunFilterTags(all_=[TAG])), sort=FlowRunSort.EXPECTED_START_TIME_DESC
-    )
+    wanted = FlowRunFilter(state=state, tags=FlowRunFilterTags(all_=[TAG]))
+    return client.read_flow_runs(flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_DESC)
 
 
 def _done_by_another(client: SyncPrefectClient, run: FlowRun) -> bool:
-    """Return whether a later run of the same deployment has the same parameters: it goes on from the same checkpoint."""
-    others = _runs(client, StateType.PENDING, StateType.RUNNING, StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED)
-    later = [other for other in others if other.deployment_id == run.deployment_id and other.parameters == run.parameters]
-    return any(other.start_time and run.start_time and other.start_time > run.start_time for other in later)
+    """Return whether a later run of its deployment has the same parameters, and so the same checkpoint."""
+    for other in _runs(client, *NOT_CRASHED):
+        is_same = other.deployment_id == run.deployment_id and other.parameters == run.parameters
+        if is_same and other.start_time and run.start_time and other.start_time > run.start_time:
+            return True
+    return False
 
 
 def _crashes(client: SyncPrefectClient, run: FlowRun) -> int:

@@ -1,7 +1,8 @@
-"""`make up`: a Prefect server, process workers and all deployments on this machine; `make down` ends exactly those.
+"""`make up`: a Prefect server, process workers and all deployments on this machine; `make down` ends them.
 
-Everything is kept in the repository's ignored folder: the server's database in `.retrain/prefect`, logs in `.retrain/logs`, and in
-`.retrain/services` which processes were started. Settings that stand in the environment win over those chosen here.
+Everything is kept in the repository's ignored folder: the server's database in `.retrain/prefect`, logs in
+`.retrain/logs`, and in `.retrain/services` which processes were started. Settings that stand in the
+environment win over those chosen here.
 """
 
 import contextlib
@@ -56,8 +57,9 @@ Commands in another shell: export PREFECT_API_URL={url}/api{password}"""
 
 
 def up(checkout: Path, say: Say, *, host: str, port: int, workers: int, limit: int) -> str:
-    """Start what is not running yet, register all deployments and automations; return the URL of the UI once everything answers.
+    """Start what is not running yet and register all deployments and automations.
 
+    Return the URL of the UI once everything answers.
     With PREFECT_API_URL set to a server elsewhere, that one is used, and only workers are started here.
     Raises InputError when a service does not come up, with the end of its log.
     """
@@ -66,27 +68,30 @@ def up(checkout: Path, say: Say, *, host: str, port: int, workers: int, limit: i
         api, env = _server(checkout, say, host, port)
         # before Prefect is imported, which reads it once, and takes as long as the server takes to start
         os.environ.update(env)
-        from flows.server import automations, recovery
+        from flows.server import automations, recovery, work_pools
 
         _wait_for_server(checkout, api, env)
-        automations.make_pool(POOL)
+        work_pools.make(POOL)
         recovery.crash_dead_runs(POOL, say)
         names = _start_workers(checkout, say, env, workers, limit)
         say("registering the deployments ...")
         _deploy(checkout, env)
         automations.register(POOL, say)
         recovery.restart_crashed_runs(say)
-        automations.wait_for_workers(POOL, names, PATIENCE)
+        work_pools.wait_for_workers(POOL, names, PATIENCE)
         return api.removesuffix("/api")
 
 
 def down(checkout: Path, say: Say) -> None:
-    """End the services that `up` has started in this checkout, workers first, and nothing else. Their runs keep a checkpoint."""
+    """End the services that `up` has started in this checkout, workers first, and nothing else.
+
+    Their runs keep a checkpoint.
+    """
     with _alone(checkout, say):
         files = {file.stem: file for file in pid_files.folder(checkout).glob("*.json")}
-        running = {service: process for service, file in files.items() if (process := pid_files.process(file))}
-        server = running.pop("server", None)
-        for worker in running.values():
+        processes = {service: pid_files.process(file) for service, file in files.items()}
+        server = processes.pop("server", None)
+        for worker in filter(None, processes.values()):
             # its runs first: a worker that ends kills them before they could keep a checkpoint
             _end(say, *worker.children())
             _end(say, worker)
@@ -113,7 +118,8 @@ def what_to_click(checkout: Path, url: str) -> str:
 
 def environment(checkout: Path, api: str, secret: str | None) -> dict[str, str]:
     """Return the environment of the services: the user's own, then what `make up` chooses."""
-    env = {"PREFECT_HOME": str(checkout / ".retrain" / "prefect"), **SETTINGS, **os.environ, "PREFECT_API_URL": api}
+    home = str(checkout / ".retrain" / "prefect")
+    env = {"PREFECT_HOME": home, **SETTINGS, **os.environ, "PREFECT_API_URL": api}
     # where the UI looks for the server: it knows only port 4200 by itself
     env.setdefault("PREFECT_SERVER_UI_API_URL", api)
     # for links: without /v2 they open the older UI
@@ -139,7 +145,10 @@ def _refuse_open_host(host: str) -> None:
 
 
 def _server(checkout: Path, say: Say, host: str, port: int) -> tuple[str, dict[str, str]]:
-    """Return the server's address and the environment of what talks to it: it runs here, is started now, or is elsewhere."""
+    """Return the address of the server and the environment of what talks to it.
+
+    It runs here, is started now, or is elsewhere.
+    """
     mine = f"http://{'127.0.0.1' if host in ANYWHERE else host}:{port}/api"
     running = pid_files.running_server(checkout)
     api = running or os.environ.get("PREFECT_API_URL", mine)
@@ -177,7 +186,7 @@ def _start_workers(checkout: Path, say: Say, env: dict[str, str], workers: int, 
 
 
 def _start(checkout: Path, service: str, command: list[str], env: dict[str, str], **record: str) -> None:
-    """Start a service in a session of its own, its output at the end of its log, and write down which process it is."""
+    """Start a service in a session of its own, its output in its log, and write down which process it is."""
     # a shell's background jobs ignore it and would hand that on; workers end by it
     signal.signal(signal.SIGINT, signal.default_int_handler)
     private_folder(checkout / ".retrain")
@@ -221,9 +230,9 @@ def _refuse_taken_port(api: str, host: str, port: int) -> None:
 
 
 def _wait_for_server(checkout: Path, api: str, env: dict[str, str]) -> None:
-    """Wait until the server that is starting here answers; raise InputError when it ends, refuses us, or takes too long.
+    """Wait until the server that is starting here answers; one that runs already is not waited for.
 
-    One that was to be there already is not waited for.
+    Raises InputError when it ends, refuses us, or takes too long.
     """
     end = time.monotonic() + PATIENCE
     log = logs(checkout) / "server.log"
@@ -245,7 +254,8 @@ def _deploy(checkout: Path, env: dict[str, str]) -> None:
     log = logs(checkout) / "deploy.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
-        done = subprocess.run([*PREFECT, "deploy", "--all"], cwd=checkout, env=env, stdout=output, stderr=output, check=False)  # noqa: S603
+        command = [*PREFECT, "deploy", "--all"]
+        done = subprocess.run(command, cwd=checkout, env=env, stdout=output, stderr=output, check=False)  # noqa: S603
     if done.returncode:
         raise InputError(f"`prefect deploy --all` failed: {_end_of(log)}")
 

@@ -1,10 +1,12 @@
 """A Prefect server for one command that has none: started without importing Prefect, ended with the command.
 
-`python -m flows.server.temporary FD PARENT` is the server itself: it listens on the socket FD and ends with the process PARENT.
+`python -m flows.server.temporary FD PARENT` is the server: it listens on the socket FD and ends with the
+process PARENT.
 """
 
 import atexit
 import contextlib
+import logging
 import os
 import socket
 import subprocess
@@ -19,20 +21,19 @@ from tasks.shared.files import private_folder
 from tasks.shared.stage import end_with_parent
 
 # seconds for the server to answer: the first in a checkout makes its database
-PATIENCE = 120.0
+PATIENCE = 300.0
 # seconds for it to end
 GRACE = 5.0
-_temporary: subprocess.Popen[bytes] | None = None
 
 
-def start(checkout: Path) -> None:
-    """Start a server for this command alone, its database in the repository's ignored folder; `wait` when it is needed.
+def start(checkout: Path) -> subprocess.Popen[bytes]:
+    """Start a server for this command alone, its database in .retrain; `wait` when it is needed.
 
-    Prefect would start one itself, but only when it has been imported, and where Ctrl-C and `timeout` would end it before the run could say
-    how it ended: they signal the whole process group. This one is in a session of its own, and ends when this process does, however it does.
-    Its password is a new one each time, and stands in no file and on no command line.
+    Prefect would start one itself, but only once it is imported, and where Ctrl-C and `timeout`, which
+    signal the whole process group, would end it before the run could say how it ended. This one is in a
+    session of its own, and ends when this process does, however it does. Its password is new each time, and
+    stands in no file and on no command line.
     """
-    global _temporary  # noqa: PLW0603 (one per process, as its environment is)
     from flows.server import connection
 
     connection.refuse_unusable_proxy()
@@ -48,7 +49,7 @@ def start(checkout: Path) -> None:
         os.environ |= {"PREFECT_API_URL": api, "PREFECT_API_AUTH_STRING": secret}
         env = {**os.environ, "PREFECT_SERVER_API_AUTH_STRING": secret}
         protect(env, api)
-        _temporary = subprocess.Popen(  # noqa: S603 (our own interpreter and module, no shell)
+        process = subprocess.Popen(  # noqa: S603 (our own interpreter and module, no shell)
             [sys.executable, "-m", "flows.server.temporary", str(listening.fileno()), str(os.getpid())],
             pass_fds=[listening.fileno()],
             umask=PRIVATE,
@@ -57,21 +58,22 @@ def start(checkout: Path) -> None:
             start_new_session=True,
         )
     # before Prefect is imported, so that it is called after Prefect has sent its last logs
-    atexit.register(_end, _temporary)
+    atexit.register(_end, process)
+    return process
 
 
-def wait() -> None:
-    """Wait until the server that `start` has started, if any, answers; raise InputError when it does not."""
-    if _temporary is None:
-        return
+def wait(process: subprocess.Popen[bytes]) -> None:
+    """Wait until the server that `start` has started answers; raise InputError when it does not."""
     import urllib.request
 
+    health = f"{os.environ['PREFECT_API_URL']}/health"
     end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and _temporary.poll() is None:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{os.environ['PREFECT_API_URL']}/health", timeout=PATIENCE):  # noqa: S310
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(health, timeout=PATIENCE):  # noqa: S310
             return
         time.sleep(0.05)
-    raise InputError("Prefect's temporary server does not start; what it said stands above. `make up` starts one that stays")
+    remedy = "`make up` starts one that stays"
+    raise InputError(f"Prefect's temporary server does not start; what it said stands above. {remedy}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -85,10 +87,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def serve(listening: socket.socket) -> None:
-    """Serve Prefect's API, without its UI, and run what the server does by itself for a short-lived client."""
+    """Serve Prefect's API, without its UI, and what the server does by itself for a client that soon goes."""
     import uvicorn
     from prefect.server.api.server import create_app
 
+    # a statement that is under way when the server ends is cancelled, and its pool would call that an error
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     app = guarded(create_app(ephemeral=True, final=True))
     uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on")).run(sockets=[listening])
 
