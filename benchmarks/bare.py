@@ -1,4 +1,7 @@
-"""The six stages' functions, one after another in this process: no Prefect, no DVC, no cache. Run in a clone: `python -m benchmarks.bare`."""
+"""The six stages' functions, one after another in this process: no Prefect, no DVC, no cache.
+
+Run in a clone: `python -m benchmarks.bare`.
+"""
 
 from pathlib import Path
 
@@ -7,25 +10,22 @@ from tasks.evaluate import evaluate
 from tasks.ingest import ingest
 from tasks.package import package
 from tasks.shared.params_file import load
+from tasks.shared.paths import Paths
 from tasks.split import split
 from tasks.tokenize import tokenize
 from tasks.train import train
 
-INGESTED, SPLITS, TOKENS = Path("data/ingested"), Path("data/splits"), Path("data/tokens")
-CHECKPOINT, PACKAGE = Path("models/checkpoint"), Path("models/package")
-METRICS, PLOTS = Path("metrics"), Path("plots")
-
 
 def main() -> None:
     """Do what dvc.yaml's six commands do, with the same paths and params."""
-    params = load()
+    params, paths = load(), Paths()
     problem = problems.load(params.problem)
-    ingest(params.data, params.ingest, problem, INGESTED, METRICS / "ingest.json")
-    split(params.split, INGESTED, SPLITS, METRICS / "split.json")
-    tokenize(params.tokenize, params.model, problem, SPLITS, TOKENS, METRICS / "tokenize.json")
-    train(params.train, params.model, problem, TOKENS, CHECKPOINT, METRICS / "train.json", PLOTS / "train", Path(".retrain/bare"))
-    evaluate(params.evaluate, problem, CHECKPOINT, SPLITS, TOKENS, PLOTS / "train", METRICS / "evaluate.json", PLOTS / "evaluate")
-    package(params, problem, CHECKPOINT, SPLITS, METRICS, PLOTS / "evaluate/predictions.csv", PACKAGE, METRICS / "package.json")
+    ingest(params.data, params.ingest, problem, paths)
+    split(params.split, problem.columns, paths)
+    tokenize(params.tokenize, params.model, problem, paths)
+    train(params.train, params.model, problem, paths, Path(".retrain/bare"))
+    evaluate(params.evaluate, problem, paths)
+    package(params, problem, paths)
 
 
 if __name__ == "__main__":

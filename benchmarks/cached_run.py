@@ -1,14 +1,20 @@
-"""What nothing costs: an all-cached `retrain run` beside `dvc repro`, and with a server beside an empty Prefect flow.
+"""What nothing costs: an all-cached `retrain run` beside `dvc repro`, with a server beside an empty flow.
 
-In one clone, after one run that is made quick by two training steps: what is cached makes no difference to how long finding that out
-takes. Wall time of whole processes, in turn. The empty flow (benchmarks/empty_flow.py) is the least that anything under Prefect costs.
+In one clone, after one run that is made quick by two training steps:
+what is cached makes no difference to how long finding that out takes. Wall time of whole processes, in turn.
+The empty flow (benchmarks/empty_flow.py) is the least that anything under Prefect costs.
 """
 
 from benchmarks.clones import fresh_clone, seconds, server
 from benchmarks.measure import Options, Table, compare, in_turn
 
 REPEAT = 7
-ALONE, REPRO, WATCHED, EMPTY = "retrain run, no server", "dvc repro", "retrain run, running server", "empty flow, running server"
+ALONE, REPRO, WATCHED, EMPTY = (
+    "retrain run, no server",
+    "dvc repro",
+    "retrain run, running server",
+    "empty flow, running server",
+)
 QUICK = ("--train.max-steps", "2", "--evaluate.n-resamples", "100")
 
 

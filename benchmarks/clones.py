@@ -17,7 +17,10 @@ HOURS = 3 * 3600
 
 @contextmanager
 def fresh_clone() -> Iterator[Project]:
-    """Yield a new clone of this working tree with an empty cache and no Prefect server configured; it is deleted in the end."""
+    """Yield a new clone of this working tree with an empty cache and no Prefect server configured.
+
+    It is deleted in the end.
+    """
     folder = Path(tempfile.mkdtemp(prefix="retrain-bench-"))
     try:
         yield clone(folder / "project")
@@ -27,7 +30,7 @@ def fresh_clone() -> Iterator[Project]:
 
 @contextmanager
 def clone_at(commit: str) -> Iterator[Project]:
-    """Yield a new clone of one of this repository's commits, with an empty cache; it is deleted in the end."""
+    """Yield a new clone of one of this repository's commits with an empty cache; it is deleted in the end."""
     folder = Path(tempfile.mkdtemp(prefix="retrain-bench-"))
     try:
         root = folder / "project"
@@ -40,7 +43,10 @@ def clone_at(commit: str) -> Iterator[Project]:
 
 
 def seconds(project: Project, *words: str, server: str | None = None) -> float:
-    """Run `python -m WORDS` in the clone and return its wall time as a whole process; against the server when there is one."""
+    """Run `python -m WORDS` in the clone and return its wall time as a whole process.
+
+    It runs against the server when there is one.
+    """
     given = project.env
     project.env = given | ({"PREFECT_API_URL": server} if server else {})
     began = time.perf_counter()
@@ -53,6 +59,9 @@ def seconds(project: Project, *words: str, server: str | None = None) -> float:
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Yield the API address of a Prefect server of our own on the loopback interface; it ends with the context."""
-    with tempfile.TemporaryDirectory(prefix="retrain-bench-", ignore_cleanup_errors=True) as home, prefect_server(Path(home)) as url:
+    """Yield the API address of our own Prefect server on the loopback interface; it ends with the context."""
+    with (
+        tempfile.TemporaryDirectory(prefix="retrain-bench-", ignore_cleanup_errors=True) as home,
+        prefect_server(Path(home)) as url,
+    ):
         yield url

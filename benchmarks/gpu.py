@@ -1,7 +1,8 @@
-"""How far a training uses the GPU: tokens per second, peak memory, and the share of the card's bf16 peak (model FLOPs utilisation).
+"""How far a training uses the GPU: tokens per second, peak memory, and the share of the card's bf16 peak.
 
-The share is 6 * parameters outside the embeddings * tokens per second (Kaplan et al. 2020, arXiv 2001.08361: forward and backward
-pass, attention left out) over the rate of a large bf16 matrix product measured on the same card. Padding does not count as tokens.
+The share (model FLOPs utilisation) is 6 * parameters outside the embeddings * tokens per second
+(Kaplan et al. 2020, arXiv 2001.08361: forward and backward pass, attention left out)
+over the rate of a large bf16 matrix product measured on the same card. Padding does not count as tokens.
 """
 
 import time
@@ -36,7 +37,10 @@ def use(params: Train, tokens: Path, checkpoint: Path, stopwatch: Stopwatch) -> 
 
 
 def num_tokens(params: Train, tokens: Path, steps: int) -> int:
-    """Return how many tokens (padding left out) the first `steps` batches hold, from the order that the train stage draws."""
+    """Return how many tokens, without padding, the first `steps` batches hold.
+
+    The batches are in the order that the train stage draws.
+    """
     lengths: list[int] = pl.read_ipc_stream(tokens, columns=["length"])["length"].to_list()
     size = params.per_device_train_batch_size
     sampler = EpochSampler(lengths, size, params.train_sampling_strategy, params.seed)

@@ -1,7 +1,8 @@
 """Four isolated runs with other learning rates, started at once, beside the same four one after another.
 
-In one clone with the shipped model, after one run that leaves the stages before training in the cache, against a server that runs
-already. Each run has its own learning rate, so that nothing is restored. Wall time until the last has ended.
+In one clone with the shipped model, after one run that leaves the stages before training in the cache,
+against a server that runs already. Each run has its own learning rate, so that nothing is restored.
+Wall time until the last has ended.
 """
 
 from concurrent.futures import ThreadPoolExecutor

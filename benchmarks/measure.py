@@ -26,7 +26,10 @@ SIGNS: dict[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": ope
 class Options:
     """What the command line asks for."""
 
-    data: Path | None  # a folder with train.csv and test.csv (columns text and category); None: the embedded tickets
+    # a folder with train.csv and test.csv (columns text and category); None: the embedded tickets
+    data: Path | None
+    # a folder of the data sets that params files in examples/ name
+    sets: Path | None
     steps: int  # optimizer steps of a training, where epochs is None
     epochs: float | None
     batch_size: int
@@ -57,11 +60,23 @@ class Table:
             return
         rule = ["---", *("---:" for _ in self.columns[1:])]
         lines = [f"| {' | '.join(cells)} |" for cells in (self.columns, rule, *self.rows)]
-        print(f"## {self.title}", "", *lines, "", *(f"- {note}" for note in self.notes), "", sep="\n", flush=True)
+        print(
+            f"## {self.title}",
+            "",
+            *lines,
+            "",
+            *(f"- {note}" for note in self.notes),
+            "",
+            sep="\n",
+            flush=True,
+        )
 
 
 def in_turn(programs: Mapping[str, Callable[[], float]], repeat: int) -> dict[str, list[float]]:
-    """Run the programs A B C A B C ..., so that what else the machine does hits all alike; return what each measured, in order."""
+    """Run the programs A B C A B C ...; return what each measured, in order.
+
+    In turn, so that what else the machine does hits all alike.
+    """
     measured: dict[str, list[float]] = {name: [] for name in programs}
     for turn in range(1, repeat + 1):
         for name, program in programs.items():
@@ -70,13 +85,25 @@ def in_turn(programs: Mapping[str, Callable[[], float]], repeat: int) -> dict[st
     return measured
 
 
-def compare(title: str, unit: str, measured: Mapping[str, Sequence[float]], ours: str, targets: Mapping[str, str]) -> Table:
-    """Set the medians beside `ours`, a key of `measured`; `targets` such as {"dvc repro": "<= 1.30"} are for ours / that row."""
+def compare(
+    title: str, unit: str, measured: Mapping[str, Sequence[float]], ours: str, targets: Mapping[str, str]
+) -> Table:
+    """Set the medians beside `ours`, a key of `measured`.
+
+    `targets` such as {"dvc repro": "<= 1.30"} are for ours / that row.
+    """
     table = Table(title, ("program", f"median {unit}", "range", "ours / this", "target"))
     for name, values in measured.items():
         ratio = statistics.median(measured[ours]) / statistics.median(values)
         beside = ["", ""] if name == ours else [f"{ratio:.2f}", _verdict(ratio, targets.get(name, ""))]
-        table.rows.append([name, _number(statistics.median(values)), f"{_number(min(values))} to {_number(max(values))}", *beside])
+        table.rows.append(
+            [
+                name,
+                _number(statistics.median(values)),
+                f"{_number(min(values))} to {_number(max(values))}",
+                *beside,
+            ]
+        )
     return table
 
 
@@ -92,10 +119,14 @@ def _number(value: float) -> str:
 
 
 def machine() -> str:
-    """Return one line on what the numbers hold for: cores, instruction sets, versions, and how busy the machine was before."""
+    """Return a line on what the numbers hold for: cores, instruction sets, versions, and the load before."""
     text = Path("/proc/cpuinfo").read_text("utf-8") if Path("/proc/cpuinfo").exists() else ""
-    name = next((line.partition(": ")[2] for line in text.splitlines() if line.startswith("model name")), "unknown CPU")
+    name = next(
+        (line.partition(": ")[2] for line in text.splitlines() if line.startswith("model name")),
+        "unknown CPU",
+    )
     flags = " ".join(flag for flag in FLAGS if flag in cpu_flags()) or "no AVX"
     versions = ", ".join(f"{package} {metadata.version(package)}" for package in VERSIONS)
     python = ".".join(map(str, sys.version_info[:3]))
-    return f"{len(os.sched_getaffinity(0))} cores of {name} ({flags}), load {os.getloadavg()[0]:.1f}; Python {python}, {versions}"
+    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    return f"{cores} cores of {name} ({flags}), load {load:.1f}; Python {python}, {versions}"

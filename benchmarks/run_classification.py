@@ -1,8 +1,9 @@
-"""A plain fine-tuning script in the manner of Hugging Face's own, for the training benchmark to run beside ours.
+"""A plain fine-tuning script in the manner of Hugging Face's, for the training benchmark to run beside ours.
 
-After transformers' examples/pytorch/text-classification/run_classification.py: the same flags, the same defaults
-(pad_to_max_length, max_seq_length 128, fp32), `load_dataset("csv")`, `dataset.map`, Trainer. Left out is what the benchmark does
-not use (regression, several labels a row, evaluation while training, pushing to a hub); added is benchmarks/stopwatch.py.
+After transformers' examples/pytorch/text-classification/run_classification.py: the same flags, the same
+defaults (pad_to_max_length, max_seq_length 128, fp32), `load_dataset("csv")`, `dataset.map`, Trainer.
+Left out is what the benchmark does not use (regression, several labels a row, evaluation while training,
+pushing to a hub); added is benchmarks/stopwatch.py.
 """
 
 import json
@@ -46,9 +47,13 @@ def main() -> None:
     args, training = HfArgumentParser((Arguments, TrainingArguments)).parse_args_into_dataclasses()
     out = Path(training.output_dir)
     set_seed(training.seed)
-    raw = load_dataset("csv", data_files={"train": args.train_file, "test": args.test_file}, cache_dir=str(out / "cache"))
+    raw = load_dataset(
+        "csv", data_files={"train": args.train_file, "test": args.test_file}, cache_dir=str(out / "cache")
+    )
     labels = sorted(raw["train"].unique("label"))
-    config = AutoConfig.from_pretrained(args.model_name_or_path, num_labels=len(labels), trust_remote_code=False)
+    config = AutoConfig.from_pretrained(
+        args.model_name_or_path, num_labels=len(labels), trust_remote_code=False
+    )
     config.label2id = {str(label): i for i, label in enumerate(labels)}
     config.id2label = {i: str(label) for i, label in enumerate(labels)}
     tokenizer = AutoTokenizer.from_pretrained(args.model_name_or_path, trust_remote_code=False)
@@ -69,7 +74,9 @@ def main() -> None:
         train_dataset=tokens["train"],
         compute_metrics=accuracy,
         processing_class=tokenizer,
-        data_collator=default_data_collator if args.pad_to_max_length else None,  # None: pad to the longest of the batch
+        data_collator=default_data_collator
+        if args.pad_to_max_length
+        else None,  # None: pad to the longest of the batch
         callbacks=[stopwatch],
     )
     trainer.train()

@@ -1,8 +1,10 @@
-"""Rows per second from texts to model inputs: `problem.encode`, as our tokenize stage calls it, beside what it builds on and what users call.
+"""Rows per second from texts to model inputs: `problem.encode`, what it builds on and what users call.
 
-`encode_batch_fast` alone is the Rust tokenizer giving back opaque encodings: the ceiling. `AutoTokenizer` gives Python lists, and
-`datasets.map(batched=True)` Arrow, as the Hugging Face examples do. All cut to the same length and run in turn in this process; those
-without a batch size of their own take 1000 rows at a time, the size they were found fastest with, and drop each result at once, as we do.
+`problem.encode` is called as our tokenize stage calls it.
+`encode_batch_fast` alone is the Rust tokenizer giving back opaque encodings: the ceiling.
+`AutoTokenizer` gives Python lists, and `datasets.map(batched=True)` Arrow, as the Hugging Face examples do.
+All cut to the same length and run in turn in this process; those without a batch size of their own take 1000
+rows at a time, the size they were found fastest with, and drop each result at once, as we do.
 """
 
 import time
@@ -19,7 +21,12 @@ from tasks.shared.params_file import load
 
 REPEAT = 5
 BATCH = 1000
-OURS, CEILING, CALL, MAP = "ours, to Arrow", "encode_batch_fast alone", "AutoTokenizer(texts)", "datasets.map(batched)"
+OURS, CEILING, CALL, MAP = (
+    "ours, to Arrow",
+    "encode_batch_fast alone",
+    "AutoTokenizer(texts)",
+    "datasets.map(batched)",
+)
 
 
 def measure(options: Options) -> list[Table]:
@@ -33,13 +40,14 @@ def measure(options: Options) -> list[Table]:
     table = texts(options.data, options.rows)
     rows = table["text"].to_list()
     dataset = Dataset.from_dict({"text": rows})
-    ours, plain, mapped = (problem.processor(base, params.tokenize) for _ in range(3))
-    alone = problem.processor(base, params.tokenize).backend_tokenizer
+    targets = problem.learn_targets(table)
+    ours, plain, mapped = (problem.processor(base, table.lazy(), params.tokenize) for _ in range(3))
+    alone = problem.processor(base, table.lazy(), params.tokenize).backend_tokenizer
     alone.no_padding()
     alone.enable_truncation(params.tokenize.max_length)
 
     def encode() -> None:
-        for _ in problem.encode(ours, table, params.tokenize):
+        for _ in problem.encode(ours, table, targets, params.tokenize):
             pass
 
     def cut(batch: dict[str, list[str]]) -> Any:
@@ -52,12 +60,24 @@ def measure(options: Options) -> list[Table]:
     programs: dict[str, Callable[[], Any]] = {
         OURS: encode,
         CEILING: lambda: in_batches(alone.encode_batch_fast),
-        CALL: lambda: in_batches(lambda some: plain(some, truncation=True, max_length=params.tokenize.max_length)),
+        CALL: lambda: in_batches(
+            lambda some: plain(some, truncation=True, max_length=params.tokenize.max_length)
+        ),
         MAP: lambda: dataset.map(cut, batched=True, keep_in_memory=True, load_from_cache_file=False),
     }
-    measured = in_turn({name: _rate(program, len(rows)) for name, program in programs.items()}, options.repeat or REPEAT)
+    measured = in_turn(
+        {name: _rate(program, len(rows)) for name, program in programs.items()}, options.repeat or REPEAT
+    )
     source = options.data.name if options.data else "the embedded tickets"
-    return [compare(f"Tokenizing {len(rows):,} rows, {source} repeated", "rows/s", measured, OURS, {CEILING: ">= 0.60"})]
+    return [
+        compare(
+            f"Tokenizing {len(rows):,} rows, {source} repeated",
+            "rows/s",
+            measured,
+            OURS,
+            {CEILING: ">= 0.60"},
+        )
+    ]
 
 
 def texts(data: Path | None, rows: int) -> pl.DataFrame:

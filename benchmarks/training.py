@@ -1,10 +1,13 @@
-"""Training examples per second and test accuracy: our train stage beside a plain Trainer script (benchmarks/run_classification.py).
+"""Training examples per second and test accuracy: our train stage beside a plain Trainer script.
 
-Every program fine-tunes the same model on the same rows with the same recipe and seed, in a process of its own, in turn; what is timed is
-the training loop alone. Accuracy, on the test split, comes from the first turn: the others repeat its bits; after a given number of steps
-it is left out, because it would say little and predicting takes longer than those steps. The plain script runs as it comes (a: every row
-padded to 128 tokens, fp32), then with the flags that help most (b: padded to the longest of the batch, rows of like length together; c:
-without the latter). (d) adds --bf16 to (b), which we choose by ourselves where the device has it: what lead is left there is ours alone.
+The script is benchmarks/run_classification.py. Every program fine-tunes the same model on the same rows with
+the same recipe and seed, in a process of its own, in turn; what is timed is the training loop alone.
+Accuracy, on the test split, comes from the first turn: the others repeat its bits; after a given number of
+steps it is left out, because it would say little and predicting takes longer than those steps.
+The plain script runs as it comes (a: every row padded to 128 tokens, fp32), then with the flags that help
+most (b: padded to the longest of the batch, rows of like length together; c: without the latter).
+(d) adds --bf16 to (b), which we choose by ourselves where the device has it:
+what lead is left there is ours alone.
 """
 
 import argparse
@@ -25,6 +28,7 @@ from tasks.shared import base_models, devices
 from tasks.shared.files import read_json, write_json
 from tasks.shared.params import Params
 from tasks.shared.params_file import load, save
+from tasks.shared.paths import Paths
 from tasks.split import split
 from tasks.tokenize import tokenize
 
@@ -46,12 +50,12 @@ def measure(options: Options) -> list[Table]:
         here = Path(folder)
         with redirect_stdout(sys.stderr):  # what stages say is no part of the tables
             params = prepare(here, options)
-        rows = pl.scan_parquet(here / "splits/train.parquet").select(pl.len()).collect().item()
+        rows = pl.scan_parquet(Paths(here).split("train")).select(pl.len()).collect().item()
         found: dict[str, dict[str, Any]] = {}
 
         def program(name: str, words: list[str]) -> Callable[[], float]:
             def run() -> float:
-                results = _run(words, here, accuracy=options.epochs is not None and name not in found)
+                results = results_of(words, here, accuracy=options.epochs is not None and name not in found)
                 found[name] = {**results, **found.get(name, {})}
                 return num_examples(results["steps"], rows, options.batch_size) / float(results["seconds"])
 
@@ -59,7 +63,10 @@ def measure(options: Options) -> list[Table]:
 
         programs = {OURS: program(OURS, ["benchmarks.training", str(here / "params.yaml")])}
         plain = {name: flags for name, flags in PLAIN.items() if name[1] in options.plain}
-        programs |= {name: program(name, ["benchmarks.run_classification", *_flags(params, here), *flags]) for name, flags in plain.items()}
+        programs |= {
+            name: program(name, ["benchmarks.run_classification", *_flags(params, here), *flags])
+            for name, flags in plain.items()
+        }
         measured = in_turn(programs, options.repeat or REPEAT)
         length = f"{options.epochs:g} epochs" if options.epochs else f"{options.steps} steps"
         data = options.data.name if options.data else "the embedded tickets"
@@ -78,46 +85,87 @@ def measure(options: Options) -> list[Table]:
 
 
 def prepare(here: Path, options: Options) -> Params:
-    """Ingest, split and tokenize into `here`, and write the params for our runs and the rows for the plain script's."""
+    """Ingest, split and tokenize into `here`; write the params for our runs and the plain script's rows."""
     params = load(ROOT / "params.yaml")
     length = {"num_train_epochs": options.epochs} if options.epochs else {"max_steps": options.steps}
     changes: dict[str, dict[str, Any]] = {
         "data": {"path": str(ROOT / params.data.path)},
-        "train": {"per_device_train_batch_size": options.batch_size, "eval_strategy": "steps", "eval_steps": 10**9, **length},
+        "train": {
+            "per_device_train_batch_size": options.batch_size,
+            "eval_strategy": "steps",
+            "eval_steps": 10**9,
+            **length,
+        },
     }
     if options.data:
         files = {"train_file": "train.csv", "test_file": "test.csv"}
         changes["data"] = {"path": str(options.data.resolve()), "columns": {"label": "category"}, **files}
         changes["split"] = {"method": "predefined"}
-    params = params.model_copy(update={name: getattr(params, name).model_copy(update=change) for name, change in changes.items()})
+    params = params.model_copy(
+        update={name: getattr(params, name).model_copy(update=change) for name, change in changes.items()}
+    )
     problem = problems.load(params.problem)
-    ingest(params.data, params.ingest, problem, here / "ingested", here / "metrics/ingest.json")
-    split(params.split, here / "ingested", here / "splits", here / "metrics/split.json")
-    tokenize(params.tokenize, params.model, problem, here / "splits", here / "tokens", here / "metrics/tokenize.json")
+    paths = Paths(here)
+    ingest(params.data, params.ingest, problem, paths)
+    split(params.split, problem.columns, paths)
+    tokenize(params.tokenize, params.model, problem, paths)
     for name in ("train", "test"):
-        pl.read_parquet(here / f"splits/{name}.parquet").select("text", "label").write_csv(here / f"{name}.csv")
+        pl.read_parquet(paths.split(name)).select("text", "label").write_csv(here / f"{name}.csv")
     save(params, here / "params.yaml")
     return params
 
 
 def _flags(params: Params, here: Path) -> list[str]:
-    """Return our recipe as flags of the plain script."""
-    same = ("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "warmup_steps", "optim", "weight_decay", "max_grad_norm", "seed")
-    given: dict[str, Any] = {name: getattr(params.train, name) for name in same}
-    given |= {name: getattr(params.train, name) for name in ("per_device_train_batch_size", "per_device_eval_batch_size")}
-    given |= {"model_name_or_path": base_models.fetch(params.model), "train_file": here / "train.csv", "test_file": here / "test.csv"}
-    given |= {"eval_strategy": "no", "save_strategy": "no", "report_to": "none", "disable_tqdm": True, "max_seq_length": params.tokenize.max_length}
-    given |= {"use_cpu": devices.is_cpu()}
+    """Return our recipe and what it works on as flags of the plain script."""
+    given = {
+        "model_name_or_path": base_models.fetch(params.model),
+        "train_file": here / "train.csv",
+        "test_file": here / "test.csv",
+    }
+    given = recipe(params) | given | {"max_seq_length": params.tokenize.max_length}
     return [word for name, value in given.items() for word in (f"--{name}", str(value))]
 
 
-def _run(words: list[str], here: Path, *, accuracy: bool) -> dict[str, Any]:
+def recipe(params: Params) -> dict[str, Any]:
+    """Return our recipe as arguments of a plain Trainer."""
+    same = (
+        "num_train_epochs",
+        "max_steps",
+        "learning_rate",
+        "lr_scheduler_type",
+        "warmup_steps",
+        "optim",
+        "weight_decay",
+        "max_grad_norm",
+        "adam_beta1",
+        "adam_beta2",
+        "adam_epsilon",
+        "gradient_accumulation_steps",
+        "seed",
+    )
+    given: dict[str, Any] = {name: getattr(params.train, name) for name in same}
+    given |= {
+        name: getattr(params.train, name)
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size")
+    }
+    return given | {
+        "eval_strategy": "no",
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": devices.is_cpu(),
+    }
+
+
+def results_of(words: list[str], here: Path, *, accuracy: bool) -> dict[str, Any]:
     """Run a module in a process of its own and return what it measured."""
     with tempfile.TemporaryDirectory(dir=here) as out:
         command = [sys.executable, "-m", *words, "--output_dir", out, *(["--do_predict"] if accuracy else [])]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise SystemExit(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+            raise SystemExit(
+                f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+            )
         results: dict[str, Any] = read_json(Path(out) / "all_results.json")
         return results
 
@@ -129,7 +177,7 @@ def num_examples(steps: int, rows: int, batch_size: int) -> int:
 
 
 def ours() -> None:
-    """Train as `python -m tasks.train` does, with a stopwatch, on what `prepare` wrote beside the params file."""
+    """Train as `python -m tasks.train` does, with a stopwatch, on what `prepare` wrote beside the params."""
     parser = argparse.ArgumentParser()
     parser.add_argument("params", type=Path)
     parser.add_argument("--output_dir", type=Path)
@@ -143,19 +191,18 @@ def ours() -> None:
 
     stopwatch = Stopwatch()
     DEFAULT_CALLBACKS.append(stopwatch)
-    params, tokens, checkpoint = load(args.params), args.params.parent / "tokens", args.output_dir / "checkpoint"
-    problem = problems.load(params.problem)
-    train(
-        params.train, params.model, problem, tokens, checkpoint, args.output_dir / "train.json", args.output_dir / "plots", args.output_dir / "resume"
-    )
+    params, prepared, paths = load(args.params), Paths(args.params.parent), Paths(args.output_dir)
+    paths.splits, paths.tokens = prepared.splits, prepared.tokens
+    problem = problems.load(params.problem, params.own)
+    train(params.train, params.model, problem, paths, args.output_dir / "resume")
     results: dict[str, Any] = {"seconds": stopwatch.seconds, "steps": stopwatch.steps}
-    results["gpu"] = gpu.use(params.train, tokens / "train.arrow", checkpoint, stopwatch)
+    results["gpu"] = gpu.use(params.train, paths.tokens / "train.arrow", paths.checkpoint, stopwatch)
     if args.do_predict:
         from tasks.evaluate import predict
 
-        logits = predict(problem, checkpoint, read_json(tokens / "labels.json")["labels"], tokens / "test.arrow", params.evaluate.batch_size)
-        actual = pl.read_ipc_stream(tokens / "test.arrow", columns=["labels"])["labels"].to_numpy()
-        results["accuracy"] = float((logits.argmax(axis=1) == actual).mean())
+        targets = read_json(paths.tokens / "targets.json")
+        predicted = predict(problem, targets, paths, params.evaluate.batch_size)["predicted"]
+        results["accuracy"] = (predicted == pl.read_parquet(paths.split("test"))["label"]).mean()
     write_json(args.output_dir / "all_results.json", results)
 
 

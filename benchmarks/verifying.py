@@ -1,7 +1,8 @@
-"""What it costs that inputs and cache objects are verified: `retrain run` beside itself at the commit before that.
+"""What it costs that inputs and cache objects are verified: `retrain run` beside itself at the commit before.
 
-Two clones, each with a folder of raw files under DVC: the tickets, and beside them 1 MB or 2 GB that DVC hashes and no stage reads. Wall
-time of whole processes, in turn: all cached, and with ingest stale (package follows it, as it names all params). Nothing is restored.
+Two clones, each with a folder of raw files under DVC: the tickets, and beside them 1 MB or 2 GB that DVC
+hashes and no stage reads. Wall time of whole processes, in turn: all cached, and with ingest stale (package
+follows it, as it names all params). Nothing is restored.
 """
 
 import itertools
@@ -39,10 +40,21 @@ def _tables(size: str, projects: dict[str, Project], repeat: int) -> list[Table]
     def stale(project: Project) -> float:
         return seconds(project, "flows", "run", "--ingest.max-chars", str(next(limits)))
 
-    cached = in_turn({name: lambda project=project: seconds(project, "flows", "run") for name, project in projects.items()}, repeat)
-    ran = in_turn({name: lambda project=project: stale(project) for name, project in projects.items()}, repeat)
+    cached = in_turn(
+        {
+            name: lambda project=project: seconds(project, "flows", "run")
+            for name, project in projects.items()
+        },
+        repeat,
+    )
+    ran = in_turn(
+        {name: lambda project=project: stale(project) for name, project in projects.items()}, repeat
+    )
     found = {"All cached": cached, "One stale stage": ran}
-    return [compare(f"{title}, {size} of raw files", "s", times, OURS, {BEFORE: TARGET}) for title, times in found.items()]
+    return [
+        compare(f"{title}, {size} of raw files", "s", times, OURS, {BEFORE: TARGET})
+        for title, times in found.items()
+    ]
 
 
 def _start(project: Project, count: int) -> None:

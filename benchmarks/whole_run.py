@@ -1,8 +1,9 @@
-"""What the orchestration costs: `retrain run` from nothing beside the same six functions in one bare process (benchmarks/bare.py).
+"""What the orchestration costs: `retrain run` from nothing beside the same six functions in one bare process.
 
-Each run has a fresh clone with an empty cache, the default params and the real base model. Wall time of the whole process; the clone is
-not counted. `retrain run` comes three times: with no Prefect server configured, so that it starts one and has it make its database; the
-same with that database there, as it is in every later run of a checkout; and against a server that runs already.
+That process is benchmarks/bare.py. Each run has a fresh clone with an empty cache, the default params and the
+real base model. Wall time of the whole process; the clone is not counted. `retrain run` comes three times:
+with no Prefect server configured, so that it starts one and has it make its database; the same with that
+database there, as it is in every later run of a checkout; and against a server that runs already.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,12 @@ from benchmarks.measure import Options, Table, compare, in_turn
 from tasks.shared.files import sha256
 
 REPEAT = 3
-ALONE, AGAIN, WATCHED, BARE = "retrain run, no server", "retrain run, no server, database there", "retrain run, running server", "bare process"
+ALONE, AGAIN, WATCHED, BARE = (
+    "retrain run, no server",
+    "retrain run, no server, database there",
+    "retrain run, running server",
+    "bare process",
+)
 MAKE_DATABASE = ("prefect", "server", "database", "upgrade", "-y")
 TARGET = "<= 1.10"
 
@@ -41,11 +47,21 @@ def measure(options: Options) -> list[Table]:
             BARE: program("benchmarks.bare"),
         }
         measured = in_turn(programs, options.repeat or REPEAT)
-    same = "all made the same model, byte for byte" if len(models) == 1 else f"the programs made {len(models)} different models"
+    same = (
+        "all made the same model, byte for byte"
+        if len(models) == 1
+        else f"the programs made {len(models)} different models"
+    )
     tables = [_beside_bare(name, measured) for name in (ALONE, AGAIN, WATCHED)]
     tables[-1].notes.append(same)
     return tables
 
 
 def _beside_bare(ours: str, measured: dict[str, list[float]]) -> Table:
-    return compare(f"A whole run from nothing: {ours}", "s", {name: measured[name] for name in (ours, BARE)}, ours, {BARE: TARGET})
+    return compare(
+        f"A whole run from nothing: {ours}",
+        "s",
+        {name: measured[name] for name in (ours, BARE)},
+        ours,
+        {BARE: TARGET},
+    )
