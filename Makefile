@@ -6,13 +6,14 @@ STAMP := $(VENV)/.installed
 # also what builds the one package that comes without a wheel
 PINNED := --constraint constraints.txt --build-constraint constraints.txt
 TOOLS := $(VENV)/tools
+PYTEST := $(BIN)/python -m pytest --dist worksteal
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install retrain up down test check format lock audit bench soak clean
+.PHONY: help install retrain up down test test-all check format lock audit bench soak clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 install: $(STAMP) ## Make .venv with every package pinned by constraints.txt
 
@@ -32,8 +33,12 @@ up: $(STAMP) ## Start a Prefect server, a worker and all deployments here, and s
 down: $(STAMP) ## End what `make up` started
 	$(BIN)/retrain down
 
-test: $(STAMP) ## Run the tests
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
+test: $(STAMP) ## Run the tests but the slow ones: about ten minutes on two cores
+	$(PYTEST) --numprocesses logical --maxprocesses 4 -m 'not slow'
+
+# three at once on two cores too: they wait for clocks and servers more than they compute
+test-all: $(STAMP) ## Run the slow ones: browser, PostgreSQL, SSH, S3, schedules, attacks, kills
+	$(PYTEST) --numprocesses 3 -m slow
 
 check: $(STAMP) ## Lint, check formats and types
 	$(BIN)/ruff check .

@@ -4,14 +4,19 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from tests.support.forking import forking, interpreter
 from tests.support.project import SHARED, Once, Project, copy_of, make_tiny_model, tiny, tiny_project
-from tests.support.server import prefect_server
+from tests.support.server import lasting_server
+
+# one of several processes of pytest-xdist that share the tests of a session
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+SESSION = os.getppid() if IS_WORKER else os.getpid()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
     """Make a folder by its name once, also when pytest-xdist runs several workers: one makes it, the others wait for it."""
     base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    shared = base.parent if IS_WORKER else base
 
     def made(name: str, make: Callable[[Path], object]) -> Path:
         folder = shared / "once" / name
@@ -54,16 +59,25 @@ def tiny_model(once: Once) -> Path:
 def prefect_home(once: Once) -> Path:
     """A PREFECT_HOME with an empty database in it: Prefect takes ten seconds to make one."""
     upgrade = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
-    return once("prefect_home", lambda folder: subprocess.run(upgrade, check=True, env=os.environ | {"PREFECT_HOME": str(folder)}))
+    return once(
+        "prefect_home",
+        lambda folder: subprocess.run(upgrade, check=True, env=os.environ | {"PREFECT_HOME": str(folder)}),
+    )
 
 
 @pytest.fixture(scope="session")
-def computed(once: Once, tiny_model: Path, prefect_home: Path) -> Project:
+def python(once: Once) -> Path:
+    """An interpreter that has one process, for all tests of a session, run what imports torch."""
+    return once("python", lambda folder: interpreter(folder, SESSION)) / "bin/python"
+
+
+@pytest.fixture(scope="session")
+def computed(once: Once, tiny_model: Path, prefect_home: Path, python: Path) -> Project:
     """A clone in which DVC has run all stages, committed; to be copied, not changed."""
 
     def make(folder: Path) -> None:
         made = tiny_project(folder / "project", tiny_model, prefect_home)
-        made.dvc("repro")
+        forking(made, python).dvc("repro")
         made.run("git", "add", "-A")
         made.run("git", "commit", "-qm", "trained")
 
@@ -71,19 +85,30 @@ def computed(once: Once, tiny_model: Path, prefect_home: Path) -> Project:
 
 
 @pytest.fixture
-def trained(computed: Project, tmp_path: Path) -> Project:
+def trained(computed: Project, tmp_path: Path, request: pytest.FixtureRequest) -> Project:
     """A copy of that clone, cache and all, to change at will."""
-    return copy_of(computed, tmp_path)
+    return quick(copy_of(computed, tmp_path), request)
 
 
 @pytest.fixture
-def project(tmp_path: Path, tiny_model: Path, prefect_home: Path) -> Project:
+def project(tmp_path: Path, tiny_model: Path, prefect_home: Path, request: pytest.FixtureRequest) -> Project:
     """A clone with the tiny model."""
-    return tiny_project(tmp_path / "project", tiny_model, prefect_home)
+    return quick(tiny_project(tmp_path / "project", tiny_model, prefect_home), request)
+
+
+def quick(made: Project, request: pytest.FixtureRequest) -> Project:
+    """Return a clone whose stages are forked, unless the test is slow: there every process starts as users start it."""
+    if request.node.get_closest_marker("slow"):
+        return made
+    return forking(made, request.getfixturevalue("python"))
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path) -> Iterator[str]:
-    """The API URL of a Prefect server that all tests share."""
-    with prefect_server(shutil.copytree(prefect_home, tmp_path_factory.mktemp("prefect") / "home")) as url:
-        yield url
+def server(once: Once, prefect_home: Path) -> str:
+    """The API URL of the one Prefect server that all tests share, those of other workers too."""
+
+    def make(folder: Path) -> None:
+        home = shutil.copytree(prefect_home, folder / "home")
+        (folder / "url").write_text(lasting_server(home, SESSION), encoding="utf-8")
+
+    return (once("server", make) / "url").read_text("utf-8")

@@ -16,14 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
 from tasks.shared.files import digests
+from tests.support.processes import alive, command, processes, started_by
 from tests.support.project import Project, make_tiny_model, tiny_project
 from tests.support.server import prefect_server
 from tests.support.wait import PATIENCE
 
-VICTIMS = ("flow", "stage", "warm", "everything", "worker")
+VICTIMS = ("flow", "stage", "fork server", "everything", "worker")
+FORK_SERVER = "flows/engine/fork_server.py"
 WHERE = ("in place", "isolated")
 OUTPUTS = ("models/checkpoint", "models/package", "plots/train", "plots/evaluate", "metrics")
 
@@ -35,7 +35,9 @@ def watched_project(folder: Path) -> Iterator[Project]:
     make_tiny_model(folder / "model")
     made = tiny_project(folder / "project", folder / "model")
     params = made.root / "params.yaml"
-    params.write_text(params.read_text("utf-8").replace("num_train_epochs: 2.0", "num_train_epochs: 10.0"), encoding="utf-8")
+    params.write_text(
+        params.read_text("utf-8").replace("num_train_epochs: 2.0", "num_train_epochs: 10.0"), encoding="utf-8"
+    )
     made.run("git", "commit", "-qam", "longer")
     with prefect_server(folder / "server") as url:
         made.env["PREFECT_API_URL"] = url
@@ -52,26 +54,16 @@ def start(made: Project, victim: str, where: str) -> subprocess.Popen[str]:
     return made.popen("flows", "run", *(["--isolated"] if where == "isolated" else []))
 
 
-def ours(made: Project) -> list[psutil.Process]:
-    """Return the processes that work in the clone or a worktree below it."""
-    found = []
-    for process in psutil.process_iter(["cwd", "status"]):
-        cwd = process.info["cwd"] or ""
-        if process.info["status"] != psutil.STATUS_ZOMBIE and Path(cwd.removesuffix(" (deleted)")).is_relative_to(made.root):
-            found.append(process)
-    return found
-
-
 def kill(made: Project, running: subprocess.Popen[str], victim: str) -> str:
     """Send SIGKILL to the victim, or to the flow when it is not there (yet, or any more); return what was hit."""
-    command = {process: " ".join(_command(process)) for process in ours(made)}
-    warm = [
-        process
-        for process, words in command.items()
-        if "flows.engine.fork_server" in words and "flows.engine.fork_server" not in " ".join(_command(process.parent()))
-    ]
-    stages = [process for process, words in command.items() if "flows.engine.fork_server" in words and process not in warm]
-    hit = {"stage": stages, "warm": warm, "everything": list(command), "worker": list(command)}.get(victim, [])
+    everything = processes(made)
+    forked = [process for process in everything if FORK_SERVER in command(process)]
+    # a stage has the command line of the process that it was forked from
+    stages = [process for process in forked if FORK_SERVER in started_by(process)]
+    servers = [process for process in forked if process not in stages]
+    hit = {"stage": stages, "fork server": servers, "everything": everything, "worker": everything}.get(
+        victim, []
+    )
     for process in hit:
         process.kill()
     if victim == "flow" or not hit:
@@ -80,16 +72,19 @@ def kill(made: Project, running: subprocess.Popen[str], victim: str) -> str:
     return victim
 
 
-def _command(process: psutil.Process | None) -> list[str]:
-    try:
-        return process.cmdline() if process else []
-    except psutil.Error:
-        return []
-
-
 def forget(made: Project) -> None:
     """Remove what earlier rounds computed."""
-    for name in (".dvc/cache", ".dvc/tmp", ".retrain/checkpoints", "models", "plots", "metrics", "data/ingested", "data/splits", "data/tokens"):
+    for name in (
+        ".dvc/cache",
+        ".dvc/tmp",
+        ".retrain/checkpoints",
+        "models",
+        "plots",
+        "metrics",
+        "data/ingested",
+        "data/splits",
+        "data/tokens",
+    ):
         shutil.rmtree(made.root / name, ignore_errors=True)
     (made.root / "dvc.lock").unlink(missing_ok=True)
     for ref in made.run("git", "for-each-ref", "--format=%(refname)", "refs/exps").stdout.split():
@@ -104,7 +99,11 @@ def reference(made: Project) -> tuple[dict[str, str], float]:
 
 
 def outputs(made: Project) -> dict[str, str]:
-    return {f"{folder}/{name}": digest for folder in OUTPUTS for name, digest in digests(made.root / folder).items()}
+    return {
+        f"{folder}/{name}": digest
+        for folder in OUTPUTS
+        for name, digest in digests(made.root / folder).items()
+    }
 
 
 def again(made: Project, where: str, good: dict[str, str]) -> list[str]:
@@ -123,10 +122,10 @@ def again(made: Project, where: str, good: dict[str, str]) -> list[str]:
     if len(made.run("git", "worktree", "list").stdout.splitlines()) != 1:
         wrong.append("a worktree is left")
     end = time.monotonic() + PATIENCE
-    while (left := ours(made)) and time.monotonic() < end:
+    while (left := alive(made)) and time.monotonic() < end:
         time.sleep(0.2)
     if left:
-        wrong.append(f"processes are left: {[_command(process) for process in left]}")
+        wrong.append(f"processes are left: {left}")
     return wrong
 
 
@@ -134,7 +133,10 @@ def soak(made: Project, kills: int, seed: int) -> int:
     """Return how many of `kills` rounds went wrong."""
     chance = random.Random(seed)  # noqa: S311 (moments, not secrets)
     good, seconds = reference(made)
-    print(f"a run takes {seconds:.1f} s; seed {seed}\n\n| # | where | killed | after s | then |\n|---:|---|---|---:|---|", flush=True)
+    print(
+        f"a run takes {seconds:.1f} s; seed {seed}\n\n| # | where | killed | after s | then |\n|---:|---|---|---:|---|",
+        flush=True,
+    )
     failures = 0
     for number in range(1, kills + 1):
         forget(made)
@@ -150,15 +152,23 @@ def soak(made: Project, kills: int, seed: int) -> int:
         wrong = again(made, where, good)
         failures += bool(wrong)
         made.run("git", "checkout", "-q", "--", ".")
-        print(f"| {number} | {where} | {hit} | {after:.1f} | {'; '.join(wrong) or 'same bytes, clean'} |", flush=True)
+        print(
+            f"| {number} | {where} | {hit} | {after:.1f} | {'; '.join(wrong) or 'same bytes, clean'} |",
+            flush=True,
+        )
     print(f"\n{kills - failures} of {kills} kills cost nothing")
     return failures
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="retrain-soak-", ignore_cleanup_errors=True) as scratch, watched_project(Path(scratch)) as soaked:
+    with (
+        tempfile.TemporaryDirectory(prefix="retrain-soak-", ignore_cleanup_errors=True) as scratch,
+        watched_project(Path(scratch)) as soaked,
+    ):
         sys.exit(bool(soak(soaked, given.kills, given.seed)))

@@ -8,10 +8,16 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 from unittest.mock import patch
+
+import polars as pl
 
 from tasks.problems.text_classification import TextClassification
 from tasks.shared.files import digests
+from tasks.shared.params import Params
+from tasks.shared.paths import Paths
+from tasks.shared.statistics import Statistics
 from tasks.train import train
 from tasks.train.checkpoints import COMPLETE, by_step
 from tests.attacks import Attempt
@@ -21,7 +27,14 @@ from tests.support.way import Way, way
 LONG, SHORT = 40, 10
 FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", COMPLETE)
 WAYS = ("truncated", "empty", "flipped", "missing", "the tail zeros", "from another step")
-STRAYS = ("checkpoint-abc", "checkpoint-007", "checkpoint-\u0663", f"checkpoint-{'9' * 200}", "a file", "a link")
+STRAYS = (
+    "checkpoint-abc",
+    "checkpoint-007",
+    "checkpoint-\u0663",
+    f"checkpoint-{'9' * 200}",
+    "a file",
+    "a link",
+)
 CLOCKS = ("2100", "turned round")
 EPOCHS = 3
 
@@ -30,15 +43,16 @@ class Watched(TextClassification):
     """The problem, and what stood in the folder of checkpoints whenever training evaluated: as if killed then."""
 
     def __init__(self, resume: Path, kept: Path) -> None:
+        super().__init__(Params().own)
         self.resume, self.kept = resume, kept
         self.evaluated = 0
 
-    def compute_metrics(self, prediction: object) -> dict[str, float]:
+    def measure(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: dict[str, Any]) -> Statistics:
         """Keep a copy of the checkpoints first."""
         self.evaluated += 1
         if self.evaluated > 1:
             shutil.copytree(self.resume, self.kept / f"{len(list(self.kept.iterdir()))}")
-        return super().compute_metrics(prediction)
+        return super().measure(predictions, rows, targets)
 
 
 @dataclass
@@ -64,19 +78,24 @@ class Training:
         found = []
         for seconds in (0, 3600):
             resume = self.folder / f"resume-{seconds}"
-            found.append(self.learn(resume, self.folder / f"out-{seconds}", seconds, Watched(resume, kept))[0])
+            found.append(
+                self.learn(resume, self.folder / f"out-{seconds}", seconds, Watched(resume, kept))[0]
+            )
         assert found[0] == found[1], "checkpoints by the clock changed what was learned"
         self.expected = found[0]
         self.stood = sorted(kept.iterdir())
         self.earliest = min(by_step(self.stood[0]).items())[1]
 
-    def learn(self, resume: Path, out: Path, seconds: int, problem: TextClassification | None = None) -> tuple[dict[str, str], str]:
+    def learn(
+        self, resume: Path, out: Path, seconds: int, problem: TextClassification | None = None
+    ) -> tuple[dict[str, str], str]:
         """Train from what is in `resume`; return the checksums of all that is written, and what is said."""
         said, clock = io.StringIO(), {"RETRAIN_CHECKPOINT_SECONDS": str(seconds)}
         given = self.made.params
-        tokens, results = self.made.folder / "tokens", (out / "checkpoint", out / "train.json", out / "plots")
+        paths = Paths(out)
+        paths.tokens, paths.splits = self.made.paths.tokens, self.made.paths.splits
         with patch.dict(os.environ, clock), redirect_stdout(said), redirect_stderr(io.StringIO()):
-            train(given.train, given.model, problem or TextClassification(), tokens, *results, resume)
+            train(given.train, given.model, problem or TextClassification(), paths, resume)
         return digests(out), said.getvalue()
 
 

@@ -73,7 +73,10 @@ def attempts(seed: int, count: int, scratch: Path) -> Iterator[Attempt]:
     for first in range(seed, seed + count, TOGETHER):
         collector = FORKED.Process(target=collecting, args=(home,))
         collector.start()
-        runs = {number: FORKED.Process(target=run, args=(home, number)) for number in range(first, first + TOGETHER)}
+        runs = {
+            number: FORKED.Process(target=run, args=(home, number))
+            for number in range(first, first + TOGETHER)
+        }
         for process in runs.values():
             process.start()
         for process in runs.values():

@@ -89,7 +89,9 @@ def fail_at(number: int, folder: Path, code: int) -> None:
     def told(event: str, arguments: tuple[object, ...]) -> None:
         if event not in WRITES or not str(arguments[0]).startswith(str(folder)):
             return
-        if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
+        if event == "open" and not (
+            isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        ):
             return
         left[0] -= 1
         if left[0] == 0:
@@ -146,7 +148,9 @@ def wrong(home: Path, log: Path, good: Good, status: int | None, said: str) -> s
         return f"the same again ended with {status}: {said[-1500:]}"
     if Good.of(home) != good:
         return "the cache or dvc.lock is not what it is without a fault"
-    if [experiment.name for experiment in experiments(home)] != ["run"] or not git(home, "notes", "--ref=retrain", "list"):
+    if [experiment.name for experiment in experiments(home)] != ["run"] or not git(
+        home, "notes", "--ref=retrain", "list"
+    ):
         return "an experiment or certificate is missing"
     if len(git(home, "worktree", "list").splitlines()) != 1 or (home / journal.FILE).exists():
         return "something is left"

@@ -30,13 +30,70 @@ SECONDS = 60
 
 WORDS = 'where is my parcel, please|I want "my" money back|caf\u00e9 \U0001f600 closed|a; b; c|it\'s 5" wide|no|7|2.50| x '
 LABELS = ("order", "refund", "greeting")
-NUMBERS = ("1", "-0.0", "1e999", "NaN", "9" * 5000, "1" * 400 + ".5", "0x10", "1_0", "\u0663", "Infinity", "-9223372036854775809")
+NUMBERS = (
+    "1",
+    "-0.0",
+    "1e999",
+    "NaN",
+    "9" * 5000,
+    "1" * 400 + ".5",
+    "0x10",
+    "1_0",
+    "\u0663",
+    "Infinity",
+    "-9223372036854775809",
+)
 PIECES = (
-    *(b'"', b'""', b",", b"\t", b";", b"\n", b"\r", b"\r\n", b"\0", b"\\", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xef\xbb\xbf"),
-    *(b"{", b"}", b"[", b"]", b":", b"null", b"true", b"\\ud800", b"\\udc00", b'"\\ud83d"', b"sep=;\n", b"\x1a", b"\x85", b"\xe2\x80\xa8"),
-    *(b"[" * 100_000, b'{"a":' * 5_000, b'"text"', b'"text":1,', b'"source_row":7,', b"//", b"'", b"\xf0\x9f\x98", b"ARROW1", b"PAR1"),
+    *(
+        b'"',
+        b'""',
+        b",",
+        b"\t",
+        b";",
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b"\0",
+        b"\\",
+        b"\xff",
+        b"\xc3",
+        b"\xed\xa0\x80",
+        b"\xef\xbb\xbf",
+    ),
+    *(
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b":",
+        b"null",
+        b"true",
+        b"\\ud800",
+        b"\\udc00",
+        b'"\\ud83d"',
+        b"sep=;\n",
+        b"\x1a",
+        b"\x85",
+        b"\xe2\x80\xa8",
+    ),
+    *(
+        b"[" * 100_000,
+        b'{"a":' * 5_000,
+        b'"text"',
+        b'"text":1,',
+        b'"source_row":7,',
+        b"//",
+        b"'",
+        b"\xf0\x9f\x98",
+        b"ARROW1",
+        b"PAR1",
+    ),
     *(number.encode() for number in NUMBERS),
-    *(limit.to_bytes(width, "little", signed=True) for width in (4, 8) for limit in (-1, 0, 1, 2**31 - 1, -(2**31))),
+    *(
+        limit.to_bytes(width, "little", signed=True)
+        for width in (4, 8)
+        for limit in (-1, 0, 1, 2**31 - 1, -(2**31))
+    ),
 )
 
 
@@ -111,10 +168,30 @@ def _text(kind: str, chance: random.Random) -> bytes:
         return out.getvalue().encode(chance.choice(("utf-8", "utf-8", "utf-8-sig", "utf-16")))
     objects: list[Any] = [dict(zip(names, row, strict=True)) for row in rows]
     if chance.random() < 0.4:
-        odd: tuple[Any, ...] = ([*rows[-1]], {**objects[-1], "\ud800": 1}, {"text": ["a"], "label": {}}, "text", "\ud800", 9**9, None)
-        objects[-1] = chance.choice((*odd, {}, [], [["\udfff"]], {"text": {"\ud800": 1}, "label": "a"}, {"": 1}, {" text": 1, "label": 2}))
+        odd: tuple[Any, ...] = (
+            [*rows[-1]],
+            {**objects[-1], "\ud800": 1},
+            {"text": ["a"], "label": {}},
+            "text",
+            "\ud800",
+            9**9,
+            None,
+        )
+        objects[-1] = chance.choice(
+            (
+                *odd,
+                {},
+                [],
+                [["\udfff"]],
+                {"text": {"\ud800": 1}, "label": "a"},
+                {"": 1},
+                {" text": 1, "label": 2},
+            )
+        )
     # json escapes what is no character, as programs that write such files do
-    lines = [json.dumps(row, ensure_ascii=chance.random() < 0.5 or "\\ud" in json.dumps(row)) for row in objects]
+    lines = [
+        json.dumps(row, ensure_ascii=chance.random() < 0.5 or "\\ud" in json.dumps(row)) for row in objects
+    ]
     if chance.random() < 0.2:
         at = chance.randrange(len(lines))
         lines[at] = lines[at].replace('"number": ', f'"number": {chance.choice(NUMBERS)}, "was": ', 1)
@@ -153,7 +230,9 @@ def _odd_table(rows: Sequence[tuple[Any, ...]], chance: random.Random) -> Any:
     count = len(rows)
     odd = odd_columns(count)
     labels = pa.array([row[1] for row in rows])
-    texts = pa.array([row[0] for row in rows], chance.choice((pa.string(), pa.large_string(), pa.string_view())))
+    texts = pa.array(
+        [row[0] for row in rows], chance.choice((pa.string(), pa.large_string(), pa.string_view()))
+    )
     names, columns = ["text", "label"], [texts, chance.choice((labels, labels, labels.dictionary_encode()))]
     for name in chance.sample(sorted(odd), chance.randint(0, 3)):
         names.append(name)
@@ -251,19 +330,24 @@ def _read_all(side: str, files: Sequence[Path]) -> None:
 
 
 def _peak() -> int:
-    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) << 10
+    return (
+        max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        << 10
+    )
 
 
 def _ours(file: Path) -> dict[str, Any]:
     from tasks import problems
     from tasks.ingest import ingest
     from tasks.ingest.readers import read
+    from tasks.ingest.rows import Wanted
     from tasks.shared.errors import InputError
     from tasks.shared.params import Data, Ingest
+    from tasks.shared.paths import Paths
 
     data = Data(path=str(file))
     try:
-        table, rejects, _ = read(data, {"text": "text", "label": "label"})
+        table, rejects, _ = read(data, Wanted({"text": "text", "label": "label"}))
     except InputError as error:
         return {"refused": str(error)}
     except BaseException as error:  # noqa: BLE001 (polars' panics are no Exception)
@@ -275,7 +359,7 @@ def _ours(file: Path) -> dict[str, Any]:
         return found
     out = file.with_suffix(".ingested")
     try:
-        ingest(data, Ingest(max_rejected=0.99), problems.load("text_classification"), out, out / "metrics.json")
+        ingest(data, Ingest(max_rejected=0.99), problems.load("text_classification"), Paths(out))
     except InputError as error:
         found["refused later"] = str(error)
     except BaseException as error:  # noqa: BLE001
@@ -339,7 +423,10 @@ def _by_arrow(file: Path, kind: str) -> list[dict[str, Any]]:
         except (pa.ArrowException, OSError, KeyError):
             continue
         except UnicodeDecodeError:
-            values = [None if cell is None else cell.decode(errors="backslashreplace") for cell in column.cast("binary").to_pylist()]
+            values = [
+                None if cell is None else cell.decode(errors="backslashreplace")
+                for cell in column.cast("binary").to_pylist()
+            ]
         for row, value in zip(rows, values, strict=True):
             row[name] = _plain(value)
     return rows
@@ -351,7 +438,13 @@ def _by_csv(text: str) -> Iterator[list[list[str]]]:
         for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
             for blanks in (False, True):
                 lines = io.StringIO(text, newline="")
-                yield [row for row in csv.reader(lines, delimiter=delimiter, quoting=quoting, skipinitialspace=blanks) if row]
+                yield [
+                    row
+                    for row in csv.reader(
+                        lines, delimiter=delimiter, quoting=quoting, skipinitialspace=blanks
+                    )
+                    if row
+                ]
 
 
 def _by_json(text: str, kind: str) -> list[Any]:
@@ -377,7 +470,11 @@ def _fault(file: Path, ours: dict[str, Any], theirs: dict[str, Any]) -> str | No
         return f"took {ours['peak'] >> 20} MiB"
     if sentence := ours.get("refused"):
         named = file.name in sentence or "data.path" in sentence
-        return None if named and "\n" not in sentence and len(sentence) < 1500 else f"no sentence: {sentence[:2000]!r}"
+        return (
+            None
+            if named and "\n" not in sentence and len(sentence) < 1500
+            else f"no sentence: {sentence[:2000]!r}"
+        )
     if "readings" in theirs:
         return _fault_of_text(ours, theirs["readings"])
     if "rows" not in theirs:
@@ -403,7 +500,9 @@ def _fault_of_rows(file: Path, ours: dict[str, Any], rows: list[Any]) -> str | N
             if number not in ours["rejected"] and not (file.suffix == ".jsonl" and row is None):
                 return f"row {number} is neither taken nor rejected"
             continue
-        theirs = row if isinstance(row, dict) else {f"column_{at}": value for at, value in enumerate(row, start=1)}
+        theirs = (
+            row if isinstance(row, dict) else {f"column_{at}": value for at, value in enumerate(row, start=1)}
+        )
         cleaned = {name.strip().lstrip("\ufeff"): value for name, value in theirs.items()}
         for name, value in taken.pop(number).items():
             its = cleaned.get(name.removeprefix("raw_"), cleaned.get(name))

@@ -28,7 +28,9 @@ def attempts(seed: int, count: int, scratch: Path) -> Iterator[Attempt]:
     """Yield what became of each flip."""
     os.environ["DVC_SITE_CACHE_DIR"] = str(scratch / "site")
     start(scratch / "whole")
-    expected = {rate: _at(rate, shutil.copytree(scratch / "whole", scratch / f"rate-{rate}")) for rate in RATES}
+    expected = {
+        rate: _at(rate, shutil.copytree(scratch / "whole", scratch / f"rate-{rate}")) for rate in RATES
+    }
     for number in range(seed, seed + count):
         small = Small(shutil.copytree(scratch / "whole", scratch / "flipped"))
         # copies are files of their own: the memory knows them only after a run

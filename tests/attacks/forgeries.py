@@ -16,7 +16,7 @@ from flows.git.commands import git
 from flows.ledger.data import update_data
 from flows.ledger.history import last_run
 from flows.ledger.plan import plan
-from flows.ledger.run_cache import _names
+from flows.ledger.run_cache import names
 from flows.ledger.stages import Ledger
 from tasks.shared.errors import InputError
 from tests.attacks import Attempt
@@ -30,7 +30,16 @@ PIPELINE = """stages:
     outs: [made]
     metrics: [{metrics.json: {cache: false}}]
 """
-WRITTEN = ("made/", "metrics.json", "dvc.lock", ".dvc/cache/", ".dvc/tmp/", ".retrain/", "data/raw/imported", ".git/")
+WRITTEN = (
+    "made/",
+    "metrics.json",
+    "dvc.lock",
+    ".dvc/cache/",
+    ".dvc/tmp/",
+    ".retrain/",
+    "data/raw/imported",
+    ".git/",
+)
 
 
 def attempts(seed: int, count: int, scratch: Path) -> Iterator[Attempt]:
@@ -108,7 +117,9 @@ def _bring(root: Path) -> None:
 
 def _put_back(root: Path) -> None:
     ledger = Ledger(root)
-    ledger.restore({"made", "metrics.json", *(str(output) for stage in ledger.all_stages() for output in stage.outs)})
+    ledger.restore(
+        {"made", "metrics.json", *(str(output) for stage in ledger.all_stages() for output in stage.outs)}
+    )
 
 
 def _take_in(root: Path) -> None:
@@ -119,7 +130,7 @@ def _run(root: Path) -> None:
     Ledger(root).run_or_restore("make", make)
 
 
-def _mend(root: Path) -> None:
+def _repair(root: Path) -> None:
     check(root, None, repair=True, show=lambda _: None, say=lambda _: None)
 
 
@@ -127,7 +138,7 @@ def _compare(root: Path) -> None:
     last_run(root, None, {})
 
 
-OTHERS = (_compare, _plan, _bring, _put_back, _take_in, _mend)
+OTHERS = (_compare, _plan, _bring, _put_back, _take_in, _repair)
 
 
 def _outside(root: Path) -> dict[str, str]:
@@ -196,7 +207,7 @@ def forget(root: Path) -> None:
 
 
 def _write_record(runs: Path, entry: Mapping[str, Any]) -> None:
-    key, name = _names(entry)
+    key, name = names(entry)
     (runs / key[:2] / key).mkdir(parents=True, exist_ok=True)
     (runs / key[:2] / key / name).write_text(yaml.safe_dump(dict(entry), allow_unicode=True), "utf-8")
 
@@ -290,7 +301,9 @@ def _data_file(root: Path, chance: random.Random) -> str:
     if what in ("hash", "import"):
         value = output["md5"] = _hash(root, chance, ".dir")
     else:
-        value = output["path"] = chance.choice([_path(root, chance).replace("//", "/../.."), "../../.dvc/config", str(root)])
+        value = output["path"] = chance.choice(
+            [_path(root, chance).replace("//", "/../.."), "../../.dvc/config", str(root)]
+        )
     if what == "folder":
         record["wdir"] = chance.choice(["..", "../..", "../../.."])
         output["path"] = value = chance.choice([PRECIOUS, "../escaped.txt", ".git/hooks", "."])
@@ -309,7 +322,11 @@ def _nested(root: Path, chance: random.Random) -> str:
     place = chance.choice([root / "dvc.lock", root / "data/raw/imported.dvc", record])
     depth = chance.choice([1_000, 100_000])
     laughs = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
-    forms = {"lists": "[" * depth + "]" * depth, "maps": "{a: " * depth + "}" * depth, "aliases": f"a0: &a0 [x]\n{laughs}"}
+    forms = {
+        "lists": "[" * depth + "]" * depth,
+        "maps": "{a: " * depth + "}" * depth,
+        "aliases": f"a0: &a0 [x]\n{laughs}",
+    }
     form = chance.choice([*forms])
     place.write_text(f"schema: '2.0'\nstages: {forms[form]}\n" if form != "aliases" else forms[form], "utf-8")
     (root / "forged").touch()

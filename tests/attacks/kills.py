@@ -24,7 +24,17 @@ OF_GIT = 60  # and one of Git's at most
 def traced(pid: int, number: int, folder: Path | None) -> subprocess.Popen[str]:
     """Have a process, or one of those it starts, killed at its `number`-th system call (on a folder's files alone)."""
     where = ["-P", str(folder)] if folder else []
-    words = [str(STRACE), "-f", "-o", "/dev/null", *where, "-e", f"inject={CALLS}:signal=KILL:when={number}", "-p", str(pid)]
+    words = [
+        str(STRACE),
+        "-f",
+        "-o",
+        "/dev/null",
+        *where,
+        "-e",
+        f"inject={CALLS}:signal=KILL:when={number}",
+        "-p",
+        str(pid),
+    ]
     started = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     assert started.stderr is not None
     # it says that it is attached
@@ -32,7 +42,9 @@ def traced(pid: int, number: int, folder: Path | None) -> subprocess.Popen[str]:
     return started
 
 
-def killed(home: Path, log: Path, *, after: float | None = None, at: int = 0, folder: Path | None = None) -> None:
+def killed(
+    home: Path, log: Path, *, after: float | None = None, at: int = 0, folder: Path | None = None
+) -> None:
     """Do the work, and kill whoever does it after some seconds, or at a system call."""
     reading, writing = os.pipe()
 

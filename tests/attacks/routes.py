@@ -26,7 +26,13 @@ WAYS = ("without", "wrong", "elsewhere", "other name", "right")
 REFUSED = {"without": 401, "wrong": 401, "elsewhere": 403, "other name": 421}
 # to everybody who calls the server by its name
 OPEN = {("GET", "/health"), ("GET", "/ready")}
-SOCKETS = ("/events/in", "/events/out", "/logs/out", "/task_runs/subscriptions/scheduled", "/work_pools/x/workers/connect")
+SOCKETS = (
+    "/events/in",
+    "/events/out",
+    "/logs/out",
+    "/task_runs/subscriptions/scheduled",
+    "/work_pools/x/workers/connect",
+)
 CHANGES = ("POST", "PUT", "PATCH", "DELETE")
 ALL_REFUSALS = (401, 403, 421)
 CLIENT = {"Prefect-Csrf-Client": "routes"}
@@ -42,7 +48,9 @@ def attempts(seed: int, count: int, scratch: Path) -> Iterator[Attempt]:
         asked += [("SOCKET", path) for path in SOCKETS]
         tries = [(way, method, path) for method, path in asked for way in WAYS]
         letters.shuffle(tries)
-        token = urllib3.request("GET", f"{api}/csrf-token?client=routes", headers=_knows(password)).json()["token"]
+        token = urllib3.request("GET", f"{api}/csrf-token?client=routes", headers=_knows(password)).json()[
+            "token"
+        ]
         for number, (way, method, path) in enumerate(tries[:count]):
             draw = random.Random(seed + number)  # noqa: S311
             headers = _headers(way, password, api, draw)
@@ -57,7 +65,9 @@ def attempts(seed: int, count: int, scratch: Path) -> Iterator[Attempt]:
                 yield Attempt(case, _fault(api, way, method, path, headers, draw))
 
 
-def _fault(api: str, way: str, method: str, path: str, headers: dict[str, str], draw: random.Random) -> str | None:
+def _fault(
+    api: str, way: str, method: str, path: str, headers: dict[str, str], draw: random.Random
+) -> str | None:
     """Return what is wrong with how a request is answered."""
     filled = re.sub(r"\{\w+\}", lambda _: str(uuid.UUID(int=draw.getrandbits(128))), path)
     if way != "right" and draw.random() < 0.2:
@@ -99,10 +109,20 @@ def _headers(way: str, password: str, api: str, draw: random.Random) -> dict[str
         return {"Authorization": _wrong(password, draw)}
     if way == "elsewhere":
         other = f"http://127.0.0.1:{draw.randrange(1, 1024)}"
-        return _knows(password) | {"Origin": draw.choice(["http://evil.example", "null", other, api.replace("http", "file")])}
+        return _knows(password) | {
+            "Origin": draw.choice(["http://evil.example", "null", other, api.replace("http", "file")])
+        }
     if way == "other name":
         port = api.partition("//")[2].partition("/")[0].rpartition(":")[2]
-        name = draw.choice(["evil.example", f"evil.example:{port}", f"0.0.0.0:{port}", f"127.0.0.1.evil.example:{port}", "localhost."])
+        name = draw.choice(
+            [
+                "evil.example",
+                f"evil.example:{port}",
+                f"0.0.0.0:{port}",
+                f"127.0.0.1.evil.example:{port}",
+                "localhost.",
+            ]
+        )
         return _knows(password) | {"Host": name}
     return _knows(password) | {"Origin": api.removesuffix("/api")}
 
@@ -114,6 +134,25 @@ def _knows(password: str) -> dict[str, str]:
 def _wrong(password: str, draw: random.Random) -> str:
     """Return what is not the password, but near it."""
     place = draw.randrange(len(password))
-    near = draw.choice([password[:-1], password + " ", password.swapcase(), password[:place] + "é" + password[place + 1 :], "", ":"])
+    near = draw.choice(
+        [
+            password[:-1],
+            password + " ",
+            password.swapcase(),
+            password[:place] + "é" + password[place + 1 :],
+            "",
+            ":",
+        ]
+    )
     encoded = b64encode(near.encode()).decode()
-    return draw.choice([f"Basic {encoded}", f"Bearer {encoded}", f"Basic {password}", encoded, "Basic", "Basic =", f"Basic {encoded}=="])
+    return draw.choice(
+        [
+            f"Basic {encoded}",
+            f"Bearer {encoded}",
+            f"Basic {password}",
+            encoded,
+            "Basic",
+            "Basic =",
+            f"Basic {encoded}==",
+        ]
+    )

@@ -8,14 +8,16 @@ import ast
 import inspect
 import os
 import re
+import shlex
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
 from flows.cli import app
+from flows.cli.options import written_out
 from flows.ledger.sources import to_add
+from tasks.shared.params import Params
 from tests.support.project import ROOT, Once, Project, copy_of, tiny
 
 PROGRAMS = "retrain|dvc|git|prefect|make|docker|pip|pytest|python|python3|sqlite3|sha256sum|export"
@@ -42,6 +44,7 @@ MEANT = {
     # what they do is looked at, not done
     r"^make ": "make -n ",
     r"^retrain run (?!--help|--once$)(.+?)( &)?$": r"retrain plan \1",
+    "^python -m pytest .*": r"\g<0> --collect-only -q",
     r"^python -m tests\.soak": "python -m tests.soak --help",
     r"^python -m tests\.campaign": "python -m tests.campaign --help",
     "^python -m benchmarks.*": "python -m benchmarks --help",
@@ -53,14 +56,17 @@ ELSEWHERE = {
     "pip install": "a package registry",
     "prefect .*deploy|prefect (deployment|work-pool|worker|event)": "a Prefect server; test_remote_worker, test_schedule",
     "retrain (up|down)(?! --help)": "ports, and processes that stay; test_schedule and test_ui run them",
+    "PATH/TO": "a published data set; the tests of its problem read it",
+    r"^python serve\.py": "a package that no pipeline serves; the tests of its problem run it",
     "^retrain reproduce": "a training; test_isolated runs it",
     "^dvc exp run": "a training; test_readme runs it",
-    "^retrain add (s3|remote):": "S3, or a web server; test_remotes, test_secrets",
+    "^retrain add (s3|remote|hf):": "S3, a web server or a hub; test_remotes, test_secrets, test_hub",
     "^sqlite3|^pg_|^dropdb": "a database of Prefect's; test_postgresql",
     "^prefect server database": "Prefect's own database; the fixture `prefect_home` runs it",
     "ssh://|NEW-URL|^git remote update|^git clone --mirror": "a Git server",
     "^git lfs": "git-lfs, and a hub",
     r"^python -m flows\.server\.guard": "a port, and a process that stays; test_guard",
+    r"^python -m flows\.trackers": "a stage that has something to tell; test_tracking",
     "^mkdir work": "another machine",
     "--global": "the user's own settings, which a test leaves alone",
     "^dvc (import-url|remote add|remote modify|add|update|config exp.git_remote)$": "words about a command",
@@ -81,17 +87,22 @@ BEFORE = {
     "^git fetch origin": "git checkout -q --detach",
     "^dvc update": "retrain add ../support.csv imported.csv",
     "^rm -r": "mkdir -p .dvc/cache/sent",
+    r"reviews\.csv": "printf 'text,stars\\nfine,3\\n' > ../reviews.csv",
+    "--problem text_rating": "cp -r examples/problems/text_rating tasks/problems/ && printf 'text,number\\nfine,3\\n' > data/raw/ratings.csv",
 }
+
+
+# what people are told; decisions are for those who change the project
+FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = {file.name: file.read_text("utf-8") for file in FILES if file.name != "decisions.md"}
 
 
 def spelled() -> dict[str, str]:
     """Return all commands that users are told to type, each with where."""
     found: dict[str, str] = {}
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    for page in pages:
-        if page.name != "decisions.md":
-            for command in in_page(page.read_text("utf-8")):
-                found.setdefault(command, page.name)
+    for page, text in PAGES.items():
+        for command in in_page(text):
+            found.setdefault(command, page)
     for command in in_help():
         found.setdefault(command, "--help")
     for folder in ("flows", "tasks"):
@@ -107,13 +118,21 @@ def in_page(text: str) -> list[str]:
     found = []
     for language, lines in block.findall(text):
         if language in ("bash", "sh"):
-            found += [re.sub(r"\s+# .*", "", line) for line in lines.replace("\\\n", " ").splitlines() if line.strip()]
+            found += [
+                re.sub(r"\s+# .*", "", line)
+                for line in lines.replace("\\\n", " ").splitlines()
+                if line.strip()
+            ]
     return found + in_sentences(block.sub("", text))
 
 
 def in_sentences(text: str) -> list[str]:
     """Return what stands in backticks and begins with a program."""
-    return [code.replace("\n", " ") for code in re.findall(r"`([^`]+)`", text) if COMMAND.fullmatch(code.replace("\n", " "))]
+    return [
+        code.replace("\n", " ")
+        for code in re.findall(r"`([^`]+)`", text)
+        if COMMAND.fullmatch(code.replace("\n", " "))
+    ]
 
 
 def in_help() -> list[str]:
@@ -127,11 +146,19 @@ def in_help() -> list[str]:
 
 def in_errors(file: Path) -> list[str]:
     """Return the commands that the file's errors name as a remedy; what is put in there at run time stays {in braces}."""
-    found = []
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("InputError", "StageFailedError"):
-            found += in_sentences(re.sub(r"{to_add\(\w+\)}", to_add("SOURCE"), text_of(node)))
+    found: list[str] = []
+    for function in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(function, ast.FunctionDef) and any(map(is_error, ast.walk(function))):
+            # a part of the sentence may have a name of its own
+            for node in ast.walk(function):
+                if is_error(node) or isinstance(node, ast.Assign):
+                    found += in_sentences(re.sub(r"{to_add\(\w+\)}", to_add("SOURCE"), text_of(node)))
     return found
+
+
+def is_error(node: ast.AST) -> bool:
+    """Tell whether this makes an error that people read."""
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("InputError", "StageFailedError")
 
 
 def text_of(node: ast.AST) -> str:
@@ -189,18 +216,25 @@ def furnish(project: Project) -> None:
     project.run("git", "commit", "-qam", "a remote")
     for name in ("kept", "other"):
         params = root / "params.yaml"
-        params.write_text(re.sub(r"name: [\w-]*intents\w*", f"name: intents_{name}", params.read_text("utf-8")), encoding="utf-8")
+        params.write_text(
+            re.sub(r"name: [\w-]*intents\w*", f"name: intents_{name}", params.read_text("utf-8")),
+            encoding="utf-8",
+        )
         project.dvc("exp", "save", "-n", name)
     project.run("git", "push", "-q", "origin", "refs/exps/*:refs/exps/*")
     project.run("git", "checkout", "-q", ".")
     shutil.copyfile(folder / "support.csv", root / "data/raw/unknown.csv")
 
 
-RUN = [pytest.param(command, id=f"{where}: {command}") for command, where in SPELLED.items() if not need(command)]
+RUN = [
+    pytest.param(command, id=f"{where}: {command}") for command, where in SPELLED.items() if not need(command)
+]
 
 
 @pytest.mark.parametrize("command", RUN)
-def test_a_command_that_users_are_told_to_type_works(furnished: Project, tmp_path: Path, command: str) -> None:
+def test_a_command_that_users_are_told_to_type_works(
+    furnished: Project, tmp_path: Path, command: str
+) -> None:
     copied = shutil.copytree(furnished.root.parent, tmp_path / "there", symlinks=True) / "project"
     project = tiny(copied)
     project.env["PATH"] = f"{copied.parent / 'bin'}{os.pathsep}{project.env['PATH']}"
@@ -210,12 +244,42 @@ def test_a_command_that_users_are_told_to_type_works(furnished: Project, tmp_pat
         assert done.stdout.strip(), "it finds something"
 
 
-def test_every_option_that_the_pages_name_exists(computed: Project) -> None:
-    known = computed.run("env", "COLUMNS=300", sys.executable, "-m", "flows", "run", "--help").stdout
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        if page.name != "decisions.md":
-            for section, name in re.findall(r"--(data|split|train|model|ingest|package)\.([\w-]+)", page.read_text("utf-8")):
-                assert f"--{section}.{name.replace('_', '-')}" in known, f"{page.name}: --{section}.{name}"
+COMMANDS = [name for name in app.app if not name.startswith("-")]
+
+
+def options(command: str) -> set[str]:
+    """Return the options that `--help` of a command of `retrain` lists, params among them."""
+    arguments = app.app[command].assemble_argument_collection()
+    return {name for argument in arguments for name in argument.names if name.startswith("--")}
+
+
+def test_every_option_that_the_pages_name_is_in_help() -> None:
+    known = set.union(*map(options, COMMANDS))
+    named = re.compile(r"--(?:data|split|train|model|ingest|tokenize|evaluate|package)\.\w[\w-]*")
+    for page, text in PAGES.items():
+        for option in named.findall(text):
+            (_, written) = written_out(["run", option])
+            assert written.replace("_", "-") in known, f"{page}: {option}"
+
+
+@pytest.mark.parametrize(
+    "command", [command for command in SPELLED if re.match(r"retrain [a-z]", command) and need(command)]
+)
+def test_a_command_of_retrain_that_is_not_run_here_has_the_options_that_help_lists(command: str) -> None:
+    name, *words = shlex.split(command)[1:]
+    assert name in COMMANDS
+    assert {word for word in words if word.startswith("--")} <= options(name) | {"--help"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_and_option_in_help_is_explained_on_a_page(command: str) -> None:
+    whole = "\n".join(PAGES.values())
+    assert f"retrain {command}" in whole
+    # a param is explained in params.yaml's schema, of which the form and the command line are made
+    own = {option for option in options(command) if "." not in option} - {
+        f"--{name.replace('_', '-')}" for name in Params.model_fields
+    }
+    assert [option for option in sorted(own) if not re.search(rf"{option}\b", whole)] == []
 
 
 def test_every_reason_why_a_command_is_not_run_here_is_still_needed() -> None:

@@ -20,7 +20,9 @@ def sha(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_one_cache_serves_both_drivers_and_equal_inputs_give_equal_bits(project: Project, computed: Project, server: str, tmp_path: Path) -> None:
+def test_one_cache_serves_both_drivers_and_equal_inputs_give_equal_bits(
+    project: Project, computed: Project, server: str, tmp_path: Path
+) -> None:
     project.env["PREFECT_API_URL"] = server
     # the flow computes; then neither driver has anything to do
     first = project.retrain()
@@ -64,7 +66,17 @@ def test_one_cache_serves_both_drivers_and_equal_inputs_give_equal_bits(project:
     other.env["PREFECT_API_URL"] = server
     assert happened(other.retrain().stdout) == dict.fromkeys(STAGES, "cached (unchanged)")
     other.run("bash", "-c", "cd models/package && sha256sum --check --quiet MANIFEST.sha256")
-    assert sha(other.root / "models/package/model.safetensors") == sha(project.root / "models/package/model.safetensors")
+    assert sha(other.root / "models/package/model.safetensors") == sha(
+        project.root / "models/package/model.safetensors"
+    )
+
+
+@pytest.mark.slow
+def test_stages_that_start_as_users_start_them_make_the_bytes_of_those_that_are_forked(
+    project: Project, computed: Project
+) -> None:
+    project.dvc("repro")
+    assert outputs(project) == outputs(computed)
 
 
 def test_only_what_changed_runs(trained: Project, server: str) -> None:
@@ -82,18 +94,28 @@ def test_only_what_changed_runs(trained: Project, server: str) -> None:
 
     helper.write_text(helper.read_text("utf-8") + "\n# changed again\n", encoding="utf-8")
     flow = happened(trained.retrain().stdout)
-    assert [name for name, what in flow.items() if what == "ran"] == ["evaluate", "package"], "and so it does under Prefect"
+    assert [name for name, what in flow.items() if what == "ran"] == ["evaluate", "package"], (
+        "and so it does under Prefect"
+    )
 
     csv = trained.root / "data/raw/tickets.csv"
     header, first, *lines = csv.read_text("utf-8").splitlines()
     assert first.endswith("Swap for the Lyra?,return_exchange,2025-11-02T14:35:11Z")
-    new = [f"is the {thing} washable,product_question,2026-11-01T10:00:00Z" for thing in ("moss rug", "<b>rug</b> | that one")]
-    csv.write_text("\n".join([header, first.replace("return_exchange", "product_question"), *lines[:-3], *new, ""]), encoding="utf-8")
+    new = [
+        f"is the {thing} washable,product_question,2026-11-01T10:00:00Z"
+        for thing in ("moss rug", "<b>rug</b> | that one")
+    ]
+    csv.write_text(
+        "\n".join([header, first.replace("return_exchange", "product_question"), *lines[:-3], *new, ""]),
+        encoding="utf-8",
+    )
     grown = trained.retrain()
     assert happened(grown.stdout)["train"] == "ran"
     assert outputs(trained) != reference
     report = artifacts(server, flow_run(server, grown.stderr))["report"]["data"]
-    assert "**Rows since the run before: 2 added, 3 removed, 1 relabelled.**" in report, "exactly what was done to them"
+    assert "**Rows since the run before: 2 added, 3 removed, 1 relabelled.**" in report, (
+        "exactly what was done to them"
+    )
     assert "| relabelled | return\\_exchange → product\\_question | OK here" in report
     assert "different rows: " in report
 
@@ -115,7 +137,9 @@ def learned(project: Project) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def undisturbed(once: Once, computed: Project) -> dict[str, str]:
     """The digests of what the longer training makes when nobody interrupts it."""
-    folder = once("undisturbed", lambda folder: longer(copy_of(computed, folder)).run("python", "-m", "tasks.train"))
+    folder = once(
+        "undisturbed", lambda folder: longer(copy_of(computed, folder)).run("python", "-m", "tasks.train")
+    )
     return learned(tiny(folder / "project"))
 
 
@@ -128,11 +152,13 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_training_goes_on_to_the_same_bytes(trained: Project, undisturbed: dict[str, str], moment: str) -> None:
+def test_a_killed_training_goes_on_to_the_same_bytes(
+    trained: Project, undisturbed: dict[str, str], moment: str
+) -> None:
     resume = trained.root / ".retrain/checkpoints"
     with held(trained, *MOMENTS[moment]) as hold:
         training = longer(trained).popen("tasks.train")
-        hold.reached()
+        process = hold.reached()
         if moment == "asked to end":
             training.terminate()
             said, _ = training.communicate()
@@ -140,6 +166,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(trained: Project, undisturb
         else:
             os.killpg(training.pid, signal.SIGKILL)
             training.wait()
+            process.wait()
     if moment == "while saving":
         # as if the kill had come while this file was written
         (part,) = resume.glob(f"*/checkpoint-{2 * STEPS}/optimizer.pt")
@@ -154,13 +181,17 @@ def test_a_killed_training_goes_on_to_the_same_bytes(trained: Project, undisturb
     assert learned(trained) == undisturbed
 
 
-def test_checkpoints_by_the_clock_change_no_bit_and_are_gone_on_from(trained: Project, undisturbed: dict[str, str]) -> None:
+@pytest.mark.slow
+def test_checkpoints_by_the_clock_change_no_bit_and_are_gone_on_from(
+    trained: Project, undisturbed: dict[str, str]
+) -> None:
     trained.env["RETRAIN_CHECKPOINT_SECONDS"] = "0"
     with held(trained, STEPS + 5, "step") as hold:
         training = longer(trained).popen("tasks.train")
-        hold.reached()
+        process = hold.reached()
         os.killpg(training.pid, signal.SIGKILL)
         training.wait()
+        process.wait()
     resumed = trained.run("python", "-m", "tasks.train")
     assert f"going on from checkpoint-{STEPS + 5} " in resumed.stdout
     assert learned(trained) == undisturbed

@@ -43,27 +43,44 @@ def worktrees(project: Project) -> int:
     return len(project.run("git", "worktree", "list").stdout.splitlines())
 
 
-def test_four_runs_at_once_are_four_experiments_that_computed_what_they_share_once(watched: Project, server: str) -> None:
+@pytest.mark.slow
+def test_four_runs_at_once_are_four_experiments_that_computed_what_they_share_once(
+    watched: Project, server: str
+) -> None:
     before = {name: digest for name, digest in digests(watched.root).items() if not name.startswith("base/")}
     rates = ("0.001", "0.002", "0.003", "0.004")
     outputs = [said(running) for running in [start(watched, "--train.learning-rate", rate) for rate in rates]]
     ran = [stage for output in outputs for stage, what in happened(output).items() if what == "ran"]
-    assert {stage: ran.count(stage) for stage in STAGES} == {"ingest": 1, "split": 1, "tokenize": 1, "train": 4, "evaluate": 4, "package": 4}
+    assert {stage: ran.count(stage) for stage in STAGES} == {
+        "ingest": 1,
+        "split": 1,
+        "tokenize": 1,
+        "train": 4,
+        "evaluate": 4,
+        "package": 4,
+    }
     names = experiments(watched)
     assert len(names) == 4
     assert worktrees(watched) == 1
     assert watched.run("git", "status", "--porcelain").stdout == ""
-    assert {name: digest for name, digest in digests(watched.root).items() if not name.startswith("base/")} == before
+    assert {
+        name: digest for name, digest in digests(watched.root).items() if not name.startswith("base/")
+    } == before
     shown = json.loads(watched.dvc("exp", "show", "--json").stdout)
     listed = [experiment for row in shown for experiment in row["experiments"] or []]
-    params = {experiment["name"]: experiment["revs"][0]["data"]["params"]["params.yaml"]["data"] for experiment in listed}
+    params = {
+        experiment["name"]: experiment["revs"][0]["data"]["params"]["params.yaml"]["data"]
+        for experiment in listed
+    }
     assert {str(param["train"]["learning_rate"]) for param in params.values()} == set(rates)
 
     # one of them is brought back whole, and its model is the one it trained
     watched.dvc("exp", "apply", names[0])
     assert "up to date" in watched.dvc("status").stdout
     assert (watched.root / "models/package/model.safetensors").exists()
-    assert f"learning_rate: {params[names[0]]['train']['learning_rate']}" in (watched.root / "params.yaml").read_text("utf-8")
+    assert f"learning_rate: {params[names[0]]['train']['learning_rate']}" in (
+        watched.root / "params.yaml"
+    ).read_text("utf-8")
     watched.run("git", "stash", "-q", "--include-untracked")
 
     # nothing to do makes no second experiment, and says which one it equals
@@ -77,7 +94,10 @@ def test_four_runs_at_once_are_four_experiments_that_computed_what_they_share_on
     assert f"**Nothing has changed since `{names[0]}`**" in artifacts(server, run)["report"]["data"]
 
 
-def test_equal_runs_train_once_and_the_one_that_waits_takes_over_when_the_other_dies(trained: Project, server: str) -> None:
+@pytest.mark.slow
+def test_equal_runs_train_once_and_the_one_that_waits_takes_over_when_the_other_dies(
+    trained: Project, server: str
+) -> None:
     trained.env["PREFECT_API_URL"] = server
     with held(trained) as hold:
         first = start(trained)
@@ -99,20 +119,28 @@ def test_equal_runs_train_once_and_the_one_that_waits_takes_over_when_the_other_
     assert trained.run("git", "status", "--porcelain").stdout == ""
 
 
-def test_what_is_uncommitted_is_taken_along_and_data_from_outside_goes_into_the_experiment(watched: Project, server: str) -> None:
-    module = watched.root / "tasks/problems/common/metrics.py"
+def test_what_is_uncommitted_is_taken_along_and_data_from_outside_goes_into_the_experiment(
+    watched: Project, server: str
+) -> None:
+    module = watched.root / "tasks/problems/common/figures.py"
     module.write_text(module.read_text("utf-8") + "\n# a change nobody has committed\n", encoding="utf-8")
     outside = watched.root.parent / "export.csv"
-    outside.write_text("text,label\n" + "".join(f"where is parcel {i},order\ngive me my {i} euro,refund\n" for i in range(40)))
+    outside.write_text(
+        "text,label\n"
+        + "".join(f"where is parcel {i},order\ngive me my {i} euro,refund\n" for i in range(40))
+    )
     before = watched.run("git", "status", "--porcelain").stdout
     output = said(start(watched, "--data.path", str(outside), "--train.max-steps", "2"))
-    assert "taking along 1 uncommitted changes: tasks/problems/common/metrics.py" in output
+    assert "taking along 1 uncommitted changes: tasks/problems/common/figures.py" in output
     assert watched.run("git", "status", "--porcelain").stdout == before
     (name,) = experiments(watched)
     ref = watched.run("git", "for-each-ref", "--format=%(refname)", f"refs/exps/**/{name}").stdout.strip()
     files = watched.run("git", "ls-tree", "-r", "--name-only", ref).stdout
     assert "data/raw/export.csv.dvc" in files
-    assert "a change nobody has committed" in watched.run("git", "show", f"{ref}:tasks/problems/common/metrics.py").stdout
+    assert (
+        "a change nobody has committed"
+        in watched.run("git", "show", f"{ref}:tasks/problems/common/figures.py").stdout
+    )
     assert not (watched.root / "data/raw/export.csv").exists()
 
     large = watched.root / "large.bin"
@@ -123,9 +151,13 @@ def test_what_is_uncommitted_is_taken_along_and_data_from_outside_goes_into_the_
     assert "large.bin is not committed and has 60 MB" in flow_run(server, refused.stderr)["state"]["message"]
 
 
+@pytest.mark.slow
 def test_a_revision_is_reproduced_bit_for_bit_and_otherwise_the_cause_is_named(watched: Project) -> None:
     outside = watched.root.parent / "export.csv"
-    outside.write_text("text,label\n" + "".join(f"where is parcel {i},order\ngive me my {i} euro,refund\n" for i in range(60)))
+    outside.write_text(
+        "text,label\n"
+        + "".join(f"where is parcel {i},order\ngive me my {i} euro,refund\n" for i in range(60))
+    )
     watched.retrain(str(outside), command="add")
     watched.run("git", "add", "-A")
     watched.run("git", "commit", "-qm", "data")
@@ -148,15 +180,22 @@ def test_a_revision_is_reproduced_bit_for_bit_and_otherwise_the_cause_is_named(w
 
     pins = watched.root / "pins.yaml"
     watched.run("git", "checkout", "-q", commit[1])
-    pins.write_text(re.sub(r'pandera: ".*"', 'pandera: "0.0.1"', pins.read_text("utf-8")), encoding="utf-8")
+    pins.write_text(re.sub(r'polars: ".*"', 'polars: "0.0.1"', pins.read_text("utf-8")), encoding="utf-8")
     watched.run("git", "commit", "-qam", "another pin")
     pinned = watched.retrain("HEAD", command="reproduce", status=3)
-    assert "the versions installed are not those pinned at HEAD: pandera" in pinned.stderr
-    assert "same predictions; environment: pandera" in pinned.stdout
+    assert "the versions installed are not those pinned at HEAD: polars" in pinned.stderr
+    assert "same predictions; environment: polars" in pinned.stdout
 
-    raw = next(path for path in watched.root.glob(".dvc/cache/files/md5/*/*") if path.read_bytes() == outside.read_bytes())
+    raw = next(
+        path
+        for path in watched.root.glob(".dvc/cache/files/md5/*/*")
+        if path.read_bytes() == outside.read_bytes()
+    )
     flip(raw)
     damaged = watched.retrain(name, command="reproduce", status=5)
     assert "in the DVC cache was damaged: it is set aside" in damaged.stderr
     assert "data missing: data/raw/export.csv" in damaged.stdout
-    assert "there is no commit, branch, tag or experiment 'nowhere'" in watched.retrain("nowhere", command="reproduce", status=2).stderr
+    assert (
+        "there is no commit, branch, tag or experiment 'nowhere'"
+        in watched.retrain("nowhere", command="reproduce", status=2).stderr
+    )

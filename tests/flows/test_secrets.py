@@ -15,8 +15,8 @@ import pytest
 from dvc.config import Config
 from dvc.repo import Repo
 
+from flows.engine.data import warn_of_readers
 from flows.engine.form import form
-from flows.engine.workspace import _warn_of_readers
 from flows.git.commands import git
 from flows.git.uncommitted import uncommitted
 from flows.git.worktrees import worktree
@@ -25,22 +25,55 @@ from flows.ledger.sharing import share_cache
 from flows.ledger.sources import name_in_raw
 from flows.ledger.stages import Ledger
 from tasks.shared.errors import InputError, refuse_secret, without_password
-from tasks.shared.params import Params
+from tasks.shared.params_file import Layer
 from tests.support.planted import Planted
 from tests.support.project import Project, clone
 from tests.support.stages import STAGES, happened
 
 SECRET = "s3cr3t"  # noqa: S105 (made up)
 WITH_SECRETS = (
-    *(f"https://me:{SECRET}@host/a.csv", f"http://{SECRET}@host/a.csv", f"HTTPS://me:{SECRET}@HOST/", f"ssh://me:{SECRET}@host/a"),
-    *(f"s3://key:{SECRET}@bucket/a", f" https://me:{SECRET}@host/a", f"webdavs://me:{SECRET}@host:8080/a?x=1", f"ftp://me:{SECRET}@host"),
-    *(f"https://host/a?token={SECRET}", f"https://host/a?v=1&access_token={SECRET}", f"https://host/a#access_token={SECRET}"),
-    *(f"https://bucket.s3.amazonaws.com/a?X-Amz-Credential=x&X-Amz-Signature={SECRET}", f"https://h/a?AWSAccessKeyId=1&Signature={SECRET}"),
-    *(f"https://acc.blob.core.windows.net/c/a?sv=2020&sig={SECRET}", f"gs://b/a?api_key={SECRET}", f"https://h/a?PASSWORD={SECRET};b=1"),
+    *(
+        f"https://me:{SECRET}@host/a.csv",
+        f"http://{SECRET}@host/a.csv",
+        f"HTTPS://me:{SECRET}@HOST/",
+        f"ssh://me:{SECRET}@host/a",
+    ),
+    *(
+        f"s3://key:{SECRET}@bucket/a",
+        f" https://me:{SECRET}@host/a",
+        f"webdavs://me:{SECRET}@host:8080/a?x=1",
+        f"ftp://me:{SECRET}@host",
+    ),
+    *(
+        f"https://host/a?token={SECRET}",
+        f"https://host/a?v=1&access_token={SECRET}",
+        f"https://host/a#access_token={SECRET}",
+    ),
+    *(
+        f"https://bucket.s3.amazonaws.com/a?X-Amz-Credential=x&X-Amz-Signature={SECRET}",
+        f"https://h/a?AWSAccessKeyId=1&Signature={SECRET}",
+    ),
+    *(
+        f"https://acc.blob.core.windows.net/c/a?sv=2020&sig={SECRET}",
+        f"gs://b/a?api_key={SECRET}",
+        f"https://h/a?PASSWORD={SECRET};b=1",
+    ),
 )
 WITHOUT = (
-    *("data/raw/tickets.csv", "../a?token=b.csv", "https://host/a.csv", "https://host:8080/a.csv?version=2&format=csv", "s3://bucket/a@b:c.csv"),
-    *("ssh://me@host/a", "abfs://container@account.dfs.core.windows.net/a", "remote://store/a.csv", "https://host/a?monkey=1&design=2", "~/x"),
+    *(
+        "data/raw/tickets.csv",
+        "../a?token=b.csv",
+        "https://host/a.csv",
+        "https://host:8080/a.csv?version=2&format=csv",
+        "s3://bucket/a@b:c.csv",
+    ),
+    *(
+        "ssh://me@host/a",
+        "abfs://container@account.dfs.core.windows.net/a",
+        "remote://store/a.csv",
+        "https://host/a?monkey=1&design=2",
+        "~/x",
+    ),
 )
 
 
@@ -51,12 +84,12 @@ def test_a_url_with_a_password_or_token_is_refused_in_a_sentence_that_does_not_t
     assert SECRET not in str(refused.value)
     assert SECRET not in without_password(f"fatal: unable to access '{url}': no")
     with pytest.raises(ValueError, match="holds a password") as wrong:
-        form(Params())(data={"path": url})
+        form(Layer("params.yaml", {}))(data={"path": url})
     assert SECRET not in str(wrong.value)
 
 
 def test_prefects_server_refuses_it_by_the_forms_schema_before_it_keeps_it() -> None:
-    schema = form(Params()).model_json_schema()
+    schema = form(Layer("params.yaml", {})).model_json_schema()
     for url in WITH_SECRETS:
         for section, name in (("data", "path"), ("model", "name")):
             with pytest.raises(jsonschema.ValidationError):
@@ -124,7 +157,9 @@ def mode(path: Path) -> int:
 
 
 @pytest.mark.parametrize("ignored", ["", "/config.local\n"], ids=["not ignored", "ignored"])
-def test_dvcs_local_settings_stay_private_in_a_worktree_and_out_of_git_whatever_is_ignored(ignored: str, checkout: Path) -> None:
+def test_dvcs_local_settings_stay_private_in_a_worktree_and_out_of_git_whatever_is_ignored(
+    ignored: str, checkout: Path
+) -> None:
     (checkout / ".dvc/.gitignore").write_text(ignored)
     outside = checkout.parent / "outside"
     outside.write_text("mine")
@@ -139,7 +174,9 @@ def test_dvcs_local_settings_stay_private_in_a_worktree_and_out_of_git_whatever_
         save(folder, "run", "a run")
     assert len(experiments(checkout)) == 1
     assert outside.read_text() == "mine"
-    objects = subprocess.run(["git", "cat-file", "--batch-all-objects", "--batch"], cwd=checkout, capture_output=True, check=True).stdout
+    objects = subprocess.run(
+        ["git", "cat-file", "--batch-all-objects", "--batch"], cwd=checkout, capture_output=True, check=True
+    ).stdout
     assert SECRET.encode() not in objects
 
 
@@ -169,7 +206,9 @@ def plant(project: Project, planted: Planted, address: str) -> None:
     project.dvc("remote", "add", "--local", "store", address)
     for option, value in {"auth": "basic", "user": "me", "password": planted["data store"]}.items():
         project.dvc("remote", "modify", "--local", "store", option, value)
-    project.dvc("remote", "add", "--local", "-d", "team", f"https://me:{planted['DVC remote']}@127.0.0.1:1/cache")
+    project.dvc(
+        "remote", "add", "--local", "-d", "team", f"https://me:{planted['DVC remote']}@127.0.0.1:1/cache"
+    )
     project.run("git", "remote", "add", "origin", f"http://me:{planted['Git remote']}@127.0.0.1:1/hub.git")
     project.dvc("config", "--local", "exp.auto_push", "true")
     project.env |= {
@@ -181,7 +220,10 @@ def plant(project: Project, planted: Planted, address: str) -> None:
     }
 
 
-def test_secrets_planted_everywhere_are_found_nowhere_else_after_runs_in_place_and_isolated(trained: Project) -> None:
+@pytest.mark.slow
+def test_secrets_planted_everywhere_are_found_nowhere_else_after_runs_in_place_and_isolated(
+    trained: Project,
+) -> None:
     planted = Planted()
     rows = (trained.root / "data/raw/tickets.csv").read_bytes()
     with store("me", planted["data store"], rows) as address:
@@ -192,7 +234,9 @@ def test_secrets_planted_everywhere_are_found_nowhere_else_after_runs_in_place_a
         told = [trained.retrain("remote://store/tickets.csv", "tickets2.csv", command="add")]
         # an experiment with files that Git does not track would stay here
         trained.run("git", "add", "-A")
-        told += [trained.retrain("--data.path", "data/raw/tickets2.csv", "--train.max_steps", "1", status=None)]
+        told += [
+            trained.retrain("--data.path", "data/raw/tickets2.csv", "--train.max_steps", "1", status=None)
+        ]
         assert happened(told[-1].stdout)["train"] == "ran", told[-1].stderr
         told += [trained.retrain("--isolated", "--train.max_steps", "2", status=None)]
         assert set(happened(told[-1].stdout)) == set(STAGES), told[-1].stderr
@@ -201,7 +245,10 @@ def test_secrets_planted_everywhere_are_found_nowhere_else_after_runs_in_place_a
         signed = f"https://127.0.0.1:1/a.csv?sig={planted['link']}"
         for words in (("--data.path", url), ("--isolated", "--data.path", signed), ("--model.name", url)):
             told += [trained.retrain(*words, status=2)]
-        told += [trained.retrain(url, command="add", status=2), trained.retrain("--data.path", signed, command="plan", status=2)]
+        told += [
+            trained.retrain(url, command="add", status=2),
+            trained.retrain("--data.path", signed, command="plan", status=2),
+        ]
         told += [trained.retrain(command="check", status=None), trained.retrain(command="plan", status=None)]
 
     assert not planted.in_bytes("".join(done.stdout + done.stderr for done in told).encode())
@@ -230,7 +277,9 @@ def test_a_password_in_netrc_opens_a_url_and_a_name_that_no_file_can_have_is_ref
             name_in_raw(f"https://host/{name}")
 
 
-def test_a_run_warns_of_private_data_in_a_checkout_that_everybody_reads(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_warns_of_private_data_in_a_checkout_that_everybody_reads(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     private, public = checkout / "private.csv", checkout / "public.csv"
     for file, who in ((private, 0o600), (public, 0o644)):
         file.write_text("text\n")
@@ -239,9 +288,9 @@ def test_a_run_warns_of_private_data_in_a_checkout_that_everybody_reads(checkout
     monkeypatch.setattr(Path, "parents", ())
     checkout.chmod(0o755)
     for data in (private, public, checkout / "none"):
-        _warn_of_readers(data, checkout, said.append)
+        warn_of_readers(data, checkout, said.append)
     assert len(said) == 1
     assert f"chmod 700 {checkout}" in said[0]
     checkout.chmod(0o700)
-    _warn_of_readers(private, checkout, said.append)
+    warn_of_readers(private, checkout, said.append)
     assert len(said) == 1

@@ -57,7 +57,9 @@ def sent(checkout: Path) -> str:
     return git(checkout, "ls-remote", "origin")
 
 
-def test_nothing_is_sent_until_somebody_switches_it_on(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_sent_until_somebody_switches_it_on(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert ran(checkout)[1] == []
     assert sent(checkout) == ""
     switch(checkout)
@@ -78,13 +80,18 @@ def test_without_a_git_remote_an_experiment_stays_here_and_that_is_said(checkout
     assert ran(checkout)[1] == ["experiment run stays here: there is no Git remote 'origin'"]
 
 
-def test_an_experiment_that_took_along_what_git_does_not_track_stays_here_until_it_is_named(checkout: Path) -> None:
+def test_an_experiment_that_took_along_what_git_does_not_track_stays_here_until_it_is_named(
+    checkout: Path,
+) -> None:
     switch(checkout)
     secret, module = checkout / "my key.env", checkout / "module.py"
     secret.write_text(SECRET)
     module.write_text("pass\n")
     kept, said = ran(checkout)
-    assert "experiment run stays here, because it holds what Git does not track: module.py, my key.env" in said[0]
+    assert (
+        "experiment run stays here, because it holds what Git does not track: module.py, my key.env"
+        in said[0]
+    )
     assert sent(checkout) == ""
     assert git(checkout, "show", f"{kept.commit}:my key.env") == SECRET
 
@@ -113,7 +120,9 @@ def test_naming_all_of_them_sends_the_experiment_that_is_there(checkout: Path) -
     assert "sent experiment run" in ran(checkout)[1][0]
 
 
-def test_a_dvc_remote_too_is_sent_nothing_until_sharing_is_switched_on(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dvc_remote_too_is_sent_nothing_until_sharing_is_switched_on(
+    trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(trained.root)
     store = tmp_path / "store"
     trained.dvc("remote", "add", "-d", "team", str(store))
@@ -141,13 +150,24 @@ def test_a_run_that_a_pre_push_hook_starts_pushes_nothing_itself(checkout: Path)
 
 
 @pytest.mark.parametrize("told", ["no JSON", '"../../../../outside"', "/etc/passwd", "[1]", "[" * 5000])
-def test_whatever_somebody_wrote_into_an_experiment_a_run_that_equals_it_ends(checkout: Path, told: str) -> None:
+def test_whatever_somebody_wrote_into_an_experiment_a_run_that_equals_it_ends(
+    checkout: Path, told: str
+) -> None:
     switch(checkout)
     mine, _ = ran(checkout)
     git(checkout, "update-ref", "-d", f"refs/exps/{mine.baseline[:2]}/{mine.baseline[2:]}/{mine.name}")
-    words = ("commit-tree", f"{mine.commit}^{{tree}}", "-p", mine.baseline, "-m", f"a run\n\nUntracked: {told}")
+    words = (
+        "commit-tree",
+        f"{mine.commit}^{{tree}}",
+        "-p",
+        mine.baseline,
+        "-m",
+        f"a run\n\nUntracked: {told}",
+    )
     theirs = git(checkout, *words)
     git(checkout, "update-ref", f"refs/exps/{mine.baseline[:2]}/{mine.baseline[2:]}/theirs", theirs)
     again, said = ran(checkout, "again")
     assert again.commit == theirs
-    assert said[0].startswith("warning: experiment theirs stays here, because it holds what Git does not track: ")
+    assert said[0].startswith(
+        "warning: experiment theirs stays here, because it holds what Git does not track: "
+    )

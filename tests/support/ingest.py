@@ -12,6 +12,7 @@ from tasks.ingest import ingest
 from tasks.shared.errors import InputError
 from tasks.shared.files import read_json
 from tasks.shared.params import Data, Ingest
+from tasks.shared.paths import Paths
 
 PROBLEM = problems.load("text_classification")
 LENIENT = {"max_rejected": 0.9}
@@ -21,9 +22,12 @@ class Ingested:
     """What the stage left behind."""
 
     def __init__(self, folder: Path) -> None:
-        self.rows = pl.read_parquet(folder / "out/rows.parquet")
-        self.rejected = [json.loads(line) for line in (folder / "out/rejected.jsonl").read_text("utf-8").splitlines()]
-        self.metrics = read_json(folder / "ingest.json")
+        self.rows = pl.read_parquet(Paths(folder).ingested / "rows.parquet")
+        self.rejected = [
+            json.loads(line)
+            for line in (Paths(folder).ingested / "rejected.jsonl").read_text("utf-8").splitlines()
+        ]
+        self.metrics = read_json(Paths(folder).metric("ingest"))
 
     @property
     def pairs(self) -> list[tuple[Any, ...]]:
@@ -33,7 +37,7 @@ class Ingested:
 
 def run(folder: Path, source: Path, columns: dict[str, str] | None = None, **params: Any) -> Ingested:
     """Ingest a file into `folder`."""
-    ingest(Data(path=str(source), columns=columns or {}), Ingest(**params), PROBLEM, folder / "out", folder / "ingest.json")
+    ingest(Data(path=str(source), columns=columns or {}), Ingest(**params), PROBLEM, Paths(folder))
     return Ingested(folder)
 
 
@@ -49,5 +53,5 @@ def refused(folder: Path, source: Path, columns: dict[str, str] | None = None, *
     with pytest.raises(InputError) as error:
         run(folder, source, columns, **params)
     assert "\n" not in str(error.value)
-    assert not (folder / "out").exists()
+    assert not Paths(folder).ingested.exists()
     return str(error.value)

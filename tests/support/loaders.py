@@ -10,5 +10,5 @@ LOADERS = {
     "config": config,
     "tokenizer": lambda folder: tokenizer(folder, 16),
     "saved tokenizer": saved_tokenizer,
-    "classifier": lambda folder: classifier(folder, ["a", "b"]),
+    "classifier": lambda folder: classifier(folder, None, ["a", "b"]),
 }

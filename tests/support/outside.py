@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.engine.workspace import with_data
+from flows.engine.data import with_data
 from tasks.shared.params import Params
 from tasks.shared.params_file import PARAMS, load
 from tests.support.project import clone, environment
@@ -18,7 +18,13 @@ def make_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name, value)
     project = clone(tmp_path / "checkout")
     home = tmp_path / "me"
-    for name in ("diary.csv", "exports/2025-01.csv", "exports/2026-01.csv", "exports/2026-02.csv", "exports/.2026-key.csv"):
+    for name in (
+        "diary.csv",
+        "exports/2025-01.csv",
+        "exports/2026-01.csv",
+        "exports/2026-02.csv",
+        "exports/.2026-key.csv",
+    ):
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_text(ROWS + name)
     monkeypatch.chdir(project.root)

@@ -29,8 +29,14 @@ class Planted:
     def leaks(self, root: Path, planted_in: Iterable[str] = ()) -> dict[str, list[str]]:
         """Return where secrets stand below a checkout, but for the files they were planted in: files, and Git's objects."""
         left_out = {root / name for name in planted_in}
-        files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink() and path not in left_out]
+        files = [
+            path
+            for path in root.rglob("*")
+            if path.is_file() and not path.is_symlink() and path not in left_out
+        ]
         found = {str(path.relative_to(root)): self.in_bytes(path.read_bytes()) for path in files}
         batch = ["git", "cat-file", "--batch-all-objects", "--batch"]
-        found["Git's objects"] = self.in_bytes(subprocess.run(batch, cwd=root, capture_output=True, check=True).stdout)
+        found["Git's objects"] = self.in_bytes(
+            subprocess.run(batch, cwd=root, capture_output=True, check=True).stdout
+        )
         return {where: places for where, places in found.items() if places}

@@ -27,12 +27,33 @@ def postgresql() -> Iterator[str]:
             shutil.chown(password, "postgres")
 
         def run(program: str, *words: str) -> None:
-            subprocess.run([*owner, str(PROGRAMS[-1] / program), *words], cwd="/", check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                [*owner, str(PROGRAMS[-1] / program), *words], cwd="/", check=True, stdout=subprocess.DEVNULL
+            )
 
         run("initdb", "-D", data, "-U", "retrain", "--auth=scram-sha-256", f"--pwfile={password}")
-        run("pg_ctl", "-D", data, "-w", "-l", f"{folder}/log", "-o", f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=", "start")
+        run(
+            "pg_ctl",
+            "-D",
+            data,
+            "-w",
+            "-l",
+            f"{folder}/log",
+            "-o",
+            f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=",
+            "start",
+        )
         try:
-            createdb = [str(PROGRAMS[-1] / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "retrain", "prefect"]
+            createdb = [
+                str(PROGRAMS[-1] / "createdb"),
+                "-h",
+                "127.0.0.1",
+                "-p",
+                str(port),
+                "-U",
+                "retrain",
+                "prefect",
+            ]
             subprocess.run(createdb, check=True, env={**os.environ, "PGPASSWORD": PASSWORD})
             yield f"postgresql+asyncpg://retrain:{PASSWORD}@127.0.0.1:{port}/prefect"
         finally:

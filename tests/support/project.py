@@ -36,7 +36,12 @@ def make_tiny_model(folder: Path) -> None:
     (folder / "vocab.txt").unlink()
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=128
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
     )
     BertModel(config).save_pretrained(folder)
 
@@ -47,26 +52,36 @@ class Project:
 
     root: Path
     env: dict[str, str]
+    # what runs its commands, and is found by them as the interpreter that runs them
+    python: str = sys.executable
 
-    def run(self, *words: str, status: int | None = 0, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, status: int | None = 0, timeout: float = PATIENCE
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command in the clone and check its exit status (None: any)."""
-        done = subprocess.run(words, cwd=self.root, env=self.env, text=True, capture_output=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            words, cwd=self.root, env=self.env, text=True, capture_output=True, timeout=timeout, check=False
+        )
         if status is not None:
-            assert done.returncode == status, f"{' '.join(words)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+            assert done.returncode == status, (
+                f"{' '.join(words)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+            )
         return done
 
-    def retrain(self, *words: str, status: int | None = 0, command: str = "run") -> subprocess.CompletedProcess[str]:
+    def retrain(
+        self, *words: str, status: int | None = 0, command: str = "run"
+    ) -> subprocess.CompletedProcess[str]:
         """Run `retrain COMMAND ...` with the clone's own code."""
-        return self.run(sys.executable, "-m", "flows", command, *words, status=status)
+        return self.run(self.python, "-m", "flows", command, *words, status=status)
 
     def dvc(self, *words: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run `dvc ...`."""
-        return self.run(sys.executable, "-m", "dvc", *words, status=status)
+        return self.run(self.python, "-m", "dvc", *words, status=status)
 
     def popen(self, *words: str) -> subprocess.Popen[str]:
         """Start `python -m ...` in a process group of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", *words],
+            [self.python, "-m", *words],
             cwd=self.root,
             env=self.env,
             text=True,
@@ -79,7 +94,11 @@ class Project:
 def clone(target: Path) -> Project:
     """Copy the working tree's own files (tracked or new, not ignored) into a fresh Git repository."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True, text=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
     ).stdout
     for name in filter(None, listed.split("\0")):
         if not (ROOT / name).exists() or name == "dvc.lock" or name.startswith("metrics/"):
@@ -104,7 +123,11 @@ def environment(root: Path) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "DVC_SITE_CACHE_DIR": str(root.parent / "dvc-site"),
         "RETRAIN_SLOTS_FOLDER": str(root.parent / "slots"),
-        **{f"GIT_{who}_{what}": f"{who}@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+        **{
+            f"GIT_{who}_{what}": f"{who}@example.org"
+            for who in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        },
     }
 
 

@@ -45,7 +45,9 @@ class SshServer:
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd insists on it when root starts it
         with (self.home / "log").open("ab") as log:
-            self.process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(self.home / "sshd_config")], stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [SSHD, "-D", "-e", "-f", str(self.home / "sshd_config")], stdout=log, stderr=log
+            )
         until(self._answers)
 
     def _answers(self) -> bool:
@@ -61,7 +63,10 @@ class SshServer:
         """End the server and the sessions it has open."""
         if self.process is None:
             return
-        for process in (psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)):
+        for process in (
+            psutil.Process(self.process.pid),
+            *psutil.Process(self.process.pid).children(recursive=True),
+        ):
             try:
                 process.kill()
             except psutil.NoSuchProcess:
@@ -89,7 +94,9 @@ def s3_server(bucket: str) -> Iterator[str]:
     try:
         host, port = server.get_host_and_port()
         url = f"http://{host}:{port}"
-        urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST")).close()  # it keeps its state in this process
+        urllib.request.urlopen(
+            urllib.request.Request(f"{url}/moto-api/reset", method="POST")
+        ).close()  # it keeps its state in this process
         urllib.request.urlopen(urllib.request.Request(f"{url}/{bucket}", method="PUT")).close()
         yield url
     finally:

@@ -16,10 +16,22 @@ from typing import Any
 import urllib3
 
 from flows.server.guard import protect
+from tests.support.project import ROOT
 from tests.support.stages import STAGES
+from tests.support.until_gone import end
 from tests.support.wait import PATIENCE, until
 
-BUSY = urllib3.Retry(total=None, connect=0, read=0, redirect=0, other=0, status=10, backoff_factor=0.2, status_forcelist=[503], allowed_methods=None)
+BUSY = urllib3.Retry(
+    total=None,
+    connect=0,
+    read=0,
+    redirect=0,
+    other=0,
+    status=10,
+    backoff_factor=0.2,
+    status_forcelist=[503],
+    allowed_methods=None,
+)
 # SQLite that is busy is a 503 with Retry-After: clients of Prefect ask again. Each asks on a connection of its own, because the
 # server may close an idle one just when it is used again
 ALONE = {"Connection": "close"}
@@ -34,6 +46,22 @@ def prefect_server(home: Path, password: str | None = None) -> Iterator[str]:
 
     With a password it stands behind the door that `retrain up` puts before it.
     """
+    server, url = _start(home, password, ())
+    try:
+        _wait_for(url + "/health", server)
+        yield url
+    finally:
+        end(server)
+
+
+def lasting_server(home: Path, pid: int) -> str:
+    """Start a server that lasts for as long as the process `pid` does; return the URL of its API."""
+    server, url = _start(home, None, (sys.executable, "-m", "tests.support.until_gone", str(pid)))
+    _wait_for(url + "/health", server)
+    return url
+
+
+def _start(home: Path, password: str | None, before: tuple[str, ...]) -> tuple[subprocess.Popen[bytes], str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -47,17 +75,10 @@ def prefect_server(home: Path, password: str | None = None) -> Iterator[str]:
         protect(env, url)
     home.mkdir(parents=True, exist_ok=True)
     with (home / "server.log").open("w") as log:
-        server = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-    try:
-        _wait_for(url + "/health", server)
-        yield url
-    finally:
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        server = subprocess.Popen(
+            [*before, *command], cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    return server, url
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
@@ -72,7 +93,9 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
     until(answers)
 
 
-def request(api: str, path: str, data: Any = None, method: str | None = None, password: str | None = None) -> Any:
+def request(
+    api: str, path: str, data: Any = None, method: str | None = None, password: str | None = None
+) -> Any:
     """Ask the server's API, patiently, and return its answer."""
     headers = {"Authorization": f"Basic {b64encode(password.encode()).decode()}"} if password else {}
     headers |= ALONE | TOKENS.get(api, {})
@@ -96,7 +119,9 @@ def flow_run(server: str, output: str) -> dict[str, Any]:
     """Return the flow run that a command's output names."""
     named = re.search(r"Flow run '([\w-]+)'", output)
     assert named is not None, output
-    (run,) = ask(server, "flow_runs/filter", flow_runs={"name": {"any_": [named[1]]}}, sort="START_TIME_DESC", limit=1)
+    (run,) = ask(
+        server, "flow_runs/filter", flow_runs={"name": {"any_": [named[1]]}}, sort="START_TIME_DESC", limit=1
+    )
     return dict(run)
 
 

@@ -75,7 +75,12 @@ class Site:
         """Return what a run has logged."""
         found: list[str] = []
         while True:
-            asked = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC", "limit": PAGE, "offset": len(found)}
+            asked = {
+                "logs": {"flow_run_id": {"any_": [run]}},
+                "sort": "TIMESTAMP_ASC",
+                "limit": PAGE,
+                "offset": len(found),
+            }
             page = self.request("logs/filter", asked)
             found += [log["message"] for log in page]
             if len(page) < PAGE:
@@ -120,7 +125,9 @@ def pause_schedules(project: Project) -> None:
 
 
 @contextmanager
-def up(project: Project, *words: str, password: str | None = None, schedules: bool = False, **env: str) -> Iterator[Site]:
+def up(
+    project: Project, *words: str, password: str | None = None, schedules: bool = False, **env: str
+) -> Iterator[Site]:
     """Run `retrain up` in a clone, its schedules paused unless they are asked for, and `retrain down` in the end."""
     port = free_port()
     project.env |= env

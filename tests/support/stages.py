@@ -7,7 +7,15 @@ from tasks.shared.files import digests
 from tests.support.project import Project
 
 STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
-OUTPUTS = ("data/ingested", "data/splits", "data/tokens", "models/checkpoint", "models/package", "plots/train", "plots/evaluate")
+OUTPUTS = (
+    "data/ingested",
+    "data/splits",
+    "data/tokens",
+    "models/checkpoint",
+    "models/package",
+    "plots/train",
+    "plots/evaluate",
+)
 
 
 def happened(output: str) -> dict[str, str]:
@@ -17,7 +25,11 @@ def happened(output: str) -> dict[str, str]:
 
 def outputs(project: Project) -> dict[str, str]:
     """Return the SHA-256 of every file that any stage wrote."""
-    found = {f"{folder}/{name}": digest for folder in OUTPUTS for name, digest in digests(project.root / folder).items()}
+    found = {
+        f"{folder}/{name}": digest
+        for folder in OUTPUTS
+        for name, digest in digests(project.root / folder).items()
+    }
     return found | {f"metrics/{name}": digest for name, digest in digests(project.root / "metrics").items()}
 
 

@@ -41,7 +41,10 @@ class Small:
         where = root or self.root
         with chdir(where):
             ledger = Ledger(where, sparse=sparse, say=self.told.append)
-            found = {name: ledger.run_or_restore(name, partial(self.compute, name, ledger)) for name in ("tokenize", "train")}
+            found = {
+                name: ledger.run_or_restore(name, partial(self.compute, name, ledger))
+                for name in ("tokenize", "train")
+            }
             ledger.repo.close()
         return found
 
@@ -52,7 +55,9 @@ class Small:
 
     def dvc(self, *words: str) -> None:
         """Run `dvc ...`."""
-        done = subprocess.run([sys.executable, "-m", "dvc", *words], cwd=self.root, check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", *words], cwd=self.root, check=False, capture_output=True, text=True
+        )
         assert not done.returncode, done.stderr
 
     def rate(self, value: int) -> None:

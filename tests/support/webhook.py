@@ -45,7 +45,9 @@ def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 def make_channel(site: Site, url: str) -> None:
     """Make the notification block that is named retrain, as a person would in the UI."""
     kind = site.request("block_types/slug/custom-webhook")
-    (schema, *_) = site.request("block_schemas/filter", {"block_schemas": {"block_type_id": {"any_": [kind["id"]]}}})
+    (schema, *_) = site.request(
+        "block_schemas/filter", {"block_schemas": {"block_type_id": {"any_": [kind["id"]]}}}
+    )
     data = {
         "name": "hook",
         "url": url,
@@ -55,4 +57,7 @@ def make_channel(site: Site, url: str) -> None:
         "secrets": {"token": TOKEN},
         "allow_private_urls": True,
     }
-    site.request("block_documents/", {"name": "retrain", "data": data, "block_schema_id": schema["id"], "block_type_id": kind["id"]})
+    site.request(
+        "block_documents/",
+        {"name": "retrain", "data": data, "block_schema_id": schema["id"], "block_type_id": kind["id"]},
+    )

@@ -30,7 +30,9 @@ def canonical(name: str) -> str:
 
 
 def constraints() -> dict[str, str]:
-    lines = [line.split("#")[0].strip() for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()]
+    lines = [
+        line.split("#")[0].strip() for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    ]
     return {canonical(name): version for name, _, version in (line.partition("==") for line in lines if line)}
 
 
@@ -45,7 +47,10 @@ def test_every_constraint_is_exact() -> None:
 
 def test_everything_that_the_project_depends_on_is_constrained() -> None:
     project = tomllib.loads(PYPROJECT.read_text("utf-8"))["project"]
-    wanted = [*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)]
+    wanted = [
+        *project["dependencies"],
+        *(name for extra in project["optional-dependencies"].values() for name in extra),
+    ]
     names = {canonical(re.split(r"[=<>!~ ;\[]", name)[0]) for name in wanted}
     assert names <= constraints().keys()
     assert {canonical(name) for name in stage.pins(PROBLEM, ROOT)} <= names
@@ -56,9 +61,14 @@ def test_the_installed_versions_are_the_pinned_ones(monkeypatch: pytest.MonkeyPa
     stage.check_pins(PROBLEM)
 
 
-def test_another_version_is_refused_with_both_and_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_is_refused_with_both_and_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(pinned_in(tmp_path, "numpy", "0.0.1"))
-    with pytest.raises(InputError, match=rf"numpy {re.escape(metadata.version('numpy'))} is installed but 0\.0\.1 is pinned .*`make install`"):
+    with pytest.raises(
+        InputError,
+        match=rf"numpy {re.escape(metadata.version('numpy'))} is installed but 0\.0\.1 is pinned .*`make install`",
+    ):
         stage.check_pins(PROBLEM)
 
 
@@ -70,14 +80,19 @@ def test_a_version_that_only_begins_alike_is_another(tmp_path: Path, monkeypatch
             stage.check_pins(PROBLEM)
 
 
-def test_a_build_for_another_device_is_the_same_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_for_another_device_is_the_same_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(pinned_in(tmp_path, "torch", metadata.version("torch").split("+")[0]))
     stage.check_pins(PROBLEM)
 
 
 def test_a_library_that_is_not_installed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(pinned_in(tmp_path, "no-such-distribution", "1.0"))
-    with pytest.raises(InputError, match=r"no-such-distribution 1.0 is pinned in pins.yaml but not installed; run `make install`"):
+    with pytest.raises(
+        InputError,
+        match=r"no-such-distribution 1.0 is pinned in pins.yaml but not installed; run `make install`",
+    ):
         stage.check_pins(PROBLEM)
 
 
@@ -86,7 +101,13 @@ def test_a_stage_with_another_version_ends_with_status_1_and_one_sentence(tmp_pa
     shutil.copy(ROOT / "params.yaml", tmp_path)
     code = "from tasks.shared.stage import stage\nwith stage('split'): print('it ran')"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=PATIENCE
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: split: numpy ")
@@ -95,20 +116,27 @@ def test_a_stage_with_another_version_ends_with_status_1_and_one_sentence(tmp_pa
 
 def test_the_file_with_hashes_pins_the_same_and_every_line_has_a_hash() -> None:
     entries = re.split(r"\n(?! )", (ROOT / "deploy/requirements-hashed.txt").read_text("utf-8").strip())
-    hashed = {canonical(name): version for name, _, version in (entry.split(" ")[0].partition("==") for entry in entries)}
+    hashed = {
+        canonical(name): version
+        for name, _, version in (entry.split(" ")[0].partition("==") for entry in entries)
+    }
     without = {"torch"}  # its builds differ by index
     assert hashed == {name: version for name, version in constraints().items() if name not in without}
     assert all(re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry) for entry in entries)
 
 
 def test_what_builds_packages_is_pinned_too() -> None:
-    assert tomllib.loads(PYPROJECT.read_text("utf-8"))["build-system"]["requires"] == [f"setuptools=={constraints()['setuptools']}"]
+    assert tomllib.loads(PYPROJECT.read_text("utf-8"))["build-system"]["requires"] == [
+        f"setuptools=={constraints()['setuptools']}"
+    ]
 
 
 def test_images_and_actions_are_named_by_what_they_hold() -> None:
     image = re.compile(r"^(?:FROM|\s+image:) (\S+)$", re.MULTILINE)
     action = re.compile(r"uses: (\S+)")
-    deploy = [image.findall((ROOT / "deploy" / name).read_text("utf-8")) for name in ("Dockerfile", "compose.yaml")]
+    deploy = [
+        image.findall((ROOT / "deploy" / name).read_text("utf-8")) for name in ("Dockerfile", "compose.yaml")
+    ]
     outside = [name for names in deploy for name in names if name != "retrain:local"]
     assert outside
     assert all(re.search(r"@sha256:[0-9a-f]{64}$", name) for name in outside)

@@ -9,7 +9,13 @@ HEADER = "text,label,created_at\n"
 
 def outside(project: Project, rows: int) -> Path:
     path = project.root.parent / "export.csv"
-    path.write_text(HEADER + "".join(f"where is parcel {i},order,2026-01-01\ngive me my {i} euro,refund,2026-01-01\n" for i in range(rows)))
+    path.write_text(
+        HEADER
+        + "".join(
+            f"where is parcel {i},order,2026-01-01\ngive me my {i} euro,refund,2026-01-01\n"
+            for i in range(rows)
+        )
+    )
     return path
 
 
@@ -33,7 +39,9 @@ def test_a_name_that_is_taken_is_refused(project: Project) -> None:
     assert "no file or folder" in project.retrain("nowhere.csv", command="add", status=2).stderr
 
 
-def test_a_run_on_data_from_outside_imports_it_first_and_the_next_run_takes_in_its_newer_state(project: Project, server: str) -> None:
+def test_a_run_on_data_from_outside_imports_it_first_and_the_next_run_takes_in_its_newer_state(
+    project: Project, server: str
+) -> None:
     project.env["PREFECT_API_URL"] = server
     source = outside(project, 40)
     first = project.retrain("--data.path", str(source), "--train.max_steps", "2")

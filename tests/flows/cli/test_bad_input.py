@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tasks.shared.params_file import given, lay_over, load, save
+from tasks.shared.params_file import Layer, lay_over, save, written_in
 from tests.support.errors import only_error
 from tests.support.project import Project
 from tests.support.server import ask, flow_run
 from tests.support.stages import STAGES
 
-ROWS = [f"{word} number {i},{label}" for i in range(40) for word, label in (("where is my parcel", "order"), ("give me my money", "refund"))]
+ROWS = [
+    f"{word} number {i},{label}"
+    for i in range(40)
+    for word, label in (("where is my parcel", "order"), ("give me my money", "refund"))
+]
 TABLE = "text,label\n" + "\n".join(ROWS) + "\n"
 
 
@@ -50,7 +54,10 @@ def data(project: Project, content: str | bytes, name: str = "mine.csv") -> str:
         (["--train.learning_rat", "1"], ["--train.learning_rat", "did you mean --train.learning-rate?"]),
         (["--train.learning_rate", "-1"], ["train.learning_rate", "-1", "greater than 0"]),
         (["--train.precision", "int3"], ["train.precision", "int3", "bf16"]),
-        (["--train.extra.neftune_noise_alfa", "5"], ["neftune_noise_alfa", "did you mean 'neftune_noise_alpha'"]),
+        (
+            ["--train.extra.neftune_noise_alfa", "5"],
+            ["neftune_noise_alfa", "did you mean 'neftune_noise_alpha'"],
+        ),
         (["--problem", "text-clasification"], ["text-clasification", "text_classification"]),
         (["--model.name", "nobody/nothing"], ["nobody/nothing", "hub"]),
         (["--model.name", "./no/folder"], ["./no/folder"]),
@@ -58,7 +65,9 @@ def data(project: Project, content: str | bytes, name: str = "mine.csv") -> str:
         (["--train.metric_for_best_model", "accurasy"], ["metric_for_best_model", "accuracy"]),
     ],
 )
-def test_what_can_be_told_before_anything_runs_ends_with_status_2(project: Project, words: list[str], says: list[str]) -> None:
+def test_what_can_be_told_before_anything_runs_ends_with_status_2(
+    project: Project, words: list[str], says: list[str]
+) -> None:
     before = (project.root / "params.yaml").read_text("utf-8")
     sentence = told(project, 2, *words)
     assert all(part in sentence for part in says), sentence
@@ -73,22 +82,47 @@ CASES: dict[str, tuple[str, Callable[[Project], list[str]], list[str]]] = {
         lambda p: ["--data.path", data(p, TABLE.replace("text,", "message,", 1))],
         ["text", "message", "--data.columns.text"],
     ),
-    "binary junk": ("ingest", lambda p: ["--data.path", data(p, bytes(range(256)) * 40)], ["mine.csv", "binary"]),
+    "binary junk": (
+        "ingest",
+        lambda p: ["--data.path", data(p, bytes(range(256)) * 40)],
+        ["mine.csv", "binary"],
+    ),
     "invalid UTF-8": (
         "ingest",
-        lambda p: ["--data.path", data(p, TABLE.encode() + "caf\u00e9 table broke,refund\n".encode("cp1252"))],
+        lambda p: [
+            "--data.path",
+            data(p, TABLE.encode() + "caf\u00e9 table broke,refund\n".encode("cp1252")),
+        ],
         ["mine.csv", "line 82", "utf-8", "data.encoding"],
     ),
-    "a class with one row": ("split", lambda p: ["--data.path", data(p, TABLE + "hello there,greeting\n")], ["greeting", "min_rows_per_label"]),
+    "a class with one row": (
+        "split",
+        lambda p: ["--data.path", data(p, TABLE + "hello there,greeting\n")],
+        ["greeting", "min_rows_per_label"],
+    ),
     "an unknown label in a predefined test file": (
         "split",
         lambda p: [
-            *("--data.path", str(Path(data(p, TABLE, "mine/train.csv")).parent), "--data.train_file", "train.csv"),
-            *("--data.test_file", Path(data(p, TABLE + "hi,greet\nhey you,greet\n", "mine/test.csv")).name, "--split.method", "predefined"),
+            *(
+                "--data.path",
+                str(Path(data(p, TABLE, "mine/train.csv")).parent),
+                "--data.train_file",
+                "train.csv",
+            ),
+            *(
+                "--data.test_file",
+                Path(data(p, TABLE + "hi,greet\nhey you,greet\n", "mine/test.csv")).name,
+                "--split.method",
+                "predefined",
+            ),
         ],
         ["greet", "test", "not in train"],
     ),
-    "too many rejects": ("ingest", lambda p: ["--data.path", data(p, TABLE + ",order\n" * 20)], ["max_rejected", "20 of 100"]),
+    "too many rejects": (
+        "ingest",
+        lambda p: ["--data.path", data(p, TABLE + ",order\n" * 20)],
+        ["max_rejected", "20 of 100"],
+    ),
 }
 
 
@@ -99,7 +133,7 @@ def found(project: Project, stage: str, words: list[str]) -> str:
     for option, value in zip(words[::2], words[1::2], strict=True):
         section, _, name = option.removeprefix("--").partition(".")
         changes.setdefault(section, {})[name] = value
-    save(lay_over(load(file), given(changes, "words"), "words"), file)
+    save(lay_over(written_in(file), Layer("words", changes)), file)
     for before in STAGES[: STAGES.index(stage)]:
         project.run("python", "-m", f"tasks.{before}")
     return only_error(project.run("python", "-m", f"tasks.{stage}", status=1))
@@ -132,9 +166,12 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 @pytest.mark.parametrize(("folder", "size"), [("models", "100k"), (".dvc/cache", "300k")])
-def test_a_full_disk_is_said_and_the_next_run_goes_on(project: Project, server: str, folder: str, size: str) -> None:
+def test_a_full_disk_is_said_and_the_next_run_goes_on(
+    project: Project, server: str, folder: str, size: str
+) -> None:
     project.env["PREFECT_API_URL"] = server
     with small_disk(project.root / folder, size):
         assert "disk is full" in told(project, 1)

@@ -10,12 +10,14 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
-from flows.engine.workspace import stage_seconds
+from flows.engine.durations import last_seconds
 from tasks import problems
 from tasks.ingest import ingest
 from tasks.ingest.readers import read
+from tasks.ingest.rows import Wanted
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data, Ingest
+from tasks.shared.paths import Paths
 from tests.attacks.files import odd_columns
 from tests.support.raw_files import refused, write
 
@@ -25,8 +27,14 @@ DIGITS = "9" * 5000
 ROWS = {
     "half a character as a key": ('{"text": "x", "label": "a", "\\ud800": 1}', "half a character"),
     "half a character as a value": ('{"text": "\\udfff", "label": "a"}', "half a character"),
-    "half a character deep inside": ('{"text": "x", "label": "a", "n": [{"\\ud800": 1}]}', "half a character"),
-    "half a character in what is no text": ('{"text": ["\\ud800"], "label": "a"}', "text: a list, not one value: ['\\ud800']"),
+    "half a character deep inside": (
+        '{"text": "x", "label": "a", "n": [{"\\ud800": 1}]}',
+        "half a character",
+    ),
+    "half a character in what is no text": (
+        '{"text": ["\\ud800"], "label": "a"}',
+        "text: a list, not one value: ['\\ud800']",
+    ),
     "half a character as a row": ('"\\ud800 x"', "a row is an object or a list, this is str: \\ud800 x"),
     "strings beside lists": ('{"text": ["x", "y"], "label": "a"}', "text: a list, not one value"),
     "nothing": ("{}", "unreadable: there is nothing in it"),
@@ -38,19 +46,21 @@ ROWS = {
 @pytest.mark.parametrize("case", ROWS)
 @pytest.mark.parametrize("kind", ["jsonl", "json"])
 @pytest.mark.parametrize("alone", [True, False])
-def test_a_row_that_is_none_is_rejected_with_its_place_alone_and_among_others(case: str, kind: str, tmp_path: Path, *, alone: bool) -> None:
+def test_a_row_that_is_none_is_rejected_with_its_place_alone_and_among_others(
+    case: str, kind: str, tmp_path: Path, *, alone: bool
+) -> None:
     row, says = ROWS[case]
     rows = [row] if alone else [*GOOD[:1], row, *GOOD[1:]]
     file = write(tmp_path / f"a.{kind}", "\n".join(rows) if kind == "jsonl" else f"[{','.join(rows)}]")
     if alone:
         with pytest.raises(InputError) as error:
-            read(Data(path=str(file)), {"text": "text", "label": "label"})
+            read(Data(path=str(file)), Wanted({"text": "text", "label": "label"}))
         assert says in str(error.value)
         return
     out = tmp_path / "out"
     problem = problems.load("text_classification")
-    ingest(Data(path=str(file)), Ingest(max_rejected=0.5, drop_duplicates=False), problem, out, out / "metrics.json")
-    (rejected,) = map(json.loads, (out / "rejected.jsonl").read_text("utf-8").splitlines())
+    ingest(Data(path=str(file)), Ingest(max_rejected=0.5, drop_duplicates=False), problem, Paths(out))
+    (rejected,) = map(json.loads, (Paths(out).ingested / "rejected.jsonl").read_text("utf-8").splitlines())
     assert (rejected["file"], rejected["row"]) == ("a.jsonl" if kind == "jsonl" else "a.json", 2)
     assert says in rejected["reason"]
 
@@ -62,7 +72,10 @@ def test_a_number_of_thousands_of_digits_is_said_to_be_one(tmp_path: Path) -> No
     assert rejected.row == 4
     assert rejected.reason.startswith("unreadable: not JSON (a number of more than 4300 digits)")
     document = write(tmp_path / "a.json", "[" + ",\n".join([*GOOD, row]) + "]")
-    assert refused(document) == "a.json: line 4 holds a number of more than 4300 digits; write it as text, in quotes"
+    assert (
+        refused(document)
+        == "a.json: line 4 holds a number of more than 4300 digits; write it as text, in quotes"
+    )
     assert "a number of more than 4300 digits" in refused(write(tmp_path / "b.jsonl", DIGITS))
 
 
@@ -70,7 +83,7 @@ def test_a_column_that_is_not_among_thousands_is_said_with_the_first_of_them(tmp
     names = [f"c{number}" for number in range(900)]
     file = write(tmp_path / "a.csv", ",".join(names) + "\n" + ",".join("x" for _ in names) + "\n")
     with pytest.raises(InputError) as error:
-        ingest(Data(path=str(file)), Ingest(), problems.load("text_classification"), tmp_path / "out", tmp_path / "m.json")
+        ingest(Data(path=str(file)), Ingest(), problems.load("text_classification"), Paths(tmp_path / "out"))
     assert "c38, c39 and 860 more; say which one is the text" in str(error.value)
 
 
@@ -96,13 +109,17 @@ def test_a_column_of_any_type_of_arrow_is_text_a_label_more_or_a_sentence(kind: 
     plain = pa.array(["a", "b"] * 3)
     tried = 0
     for name, odd in odd_columns(6).items():
-        for columns in ({"text": odd, "label": plain}, {"text": plain, "label": odd}, {"text": plain, "label": plain, "odd": odd}):
+        for columns in (
+            {"text": odd, "label": plain},
+            {"text": plain, "label": odd},
+            {"text": plain, "label": plain, "odd": odd},
+        ):
             file = written(pa.table(columns), kind, tmp_path)
             if file is None:
                 continue
             tried += 1
             try:
-                ingest(Data(path=str(file)), Ingest(max_rejected=0.99), problem, tmp_path / "out", tmp_path / "m.json")
+                ingest(Data(path=str(file)), Ingest(max_rejected=0.99), problem, Paths(tmp_path / "out"))
             except InputError as error:
                 said = str(error)
                 assert "odd" not in columns or "damaged" in said, f"{name}: {said}"
@@ -115,8 +132,8 @@ def test_durations_and_decimals_are_text_as_people_write_them(tmp_path: Path) ->
     table = pa.table({"text": odd["duration"], "label": odd["scale"], "more": odd["decimal"]})
     file = written(table, "arrow", tmp_path)
     out = tmp_path / "out"
-    ingest(Data(path=str(file)), Ingest(), problems.load("text_classification"), out, out / "m.json")
-    rows = pl.read_parquet(out / "rows.parquet")
+    ingest(Data(path=str(file)), Ingest(), problems.load("text_classification"), Paths(out))
+    rows = pl.read_parquet(Paths(out).ingested / "rows.parquet")
     assert rows.select("text", "label").rows() == [("PT0S", "2500"), ("PT1H", "2500")]
     assert rows["more"].to_list() == [Decimal("-1.50")] * 2
 
@@ -139,7 +156,9 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("case", MOMENTS)
-def test_a_moment_that_no_calendar_has_is_refused_before_polars_panics_on_it(case: str, tmp_path: Path) -> None:
+def test_a_moment_that_no_calendar_has_is_refused_before_polars_panics_on_it(
+    case: str, tmp_path: Path
+) -> None:
     kind, number = MOMENTS[case]
     odd = pa.array([number, 0], pa.int32() if kind.bit_width == 32 else pa.int64()).view(kind)
     plain = pa.array(["a", "b"])
@@ -149,9 +168,13 @@ def test_a_moment_that_no_calendar_has_is_refused_before_polars_panics_on_it(cas
         assert f"holds {number} as a {kind}, beyond the years 1 to 9999" in refused(file)
 
 
-@pytest.mark.parametrize("told", ["", "{", "[]", '{"train": "x"}', '{"train": null}', "[" * 100_000, '{"train": NaN}', "\xff"])
-def test_how_long_stages_took_is_unknown_where_the_file_that_says_it_is_broken(told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "told", ["", "{", "[]", '{"train": "x"}', '{"train": null}', "[" * 100_000, '{"train": NaN}', "\xff"]
+)
+def test_how_long_stages_took_is_unknown_where_the_file_that_says_it_is_broken(
+    told: str, tmp_path: Path
+) -> None:
     write(tmp_path / ".retrain/seconds.json", told.encode("latin-1"))
-    assert stage_seconds(tmp_path) == {}
+    assert last_seconds(tmp_path) == {}
     write(tmp_path / ".retrain/seconds.json", '{"train": 3}')
-    assert stage_seconds(tmp_path) == {"train": 3.0}
+    assert last_seconds(tmp_path) == {"train": 3.0}

@@ -34,7 +34,11 @@ def checkout(tmp_path: Path) -> Path:
 
 def contents(checkout: Path) -> dict[str, bytes]:
     """Return all files but those that Git ignores: of the run's own folder, and what a kill leaves of a file being replaced."""
-    files = (path for path in checkout.rglob("*") if path.is_file() and ".retrain" not in path.parts and path.suffix != ".part")
+    files = (
+        path
+        for path in checkout.rglob("*")
+        if path.is_file() and ".retrain" not in path.parts and path.suffix != ".part"
+    )
     return {str(path.relative_to(checkout)): path.read_bytes() for path in files}
 
 
@@ -57,7 +61,9 @@ def test_what_a_run_has_changed_is_put_back_to_the_byte(checkout: Path) -> None:
     Journal.begin(checkout)
     work(checkout)
     assert contents(checkout) != before
-    assert undone(checkout) == ["a run is undone: params.yaml, dvc.lock, metrics and outputs are as they were before it"]
+    assert undone(checkout) == [
+        "a run is undone: params.yaml, dvc.lock, metrics and outputs are as they were before it"
+    ]
     assert contents(checkout) == before
     assert not (checkout / FILE).exists()
     assert undone(checkout) == []
@@ -80,7 +86,10 @@ def test_a_run_that_changed_nothing_is_undone_without_a_word(checkout: Path) -> 
     assert undone(checkout) == []
 
 
-@pytest.mark.parametrize("moment", ["before the params", "after the params", "noting the lock", "writing the lock", "after the lock"])
+@pytest.mark.parametrize(
+    "moment",
+    ["before the params", "after the params", "noting the lock", "writing the lock", "after the lock"],
+)
 def test_sudden_death_at_any_moment_leaves_enough_to_put_all_back(checkout: Path, moment: str) -> None:
     before = contents(checkout)
     script = f"""
@@ -129,7 +138,9 @@ def test_a_lock_that_dvc_has_written_in_between_is_left(checkout: Path) -> None:
 def test_a_lock_that_is_newer_than_a_run_that_died_is_left_whenever_it_died(checkout: Path) -> None:
     Journal.begin(checkout)
     work(checkout)
-    (checkout / "dvc.lock").write_text(LOCK + "# by dvc repro, after the run was killed while it wrote the lock\n")
+    (checkout / "dvc.lock").write_text(
+        LOCK + "# by dvc repro, after the run was killed while it wrote the lock\n"
+    )
     now = contents(checkout)
     assert "something else has changed dvc.lock" in undone(checkout)[0]
     assert contents(checkout) == now
@@ -142,6 +153,7 @@ def clean(project: Project) -> bool:
     return project.run("git", "status", "--porcelain").stdout == ""
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_and_one_for_once_leave_all_as_it_was(trained: Project, server: str) -> None:
     trained.env["PREFECT_API_URL"] = server
     good = outputs(trained)
@@ -164,7 +176,9 @@ def test_a_run_that_fails_and_one_for_once_leave_all_as_it_was(trained: Project,
     assert happened(once.stdout)["package"] == "ran"
     assert "params.yaml: package.name ticket-intents -> other" in once.stderr
     assert "without --once the same command restores it" in once.stdout
-    assert flow_run(server, once.stderr)["parameters"]["params"] == {"package": {"name": "other"}}, "what was given"
+    assert flow_run(server, once.stderr)["parameters"]["params"] == {"package": {"name": "other"}}, (
+        "what was given"
+    )
     assert clean(trained)
     assert outputs(trained) == good
     assert "up to date" in trained.dvc("status").stdout
@@ -175,18 +189,27 @@ def test_a_run_that_fails_and_one_for_once_leave_all_as_it_was(trained: Project,
     assert outputs(trained) != good
 
 
-def test_an_isolated_run_starts_from_what_stood_before_a_run_that_is_under_way(trained: Project, server: str) -> None:
+def test_an_isolated_run_starts_from_what_stood_before_a_run_that_is_under_way(
+    trained: Project, server: str
+) -> None:
     trained.env["PREFECT_API_URL"] = server
     with alone(trained.root / RUN_LOCK):
         Journal.begin(trained.root)
         text = (trained.root / "params.yaml").read_text("utf-8")
-        (trained.root / "params.yaml").write_text(text.replace("num_train_epochs: 2.0", "num_train_epochs: 300.0"), encoding="utf-8")
+        (trained.root / "params.yaml").write_text(
+            text.replace("num_train_epochs: 2.0", "num_train_epochs: 300.0"), encoding="utf-8"
+        )
         done = trained.retrain("--isolated")
-    assert "another run is under way in the checkout: this one starts from what stood there before it" in done.stderr
+    assert (
+        "another run is under way in the checkout: this one starts from what stood there before it"
+        in done.stderr
+    )
     assert set(happened(done.stdout).values()) == {"cached (unchanged)"}
 
 
-def test_a_run_that_is_killed_is_undone_by_the_next_command_which_says_so(trained: Project, server: str) -> None:
+def test_a_run_that_is_killed_is_undone_by_the_next_command_which_says_so(
+    trained: Project, server: str
+) -> None:
     trained.env["PREFECT_API_URL"] = server
     good = outputs(trained)
     running = trained.popen("flows", "run", "--train.learning-rate", "0.003", "--train.epochs", "200")

@@ -15,7 +15,12 @@ def test_a_command_whose_output_nobody_reads_ends_without_a_word(project: Projec
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "flows", *words.split()], cwd=project.root, env=project.env, stdout=writing, stderr=subprocess.PIPE, check=False
+        [sys.executable, "-m", "flows", *words.split()],
+        cwd=project.root,
+        env=project.env,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, b"")

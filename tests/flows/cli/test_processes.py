@@ -15,19 +15,32 @@ from tasks.shared.files import digests, read_json
 from tests.support.edits import rewrite
 from tests.support.hold import held
 from tests.support.processes import alive
-from tests.support.project import ROOT, Project
+from tests.support.project import ROOT, Project, tiny
 from tests.support.wait import PATIENCE, until
 
+LONGER = pytest.mark.slow
 
-@pytest.mark.parametrize("driver", ["flow", "dvc"])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_driver_leaves_nothing_behind(trained: Project, driver: str, how: signal.Signals) -> None:
-    with held(trained) as hold:
-        running = trained.popen("flows", "run") if driver == "flow" else trained.popen("dvc", "repro")
+
+@pytest.mark.parametrize(
+    ("words", "how"),
+    [
+        (["flows", "run"], signal.SIGKILL),
+        (["dvc", "repro"], signal.SIGTERM),
+        pytest.param(["flows", "run"], signal.SIGTERM, marks=LONGER),
+        pytest.param(["dvc", "repro"], signal.SIGKILL, marks=LONGER),
+    ],
+)
+def test_a_killed_driver_leaves_nothing_behind(
+    trained: Project, words: list[str], how: signal.Signals
+) -> None:
+    # whose stages are its own children
+    driver = tiny(trained.root)
+    with held(driver) as hold:
+        running = driver.popen(*words)
         hold.reached()
         running.send_signal(how)
         running.wait(PATIENCE)
-        until(lambda: not alive(trained))
+        until(lambda: not alive(driver))
 
 
 def test_a_temporary_server_whose_run_is_gone_already_does_not_start() -> None:
@@ -38,8 +51,10 @@ def test_a_temporary_server_whose_run_is_gone_already_does_not_start() -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_all_of_a_runs_processes_is_recorded_by_the_temporary_server(trained: Project, how: signal.Signals) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=LONGER)])
+def test_a_signal_to_all_of_a_runs_processes_is_recorded_by_the_temporary_server(
+    trained: Project, how: signal.Signals
+) -> None:
     with held(trained) as hold:
         running = trained.popen("flows", "run")
         hold.reached()
@@ -66,12 +81,18 @@ def test_an_interrupted_flow_ends_its_stage_and_says_how_to_go_on(trained: Proje
         until(lambda: not alive(trained))
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model_the_same_way_twice(trained: Project) -> None:
     rewrite(trained.root / "params.yaml", "nproc_per_node:", "nproc_per_node: 2 #")
     shutil.rmtree(trained.root / "models")
     first = trained.run("python", "-m", "tasks.train")
     assert "validation at step" in first.stdout
-    assert first.stdout.count("train.cpu_shortcuts are left out: they were tested with world_size 1, and it is 2\n") == 1
+    assert (
+        first.stdout.count(
+            "train.cpu_shortcuts are left out: they were tested with world_size 1, and it is 2\n"
+        )
+        == 1
+    )
     assert read_json(trained.root / "metrics/train.json")["processes"] == 2
     once = digests(trained.root / "models/checkpoint")
     shutil.rmtree(trained.root / "models")
@@ -84,9 +105,14 @@ def test_an_interruption_is_one_sentence_and_the_second_ends_at_once(how: signal
     asleep = "import time\nfrom flows.cli.signals import ends_in_order\nwith ends_in_order():\n    %s"
     once = "print(flush=True)\n    time.sleep(60)"
     twice = "try:\n        print(flush=True)\n        time.sleep(60)\n    finally:\n        print(flush=True)\n        time.sleep(60)"
-    for body, times, said in ((once, 1, "interrupted; run the same command again to go on\n"), (twice, 2, "ended at once\n")):
+    for body, times, said in (
+        (once, 1, "interrupted; run the same command again to go on\n"),
+        (twice, 2, "ended at once\n"),
+    ):
         command = [sys.executable, "-c", asleep % body]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         for _ in range(times):
             assert process.stdout is not None
             process.stdout.readline()

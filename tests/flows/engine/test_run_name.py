@@ -16,8 +16,41 @@ from tests.support.project import environment
 
 RUN, ANOTHER = "0a1b2c3d-0000-4000-8000-000000000000", "deadbeef-0000-4000-8000-000000000000"
 NASTY = (
-    *("..", ".", "", " ", "a/b", "/", "-x", "--help", "a.lock", ".hidden", "@{", "@", "HEAD.", "a..b", "a~1", "a^", "a:b"),
-    *("x" * 300, "é" * 300, "名前", "a\nb", "a\0b", "\ud800", "a\u2028b", "\x1b[2J", "*", "$(id)", "`id`", "a\\b", "con ", "../../x"),
+    *(
+        "..",
+        ".",
+        "",
+        " ",
+        "a/b",
+        "/",
+        "-x",
+        "--help",
+        "a.lock",
+        ".hidden",
+        "@{",
+        "@",
+        "HEAD.",
+        "a..b",
+        "a~1",
+        "a^",
+        "a:b",
+    ),
+    *(
+        "x" * 300,
+        "é" * 300,
+        "名前",
+        "a\nb",
+        "a\0b",
+        "\ud800",
+        "a\u2028b",
+        "\x1b[2J",
+        "*",
+        "$(id)",
+        "`id`",
+        "a\\b",
+        "con ",
+        "../../x",
+    ),
 )
 GOOD = {"interval": {"macro_f1": [0.1, 0.9]}, "macro_f1": 0.5}
 
@@ -45,7 +78,9 @@ def drawn(count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("name", [*NASTY, *drawn(100)], ids=ascii)
-def test_a_name_becomes_one_component_of_a_path_and_of_a_ref_that_no_other_run_has(name: str, tmp_path: Path) -> None:
+def test_a_name_becomes_one_component_of_a_path_and_of_a_ref_that_no_other_run_has(
+    name: str, tmp_path: Path
+) -> None:
     made = safe(name, RUN)
     assert Path(made).parts == (made,)
     assert made not in (".", "..")
@@ -62,8 +97,12 @@ def test_a_plain_name_stays_unless_another_run_has_it() -> None:
     assert safe(None, RUN) == "0a1b2c3d"
 
 
-@pytest.mark.parametrize("name", ["..", " ", "a/b", "-x", "a.lock", "x" * 300, "a\0b\n", "../../x"], ids=ascii)
-def test_a_run_of_any_name_is_kept_and_nothing_beside_its_worktree_is_touched(name: str, checkout: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["..", " ", "a/b", "-x", "a.lock", "x" * 300, "a\0b\n", "../../x"], ids=ascii
+)
+def test_a_run_of_any_name_is_kept_and_nothing_beside_its_worktree_is_touched(
+    name: str, checkout: Path
+) -> None:
     precious = checkout / ".retrain" / "precious"
     precious.parent.mkdir()
     precious.write_text("here")
@@ -77,7 +116,9 @@ def test_a_run_of_any_name_is_kept_and_nothing_beside_its_worktree_is_touched(na
     assert not folder.exists()
 
 
-def test_refs_that_others_pushed_and_that_are_no_experiments_are_passed_over_and_named(checkout: Path) -> None:
+def test_refs_that_others_pushed_and_that_are_no_experiments_are_passed_over_and_named(
+    checkout: Path,
+) -> None:
     head = git(checkout, "rev-parse", "HEAD")
     ours = f"refs/exps/{head[:2]}/{head[2:]}"
     blob = git(checkout, "hash-object", "-w", "--stdin", given="hello")
@@ -102,7 +143,9 @@ def test_refs_that_others_pushed_and_that_are_no_experiments_are_passed_over_and
     said: list[str] = []
     found = experiments(checkout, said.append)
     assert [(one.name, one.commit, one.baseline) for one in found] == [("good", head, head)]
-    assert len(said) == len(broken) + 1, "each, and the one whose commit is missing; Git passes over junk by itself"
+    assert len(said) == len(broken) + 1, (
+        "each, and the one whose commit is missing; Git passes over junk by itself"
+    )
     assert any("refs/exps/short" in line for line in said)
     assert commit_named(checkout, "good") == head
     for line in said:
@@ -153,8 +196,8 @@ def test_an_experiment_whose_record_is_malformed_is_no_last_run(measured: str) -
         files = {"dvc.lock": json.dumps(lock), "metrics/evaluate.json": scores, "metrics/ingest.json": counts}
         return Record("theirs", "0" * 40, files.get)
 
-    assert record(json.dumps(GOOD)).is_whole()
-    assert not record(measured).is_whole()
-    assert not record(json.dumps(GOOD), counts='{"labels": {"a": "many"}}').is_whole()
+    assert record(json.dumps(GOOD)).is_complete()
+    assert not record(measured).is_complete()
+    assert not record(json.dumps(GOOD), counts='{"labels": {"a": "many"}}').is_complete()
     for deep in ("[" * 100_000, "- " * 100_000, "{a: " * 100_000, "a: &a [x]\nb: *a\n", "\0", "a: b: c"):
         assert Record("theirs", None, {"dvc.lock": deep}.get).stages == {}

@@ -1,4 +1,4 @@
-"""`retrain check`: flipped bytes, lost files and forged listings in the DVC cache are found, named and mended."""
+"""`retrain check`: flipped bytes, lost files and forged listings in the DVC cache are found, named and repaired."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.ledger.run_cache import _names
+from flows.ledger.run_cache import names
 from tests.support.edits import digest, flip
 from tests.support.project import Project
 from tests.support.stages import OUTPUTS, remove_outputs
@@ -61,13 +61,15 @@ def damage(project: Project, seed: int, count: int = 20) -> set[str]:
 
 def test_twenty_flipped_bytes_are_named_and_computed_again(trained: Project) -> None:
     before = contents(trained)
-    assert re.fullmatch(r"\d+ objects, [\d.]+ kB: all whole", check(trained).summary)
-    listings = {digest(path): path.read_text("utf-8") for path in objects(trained) if path.name.endswith(".dir")}
+    assert re.fullmatch(r"\d+ objects, [\d.]+ [kM]B: all whole", check(trained).summary)
+    listings = {
+        digest(path): path.read_text("utf-8") for path in objects(trained) if path.name.endswith(".dir")
+    }
     flipped = damage(trained, seed=2)
     torn = [listings[name] for name in flipped if name in listings]
     assert torn
     told = check(trained, status=1)
-    # what only a damaged listing names is unknown until that is mended
+    # what only a damaged listing names is unknown until that is repaired
     unknown = flipped - told.named("damaged")
     assert told.named("damaged") <= flipped
     assert all(any(name in listing for listing in torn) for name in unknown)
@@ -77,7 +79,7 @@ def test_twenty_flipped_bytes_are_named_and_computed_again(trained: Project) -> 
     trained.run("git", "rm", "-rq", "--cached", "metrics")
     trained.run("git", "commit", "-qm", "no copy in Git")
     told = check(trained, "--repair")
-    assert told.named("mended") == flipped - unknown
+    assert told.named("repaired") == flipped - unknown
     assert "by computing train again" in told.text
     assert contents(trained) == before, "also what was unknown"
     assert all(path.stat().st_mode & 0o777 == 0o444 for path in objects(trained))
@@ -99,9 +101,11 @@ def test_twenty_flipped_bytes_and_a_lost_object_come_back_from_a_remote(trained:
     flipped = damage(trained, seed=3)
     remove_outputs(trained)
     told = check(trained, status=1)
-    assert told.named("damaged") <= flipped, "what a damaged listing no longer names is found once that is mended"
+    assert told.named("damaged") <= flipped, (
+        "what a damaged listing no longer names is found once that is repaired"
+    )
     told = check(trained, "--repair")
-    assert told.named("mended") == {*flipped, digest(lost)}
+    assert told.named("repaired") == {*flipped, digest(lost)}
     assert "from the remote storage" in told.text
     assert "from Git" in told.text, "metrics stand in Git and are not pushed"
     assert "computing" not in told.text
@@ -111,7 +115,7 @@ def test_twenty_flipped_bytes_and_a_lost_object_come_back_from_a_remote(trained:
     assert "up to date" in trained.dvc("status").stdout
 
 
-def test_files_of_the_checkout_that_share_the_damage_are_mended_with_it(trained: Project) -> None:
+def test_files_of_the_checkout_that_share_the_damage_are_repaired_with_it(trained: Project) -> None:
     trained.dvc("config", "cache.type", "hardlink")
     trained.dvc("checkout", "--relink")
     file = trained.root / "data/ingested/rejected.jsonl"
@@ -132,7 +136,7 @@ def test_files_of_the_checkout_that_share_the_damage_are_mended_with_it(trained:
     assert "from the checkout's metrics/ingest.json" in check(trained, "--repair").text
 
 
-def test_raw_data_without_any_copy_cannot_be_mended_and_is_named(trained: Project) -> None:
+def test_raw_data_without_any_copy_cannot_be_repaired_and_is_named(trained: Project) -> None:
     source = trained.root.parent / "export.csv"
     source.write_text("text,label\n" + "where is my parcel,order\n" * 50)
     trained.retrain(str(source), command="add")
@@ -141,11 +145,13 @@ def test_raw_data_without_any_copy_cannot_be_mended_and_is_named(trained: Projec
     (trained.root / "data/raw/export.csv").unlink()
     moved = source.rename(source.with_name("elsewhere.csv"))
     told = check(trained, "--repair", status=1)
-    line = next(line for line in told.text.splitlines() if line.startswith("not mended"))
+    line = next(line for line in told.text.splitlines() if line.startswith("not repaired"))
     assert "data: data/raw/export.csv" in line
     assert "no copy of it" in line
-    assert (trained.root / ".dvc/cache/damaged" / digest(held)).exists(), "what is left of it is kept, out of reach of DVC"
-    assert told.summary.endswith("1 damaged; 0 mended, 1 not")
+    assert (trained.root / ".dvc/cache/damaged" / digest(held)).exists(), (
+        "what is left of it is kept, out of reach of DVC"
+    )
+    assert told.summary.endswith("1 damaged; 0 repaired, 1 not")
     assert check(trained, status=1).named("missing") == {digest(held)}
     moved.rename(source)
     assert "from where it was imported" in check(trained, "--repair").text
@@ -156,7 +162,7 @@ def test_a_revision_is_checked_without_being_checked_out(trained: Project) -> No
     for name in ("dvc.lock", "metrics"):
         trained.run("git", "rm", "-rqf", name)
     trained.run("git", "commit", "-qm", "forgotten")
-    assert check(trained).summary == "0 objects, 0 B: all whole"
+    assert check(trained).summary == "0 objects, 0 bytes: all whole"
     assert "objects" in check(trained, "first").summary
     flipped = flip(object_of(trained, "data/splits/test.parquet"))
     assert check(trained).summary.endswith("all whole")
@@ -173,18 +179,24 @@ def test_a_torn_record_of_the_run_cache_is_found_and_written_again(trained: Proj
     torn, changed = sorted((trained.root / ".dvc/cache/runs").glob("*/*/*"))[:2]
     before = torn.read_bytes(), changed.read_bytes()
     torn.write_bytes(before[0][:100])
-    changed.write_text(changed.read_text("utf-8").replace("nfiles", "size", 1).replace("md5: ", "md5: 0", 1), "utf-8")
+    changed.write_text(
+        changed.read_text("utf-8").replace("nfiles", "size", 1).replace("md5: ", "md5: 0", 1), "utf-8"
+    )
     told = check(trained, status=1)
-    assert told.named("damaged") | told.named("forged") == {torn.name, changed.name}, "a hash of 33 digits is none"
+    assert told.named("damaged") | told.named("forged") == {torn.name, changed.name}, (
+        "a hash of 33 digits is none"
+    )
     assert check(trained, "--repair").text.count("written again from dvc.lock") == 2
     assert check(trained).summary.endswith("all whole")
 
 
 def plant(project: Project, where: str, name: str) -> str:
     """Put a listing into the cache that names a file outside data/tokens, and have dvc.lock or the run-cache name it; return its hash."""
-    tokens = re.search(r"path: data/tokens\n +hash: md5\n +md5: (\w+\.dir)", (project.root / "dvc.lock").read_text("utf-8"))
+    tokens = re.search(
+        r"path: data/tokens\n +hash: md5\n +md5: (\w+\.dir)", (project.root / "dvc.lock").read_text("utf-8")
+    )
     assert tokens
-    text = json.dumps([{"md5": digest(object_of(project, "data/tokens/labels.json")), "relpath": name}])
+    text = json.dumps([{"md5": digest(object_of(project, "data/tokens/targets.json")), "relpath": name}])
     forged = md5(text.encode()) + ".dir"
     path = project.root / ".dvc/cache/files/md5" / forged[:2] / forged[2:]
     path.parent.mkdir(exist_ok=True)
@@ -194,15 +206,23 @@ def plant(project: Project, where: str, name: str) -> str:
         lock = project.root / "dvc.lock"
         lock.write_text(lock.read_text("utf-8").replace(tokens[1], forged), "utf-8")
     else:
-        (record,) = (file for file in (project.root / ".dvc/cache/runs").glob("*/*/*") if "-m tasks.tokenize" in file.read_text("utf-8"))
+        (record,) = (
+            file
+            for file in (project.root / ".dvc/cache/runs").glob("*/*/*")
+            if "-m tasks.tokenize" in file.read_text("utf-8")
+        )
         record.write_text(record.read_text("utf-8").replace(tokens[1], forged), "utf-8")
-        record.rename(record.with_name(_names(yaml.safe_load(record.read_text("utf-8")))[1]))  # so that its name is what it says
+        record.rename(
+            record.with_name(names(yaml.safe_load(record.read_text("utf-8")))[1])
+        )  # so that its name is what it says
     return forged
 
 
 @pytest.mark.parametrize("how", ["in place", "isolated"])
 @pytest.mark.parametrize("where", ["dvc.lock", "run-cache"])
-def test_a_listing_that_climbs_out_of_its_folder_writes_nothing(trained: Project, server: str, where: str, how: str) -> None:
+def test_a_listing_that_climbs_out_of_its_folder_writes_nothing(
+    trained: Project, server: str, where: str, how: str
+) -> None:
     trained.env["PREFECT_API_URL"] = server
     outside = trained.root.parent / "escaped.txt"
     name = "../../../escaped.txt" if how == "in place" else str(outside)
@@ -222,7 +242,9 @@ def test_a_listing_that_climbs_out_of_its_folder_writes_nothing(trained: Project
 def test_a_record_that_names_another_output_writes_nothing(trained: Project, server: str) -> None:
     trained.env["PREFECT_API_URL"] = server
     for record in (trained.root / ".dvc/cache/runs").glob("*/*/*"):
-        record.write_text(record.read_text("utf-8").replace("path: data/ingested", "path: ../escaped"), "utf-8")
+        record.write_text(
+            record.read_text("utf-8").replace("path: data/ingested", "path: ../escaped"), "utf-8"
+        )
     (trained.root / "dvc.lock").unlink()
     shutil.rmtree(trained.root / "data/ingested")
     done = trained.retrain(status=1)

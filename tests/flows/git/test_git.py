@@ -19,6 +19,7 @@ from flows.ledger.experiments import experiments, save
 from flows.ledger.sharing import share_cache
 from flows.report.certificate import Certificate
 from tasks.shared.errors import InputError, readable
+from tests.support.forking import forking
 from tests.support.project import Project, copy_of, environment
 from tests.support.stages import STAGES, happened
 
@@ -49,7 +50,11 @@ def nobody(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Git knows no user, as in a fresh container."""
     for name in [name for name in os.environ if name.startswith(("GIT_AUTHOR", "GIT_COMMITTER", "EMAIL"))]:
         monkeypatch.delenv(name)
-    settings = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "user.useConfigOnly", "GIT_CONFIG_VALUE_0": "true"}
+    settings = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "user.useConfigOnly",
+        "GIT_CONFIG_VALUE_0": "true",
+    }
     for name, value in {**settings, "HOME": str(checkout / "nowhere"), "GIT_CONFIG_NOSYSTEM": "1"}.items():
         monkeypatch.setenv(name, value)
 
@@ -61,23 +66,31 @@ def files_of(checkout: Path, tree: str | None) -> list[str]:
 
 def test_what_git_tells_a_hook_of_its_repository_is_gone_and_what_a_user_sets_stays() -> None:
     kept = {"GIT_SSH_COMMAND": "ssh -4", "GIT_CONFIG_COUNT": "0", "GIT_AUTHOR_NAME": "me"}
-    given = dict.fromkeys((*OF_A_HOOK, *subprocess.check_output(["git", "rev-parse", "--local-env-vars"], text=True).split()), "x")
+    given = dict.fromkeys(
+        (*OF_A_HOOK, *subprocess.check_output(["git", "rev-parse", "--local-env-vars"], text=True).split()),
+        "x",
+    )
     look = "import os, flows; print([name for name in os.environ if name.startswith('GIT_')])"
     seen = subprocess.check_output([sys.executable, "-c", look], env=os.environ | given | kept, text=True)
     left = {name for name in given | kept if f"'{name}'" in seen}
     assert left == set(kept)
 
 
+@pytest.mark.slow
 def test_a_run_from_a_hook_leaves_index_and_commit_to_git(trained: Project, server: str) -> None:
     trained.env["PREFECT_API_URL"] = server
     (trained.root / "notes.txt").write_text("mine alone\n")
     hooks = trained.root / ".git/hooks"
     for name in ("pre-commit", "post-commit"):
         hook = hooks / name
-        hook.write_text(f"#!/bin/sh\nexec '{sys.executable}' -m flows run --isolated >>.retrain/hook.log 2>&1\n")
+        hook.write_text(
+            f"#!/bin/sh\nexec '{sys.executable}' -m flows run --isolated >>.retrain/hook.log 2>&1\n"
+        )
         hook.chmod(0o755)
     (trained.root / "README.md").open("a").write("\nmore\n")
-    trained.run("git", "commit", "-qam", "from a hook")  # -a: Git gives its hooks the path of an index of its own
+    trained.run(
+        "git", "commit", "-qam", "from a hook"
+    )  # -a: Git gives its hooks the path of an index of its own
     log = (trained.root / ".retrain/hook.log").read_text("utf-8")
     assert log.count("this run equals") + log.count("saved as experiment") == 2, log
     assert trained.run("git", "show", "--name-only", "--format=", "HEAD").stdout.split() == ["README.md"]
@@ -86,15 +99,21 @@ def test_a_run_from_a_hook_leaves_index_and_commit_to_git(trained: Project, serv
 
 
 @pytest.mark.usefixtures("nobody")
-def test_where_git_knows_no_user_it_is_said_at_the_start_and_a_run_keeps_its_record_all_the_same(checkout: Path) -> None:
+def test_where_git_knows_no_user_it_is_said_at_the_start_and_a_run_keeps_its_record_all_the_same(
+    checkout: Path,
+) -> None:
     said: list[str] = []
     refuse_without_commit(checkout, said.append)
-    assert said == ["Git knows no user.name and user.email here, so what this run keeps in Git is by retrain <retrain@localhost>"]
+    assert said == [
+        "Git knows no user.name and user.email here, so what this run keeps in Git is by retrain <retrain@localhost>"
+    ]
     with worktree(checkout, "run", "HEAD") as folder:
         (folder / "dvc.lock").write_text("stages: {ingest: {}}\n")
         saved = save(folder, "run", "a run")
     assert [experiment.name for experiment in experiments(checkout)] == ["run"]
-    assert git(checkout, "show", "-s", "--format=%an <%ae>, %cn <%ce>", saved.commit) == ", ".join(["retrain <retrain@localhost>"] * 2)
+    assert git(checkout, "show", "-s", "--format=%an <%ae>, %cn <%ce>", saved.commit) == ", ".join(
+        ["retrain <retrain@localhost>"] * 2
+    )
     Certificate("run", saved.commit).keep(checkout)
     assert '"revision": "run"' in git(checkout, "notes", "--ref=retrain", "show", saved.commit)
 
@@ -107,7 +126,9 @@ def test_who_is_configured_signs_what_a_run_keeps(checkout: Path) -> None:
     assert git(checkout, "show", "-s", "--format=%ae", saved.commit) == "AUTHOR@example.org"
 
 
-def test_a_repository_that_no_run_can_start_from_is_refused_in_one_sentence(tmp_path: Path, checkout: Path) -> None:
+def test_a_repository_that_no_run_can_start_from_is_refused_in_one_sentence(
+    tmp_path: Path, checkout: Path
+) -> None:
     (tmp_path / "empty").mkdir()
     git(tmp_path / "empty", "init", "-q")
     with pytest.raises(InputError, match=r"no commit yet.*git add . && git commit -m start"):
@@ -144,7 +165,9 @@ def test_files_are_taken_along_whatever_they_are_called(checkout: Path) -> None:
     assert readable(NOT_UTF8) == "caf\ufffd.txt"
 
 
-def test_what_is_staged_by_name_or_by_force_is_taken_along_and_the_index_stays_as_it_was(checkout: Path) -> None:
+def test_what_is_staged_by_name_or_by_force_is_taken_along_and_the_index_stays_as_it_was(
+    checkout: Path,
+) -> None:
     for name in ("meant.txt", "forced.log", "ignored.log"):
         (checkout / name).write_text("new\n")
     git(checkout, "add", "--intent-to-add", "meant.txt")
@@ -157,8 +180,12 @@ def test_what_is_staged_by_name_or_by_force_is_taken_along_and_the_index_stays_a
     assert git(checkout, "status", "--porcelain") == before
 
 
-@pytest.mark.parametrize("make", [commit, lambda folder: git(folder, "init", "-q")], ids=["a clone", "no commit yet"])
-def test_a_repository_inside_the_checkout_stays_where_it_is_and_a_model_in_it_is_found(checkout: Path, make: Callable[[Path], object]) -> None:
+@pytest.mark.parametrize(
+    "make", [commit, lambda folder: git(folder, "init", "-q")], ids=["a clone", "no commit yet"]
+)
+def test_a_repository_inside_the_checkout_stays_where_it_is_and_a_model_in_it_is_found(
+    checkout: Path, make: Callable[[Path], object]
+) -> None:
     model = checkout / "model"
     model.mkdir()
     (model / "config.json").write_text("{}")
@@ -173,7 +200,9 @@ def test_a_repository_inside_the_checkout_stays_where_it_is_and_a_model_in_it_is
         link("model", folder, checkout)
         assert (folder / "model/config.json").exists()
         (folder / "dvc.lock").write_text("stages: {ingest: {}}\n")
-        saved = save(folder, "run", "a run", leave_out=["model"] if is_link("model", folder, checkout) else [])
+        saved = save(
+            folder, "run", "a run", leave_out=["model"] if is_link("model", folder, checkout) else []
+        )
     assert set(files_of(checkout, saved.commit)) == {".gitignore", "dvc.lock"}
     assert (model / "config.json").exists()
 
@@ -184,7 +213,10 @@ def test_a_worktree_has_the_cache_and_the_settings_of_its_home_under_any_path(tm
     git(home, "init", "-q")
     Repo.init(str(home)).close()
     with Config(str(home / ".dvc")).edit("repo") as config:
-        config["remote"] = {"store": {"url": "../../store"}, "team": {"url": "ssh://host/retrain", "keyfile": "../key"}}
+        config["remote"] = {
+            "store": {"url": "../../store"},
+            "team": {"url": "ssh://host/retrain", "keyfile": "../key"},
+        }
     (home / ".dvc/config.local").write_text("['remote \"team\"']\n    password = geheimß\n", encoding="utf-8")
     folder = home / ".retrain/worktrees/run"
     (folder / ".dvc").mkdir(parents=True)
@@ -196,13 +228,20 @@ def test_a_worktree_has_the_cache_and_the_settings_of_its_home_under_any_path(tm
         assert there.config["remote"]["team"]["password"] == "geheimß"  # noqa: S105 (made up)
 
 
-def test_an_isolated_run_works_in_a_folder_of_any_name_beside_files_of_any_name(computed: Project, tmp_path: Path, server: str) -> None:
+@pytest.mark.slow
+def test_an_isolated_run_works_in_a_folder_of_any_name_beside_files_of_any_name(
+    computed: Project, tmp_path: Path, server: str, python: Path
+) -> None:
     odd = tmp_path / "Müller {x} 50% #=,; [1]"
     odd.mkdir()
-    project = copy_of(computed, odd)
+    project = forking(copy_of(computed, odd), python)
     project.env["PREFECT_API_URL"] = server
     (project.root / NOT_UTF8).write_text("mine\n")
     done = project.retrain("--isolated", "--evaluate.n-resamples", "101")
-    assert happened(done.stdout) == {**dict.fromkeys(STAGES, "cached (unchanged)"), "evaluate": "ran", "package": "ran"}
+    assert happened(done.stdout) == {
+        **dict.fromkeys(STAGES, "cached (unchanged)"),
+        "evaluate": "ran",
+        "package": "ran",
+    }
     assert "taking along 1 uncommitted changes: caf" in done.stderr
     assert "saved as experiment" in done.stderr

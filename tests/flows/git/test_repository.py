@@ -72,7 +72,10 @@ def is_clean(checkout: Path) -> bool:
     return len(known) == 1 and [lock.name for lock in left] == ["retrain.lock"]
 
 
-def test_of_fifty_runs_at_once_every_experiment_and_certificate_is_kept_and_no_worktree(checkout: Path) -> None:
+@pytest.mark.slow
+def test_of_fifty_runs_at_once_every_experiment_and_certificate_is_kept_and_no_worktree(
+    checkout: Path,
+) -> None:
     at_once(a_run, checkout)
     assert len({experiment.name for experiment in experiments(checkout)}) == MANY
     assert certificates(checkout) == {f"run-{number}" for number in range(MANY)}
@@ -97,7 +100,12 @@ def test_a_certificate_is_kept_beside_notes_that_somebody_writes_without_our_loc
         for commit in range(20):
             tree = git(checkout, "write-tree")
             other = git(checkout, "commit-tree", tree, "-m", f"{commit}")
-            subprocess.run(["git", "notes", "--ref=retrain", "add", "-m", "mine", other], cwd=checkout, check=False, capture_output=True)
+            subprocess.run(
+                ["git", "notes", "--ref=retrain", "add", "-m", "mine", other],
+                cwd=checkout,
+                check=False,
+                capture_output=True,
+            )
 
     at_once(by_hand, checkout, 10)
     assert certificates(checkout) == {f"run-{number}" for number in range(1, 10)}
@@ -136,7 +144,17 @@ def test_a_worktree_that_git_had_begun_to_make_when_it_was_killed_is_forgotten(c
 
 
 def test_a_worktree_that_a_user_has_locked_is_left(checkout: Path, tmp_path: Path) -> None:
-    git(checkout, "worktree", "add", "--detach", "--lock", "--reason", "initializing", str(tmp_path / "mine"), "HEAD")
+    git(
+        checkout,
+        "worktree",
+        "add",
+        "--detach",
+        "--lock",
+        "--reason",
+        "initializing",
+        str(tmp_path / "mine"),
+        "HEAD",
+    )
     with worktree(checkout, "run", "HEAD"):
         pass
     assert len(git(checkout, "worktree", "list").splitlines()) == 2
@@ -152,8 +170,12 @@ def test_a_run_that_starts_again_under_the_name_of_a_dead_one_keeps_its_worktree
     assert not lock.exists()
 
 
-@pytest.mark.parametrize("name", ["packed-refs.lock", "refs/notes/retrain.lock", "refs/notes/retrain-aside.lock"])
-def test_a_lock_of_git_that_a_kill_has_left_is_outwaited(checkout: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "name", ["packed-refs.lock", "refs/notes/retrain.lock", "refs/notes/retrain-aside.lock"]
+)
+def test_a_lock_of_git_that_a_kill_has_left_is_outwaited(
+    checkout: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(refs, "STALE", 0.5)
     git(checkout, "pack-refs", "--all")
     lock = checkout / ".git" / name
@@ -167,7 +189,9 @@ def test_a_lock_of_git_that_a_kill_has_left_is_outwaited(checkout: Path, name: s
     assert is_clean(checkout)
 
 
-def test_a_lock_that_is_not_of_a_ref_is_left_and_named(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_is_not_of_a_ref_is_left_and_named(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(refs, "STALE", 0.2)
     lock = checkout / ".git/index.lock"
     lock.touch()
@@ -208,11 +232,19 @@ a_run(Path.cwd(), int(sys.argv[1]))
 
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed; it kills at a system call")
 @pytest.mark.parametrize("when", [3, 9, 14, 20, 27, 40])
-def test_a_kill_at_a_system_call_of_git_leaves_nothing_that_blocks(checkout: Path, when: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_at_a_system_call_of_git_leaves_nothing_that_blocks(
+    checkout: Path, when: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     command = [sys.executable, "-c", SCRIPT, "1"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     killed = ["-P", str(checkout / ".git"), "-e", f"inject={CHANGES}:signal=KILL:when={when}"]
-    subprocess.run([str(STRACE), "-f", "-o", "/dev/null", *killed, *command], cwd=checkout, env=env, check=False, capture_output=True)
+    subprocess.run(
+        [str(STRACE), "-f", "-o", "/dev/null", *killed, *command],
+        cwd=checkout,
+        env=env,
+        check=False,
+        capture_output=True,
+    )
     monkeypatch.setattr(refs, "STALE", 0.2)
     remove_dead(checkout, lambda _: None)
     a_run(checkout, 2)

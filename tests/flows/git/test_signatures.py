@@ -86,7 +86,9 @@ def test_a_setting_that_is_neither_true_nor_false_lets_nothing_run(checkout: Pat
         refuse_unsigned(checkout, committed(checkout, "-S"))
 
 
-def test_no_worktree_is_made_of_a_revision_that_may_not_run(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_worktree_is_made_of_a_revision_that_may_not_run(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(checkout)
     committed(checkout)
 
@@ -105,7 +107,9 @@ def test_experiments_are_signed_where_commits_are(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [["-S"], []])
-def test_a_worker_on_another_machine_asks_the_same_before_it_checks_out(checkout: Path, tmp_path: Path, options: list[str]) -> None:
+def test_a_worker_on_another_machine_asks_the_same_before_it_checks_out(
+    checkout: Path, tmp_path: Path, options: list[str]
+) -> None:
     committed(checkout, *options)
     git(checkout, "branch", "-f", "main")
     git(tmp_path, "clone", "-q", str(checkout), "worker/checkout")
@@ -114,7 +118,12 @@ def test_a_worker_on_another_machine_asks_the_same_before_it_checks_out(checkout
     for name, value in (line.split(" ", 1) for line in settings):
         subprocess.run(["git", "config", "--global", name, value], env=env, check=True)
     steps = YAML(typ="safe").load((ROOT / "deploy/remote-worker.yaml").read_text("utf-8"))["pull"]
-    (script,) = [step["script"] for named in steps for step in named.values() if "verify-commit" in step.get("script", "")]
+    (script,) = [
+        step["script"]
+        for named in steps
+        for step in named.values()
+        if "verify-commit" in step.get("script", "")
+    ]
 
     done = subprocess.run(script, shell=True, cwd=tmp_path / "worker", env=env, check=False)  # noqa: S602 (as Prefect runs it)
 

@@ -129,7 +129,9 @@ def results(home: Path) -> dict[str, set[str]]:
     return found
 
 
-def test_what_anything_keeps_stays_and_the_rest_is_freed_with_the_records_that_would_restore_it(home: Path) -> None:
+def test_what_anything_keeps_stays_and_the_rest_is_freed_with_the_records_that_would_restore_it(
+    home: Path,
+) -> None:
     made_by = results(home)
     with under_way(home, "one that is under way\n") as (folder, ledger):
         before = objects(home)
@@ -172,7 +174,9 @@ def test_the_command_shows_what_would_go_and_frees_nothing_unasked(home: Path) -
     def gc(*words: str) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "flows", "gc", *words]
-        return subprocess.run(command, cwd=home, env=env, text=True, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        return subprocess.run(
+            command, cwd=home, env=env, text=True, capture_output=True, check=False, stdin=subprocess.DEVNULL
+        )
 
     assert gc("--dry-run").stdout.startswith("would free 4 objects (0.0 MB) and 1 records of the run-cache")
     refused = gc()

@@ -17,6 +17,7 @@ from tests.support.stages import STAGES, happened
 RESTORED = dict.fromkeys(STAGES, "cached (restored)")
 UNCHANGED = dict.fromkeys(STAGES, "cached (unchanged)")
 SECRET = uuid.uuid4().hex
+pytestmark = pytest.mark.slow
 
 
 def share(project: Project, url: str) -> None:
@@ -48,11 +49,18 @@ def said(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_run_shared_over_s3_is_restored_elsewhere_and_no_secret_leaves_the_machine(project: Project, server: str) -> None:
+def test_a_run_shared_over_s3_is_restored_elsewhere_and_no_secret_leaves_the_machine(
+    project: Project, server: str
+) -> None:
     project.env["PREFECT_API_URL"] = server
     with s3_server("runs") as endpoint:
         share(project, "s3://runs/retrain")
-        options = {"endpointurl": endpoint, "access_key_id": "someone", "secret_access_key": SECRET, "region": "us-east-1"}
+        options = {
+            "endpointurl": endpoint,
+            "access_key_id": "someone",
+            "secret_access_key": SECRET,
+            "region": "us-east-1",
+        }
         local(project, **options)
         first = project.retrain("--isolated")
         assert happened(first.stdout) == dict.fromkeys(STAGES, "ran")
@@ -77,8 +85,12 @@ def test_a_run_shared_over_s3_is_restored_elsewhere_and_no_secret_leaves_the_mac
             assert SECRET not in (history.root / "params.yaml").read_text("utf-8")
 
 
-@pytest.mark.skipif(not Path(SSHD).exists(), reason=f"no OpenSSH server at {SSHD}; `apt-get install openssh-server`")
-def test_an_ssh_server_that_dies_midway_costs_a_warning_and_a_later_run_sends_the_rest(project: Project, tmp_path: Path) -> None:
+@pytest.mark.skipif(
+    not Path(SSHD).exists(), reason=f"no OpenSSH server at {SSHD}; `apt-get install openssh-server`"
+)
+def test_an_ssh_server_that_dies_midway_costs_a_warning_and_a_later_run_sends_the_rest(
+    project: Project, tmp_path: Path
+) -> None:
     with held(project) as hold, ssh_server(tmp_path / "ssh") as server:
         share(project, server.url)
         local(project, keyfile=str(server.key))
@@ -112,22 +124,34 @@ def test_an_ssh_server_that_dies_midway_costs_a_warning_and_a_later_run_sends_th
         assert name in other.dvc("exp", "list", "origin", "--all-commits").stdout
 
 
-def test_a_git_remote_may_be_away_and_what_a_dvc_remote_says_is_checked_before_it_is_used(trained: Project, tmp_path: Path) -> None:
+def test_a_git_remote_may_be_away_and_what_a_dvc_remote_says_is_checked_before_it_is_used(
+    trained: Project, tmp_path: Path
+) -> None:
     (tmp_path / "mine").mkdir()
     shutil.copy(trained.root / "data/raw/tickets.csv", tmp_path / "mine")
     trained.retrain(str(tmp_path / "mine"), command="add")
     params = trained.root / "params.yaml"
-    params.write_text(params.read_text("utf-8").replace("data/raw/tickets.csv", "data/raw/mine"), encoding="utf-8")
+    params.write_text(
+        params.read_text("utf-8").replace("data/raw/tickets.csv", "data/raw/mine"), encoding="utf-8"
+    )
     trained.run("git", "add", "-A")
     share(trained, "../store")  # a folder, relative to the clone
-    trained.dvc("repro")  # the same rows from elsewhere: only ingest, which reads them, and package, which says so, are computed again
-    trained.run("git", "remote", "set-url", "origin", f"http://me:{SECRET}@127.0.0.1:1/hub.git")  # nobody is there
+    trained.dvc(
+        "repro"
+    )  # the same rows from elsewhere: only ingest, which reads them, and package, which says so, are computed again
+    trained.run(
+        "git", "remote", "set-url", "origin", f"http://me:{SECRET}@127.0.0.1:1/hub.git"
+    )  # nobody is there
     first = trained.retrain("--isolated")
     assert happened(first.stdout) == UNCHANGED
-    assert re.search(r"warning: could not send experiment [\w-]+ to Git remote 'origin': .*127\.0\.0\.1", said(first))
+    assert re.search(
+        r"warning: could not send experiment [\w-]+ to Git remote 'origin': .*127\.0\.0\.1", said(first)
+    )
     assert SECRET not in said(first)
     store = tmp_path / "store"
-    assert re.findall(r"(\w+): sent to remote", said(first)) == list(STAGES), "what `dvc repro` computed is sent too"
+    assert re.findall(r"(\w+): sent to remote", said(first)) == list(STAGES), (
+        "what `dvc repro` computed is sent too"
+    )
     assert sum(1 for entry in (store / "runs").rglob("*") if entry.is_file()) == len(STAGES)
 
     # the experiment that the Git remote could not be sent goes there with the next isolated run
@@ -139,7 +163,11 @@ def test_a_git_remote_may_be_away_and_what_a_dvc_remote_says_is_checked_before_i
 
     # a listing that climbs out of its folder is not what its name says: it writes nothing, and what it listed is computed
     other = another(trained)
-    listing = next(file for file in (store / "files").rglob("*.dir") if "splits" not in str(file) and b"train.parquet" in file.read_bytes())
+    listing = next(
+        file
+        for file in (store / "files").rglob("*.dir")
+        if "splits" not in str(file) and b"train.parquet" in file.read_bytes()
+    )
     listing.chmod(0o644)
     whole = listing.read_text("utf-8")
     entries = json.loads(whole)
@@ -156,9 +184,15 @@ def test_a_git_remote_may_be_away_and_what_a_dvc_remote_says_is_checked_before_i
     (other.root / "dvc.lock").unlink()
     shutil.rmtree(other.root / ".dvc/cache")
     shutil.rmtree(tmp_path / "another-site", ignore_errors=True)
-    entry = next(file for file in (store / "runs").rglob("*") if file.is_file() and "tasks.ingest" in file.read_text("utf-8").splitlines()[0])
+    entry = next(
+        file
+        for file in (store / "runs").rglob("*")
+        if file.is_file() and "tasks.ingest" in file.read_text("utf-8").splitlines()[0]
+    )
     entry.chmod(0o644)
-    entry.write_text(entry.read_text("utf-8").replace("path: data/ingested", "path: ../escaped"), encoding="utf-8")
+    entry.write_text(
+        entry.read_text("utf-8").replace("path: data/ingested", "path: ../escaped"), encoding="utf-8"
+    )
     mended = other.retrain()
     assert "is forged: its output '../escaped' is outside the checkout, so it is not used" in said(mended)
     assert happened(mended.stdout) == {**RESTORED, "ingest": "ran"}

@@ -9,13 +9,15 @@ from threading import Thread
 
 import pytest
 
-from flows.engine.workspace import add, located, root, with_data
+from flows.engine.data import add, located, with_data
+from flows.engine.workspace import root
 from flows.git.commands import git
 from flows.ledger.data import content_of_source, import_data, update_data
 from flows.ledger.sources import expand_home, name_in_raw, pattern_in
 from flows.ledger.stages import Ledger
 from flows.report.plan import Plan, foresee
 from tasks.shared.errors import InputError
+from tasks.shared.params_file import Layer
 from tests.support.outside import ROWS, make_checkout, wanted
 
 
@@ -26,7 +28,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def foreseen(path: str, checkout: Path, *, isolated: bool) -> Plan:
-    return foresee({"data": {"path": path}}, checkout, lambda _: None, isolated=isolated)
+    return foresee([Layer("words", {"data": {"path": path}})], checkout, lambda _: None, isolated=isolated)
 
 
 def files_in(folder: Path) -> list[str]:
@@ -38,8 +40,13 @@ def cached(checkout: Path) -> list[str]:
     return [path.read_text("utf-8") for path in (checkout / ".dvc/cache/files").rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("given", ["old [1]/t.csv", "*.parquet", "ex*/2024-*.csv", "[x]/[y]/*", "exports/../*.nothing", "~nobody/*.csv"])
-def test_a_pattern_that_matches_nothing_is_refused_and_no_folder_is_touched(checkout: Path, given: str) -> None:
+@pytest.mark.parametrize(
+    "given",
+    ["old [1]/t.csv", "*.parquet", "ex*/2024-*.csv", "[x]/[y]/*", "exports/../*.nothing", "~nobody/*.csv"],
+)
+def test_a_pattern_that_matches_nothing_is_refused_and_no_folder_is_touched(
+    checkout: Path, given: str
+) -> None:
     path = str(checkout.parent / "me" / given)
     for isolated in (False, True):
         with pytest.raises(InputError, match=r"no file matches|no file or folder"):
@@ -50,13 +57,17 @@ def test_a_pattern_that_matches_nothing_is_refused_and_no_folder_is_touched(chec
     assert git(checkout, "status", "--porcelain") == ""
 
 
-def test_only_what_matches_a_pattern_is_brought_in_and_the_same_command_takes_in_what_is_new(checkout: Path) -> None:
+def test_only_what_matches_a_pattern_is_brought_in_and_the_same_command_takes_in_what_is_new(
+    checkout: Path,
+) -> None:
     exports = checkout.parent / "me/exports"
     path = str(exports / "2026-*.csv")
     params, source = located(wanted(path), checkout, checkout, isolated=False)
     assert source == path
     assert params.data.files == "2026-*.csv"
-    assert foreseen(path, checkout, isolated=False).notes == [f"{path} would be brought in as data/raw/exports first"]
+    assert foreseen(path, checkout, isolated=False).notes == [
+        f"{path} would be brought in as data/raw/exports first"
+    ]
     said: list[str] = []
     assert add(path, None, checkout, said.append) == "data/raw/exports"
     raw = checkout / "data/raw/exports"
@@ -91,12 +102,16 @@ def test_a_data_folder_that_is_a_link_to_another_disk_is_inside(checkout: Path) 
     with (disk / "tickets.csv").open("a") as file:
         file.write("one more,order,2026-01-01\n")
     assert content_of_source(Ledger(checkout), "data/raw/tickets.csv") != content
-    with pytest.raises(InputError, match=r"data/raw is a link to .*disk, and DVC brings nothing into a linked folder"):
+    with pytest.raises(
+        InputError, match=r"data/raw is a link to .*disk, and DVC brings nothing into a linked folder"
+    ):
         add("data/raw/tickets.csv", None, checkout, print)
 
 
 @pytest.mark.parametrize("place", ["data/exports", "../exports"])
-def test_links_that_dvc_would_stop_on_or_pass_over_are_refused_before_anything_runs(checkout: Path, place: str) -> None:
+def test_links_that_dvc_would_stop_on_or_pass_over_are_refused_before_anything_runs(
+    checkout: Path, place: str
+) -> None:
     folder = checkout / place
     folder.mkdir()
     (folder / "a.csv").write_text(ROWS)
@@ -107,7 +122,9 @@ def test_links_that_dvc_would_stop_on_or_pass_over_are_refused_before_anything_r
         located(wanted(place), checkout, checkout, isolated=False)
     (folder / "elsewhere").unlink()
     (folder / "b.csv").symlink_to("gone.csv")
-    with pytest.raises(InputError, match=r"b.csv' is a link to gone.csv, which is not there; mend or remove it"):
+    with pytest.raises(
+        InputError, match=r"b.csv' is a link to gone.csv, which is not there; mend or remove it"
+    ):
         located(wanted(place), checkout, checkout, isolated=False)
 
 
@@ -134,9 +151,13 @@ def test_a_pattern_inside_the_checkout_is_split_into_folder_and_files(checkout: 
         located(wanted("data/raw/none-*.csv"), checkout, checkout, isolated=False)
 
 
-def test_a_tilde_that_no_shell_has_read_is_the_home_folder(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_that_no_shell_has_read_is_the_home_folder(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(checkout.parent / "me"))
-    assert located(wanted("~/diary.csv"), checkout, checkout, isolated=False)[1] == str(checkout.parent / "me/diary.csv")
+    assert located(wanted("~/diary.csv"), checkout, checkout, isolated=False)[1] == str(
+        checkout.parent / "me/diary.csv"
+    )
     (checkout / "~").mkdir()
     assert expand_home("~", checkout) == "~"
 
@@ -154,13 +175,17 @@ def test_a_tilde_that_no_shell_has_read_is_the_home_folder(checkout: Path, monke
         ("ssh://me@host/exports/[1]/", "[1]"),
     ],
 )
-def test_a_url_is_no_pattern_and_its_name_ends_as_its_reader_needs(checkout: Path, url: str, name: str) -> None:
+def test_a_url_is_no_pattern_and_its_name_ends_as_its_reader_needs(
+    checkout: Path, url: str, name: str
+) -> None:
     assert pattern_in(url, checkout) is None
     assert located(wanted(url), checkout, checkout, isolated=False)[1] == url
     assert name_in_raw(url) == name
 
 
-@pytest.mark.parametrize("url", ["http://host", "https://host/?id=3", "https://host/a%2Fb", "https://host/.."])
+@pytest.mark.parametrize(
+    "url", ["http://host", "https://host/?id=3", "https://host/a%2Fb", "https://host/.."]
+)
 def test_a_url_that_names_no_file_asks_for_a_name(url: str) -> None:
     with pytest.raises(InputError, match=r"cannot name.*retrain add .*NAME"):
         name_in_raw(url)
@@ -198,7 +223,9 @@ def test_a_web_address_with_a_query_is_downloaded(checkout: Path) -> None:
         assert not import_data(Ledger(checkout), url, "x.csv"), "the same again is nothing new"
 
 
-def test_data_whose_name_is_not_utf8_is_refused_in_one_sentence_and_other_files_of_such_names_do_not_matter(checkout: Path) -> None:
+def test_data_whose_name_is_not_utf8_is_refused_in_one_sentence_and_other_files_of_such_names_do_not_matter(
+    checkout: Path,
+) -> None:
     odd = os.fsdecode(b"caf\xe9.csv")
     outside = checkout.parent / "me/exports"
     for folder in (checkout, outside, checkout / "data/raw"):
@@ -223,7 +250,9 @@ def test_data_in_a_repository_inside_the_checkout_is_brought_in_by_an_isolated_r
     assert located(wanted("theirs/t.csv"), checkout, checkout, isolated=False)[1] is None
 
 
-def test_a_checkout_in_a_folder_whose_name_is_not_utf8_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkout_in_a_folder_whose_name_is_not_utf8_is_refused_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     odd = tmp_path / os.fsdecode(b"caf\xe9") / "checkout"
     odd.mkdir(parents=True)
     (odd / "dvc.yaml").touch()

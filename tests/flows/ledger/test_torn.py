@@ -55,7 +55,12 @@ def test_half_a_lock_that_still_parses_is_never_believed(trained: Project, serve
 
 def test_metrics_that_only_git_holds_are_restored_from_there(trained: Project) -> None:
     lock = yaml.safe_load((trained.root / "dvc.lock").read_text("utf-8"))["stages"]
-    kept = [output["md5"] for stage in lock.values() for output in stage["outs"] if output["path"].startswith("metrics/")]
+    kept = [
+        output["md5"]
+        for stage in lock.values()
+        for output in stage["outs"]
+        if output["path"].startswith("metrics/")
+    ]
     assert len(kept) == 7
     for md5 in kept:  # as after `dvc gc`, or in a clone that has pulled what `dvc push --run-cache` sent
         (trained.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink()

@@ -48,7 +48,9 @@ def test_a_flip_in_the_tokens_object_is_not_trained_on_at_another_learning_rate(
 
 @pytest.mark.parametrize("kind", ["a file of a folder", "a listing", "a file", "a metric"])
 @pytest.mark.parametrize("is_here", [True, False])
-def test_a_flip_in_each_kind_of_output_is_set_aside_and_mended(small: Small, kind: str, is_here: bool) -> None:  # noqa: FBT001
+def test_a_flip_in_each_kind_of_output_is_set_aside_and_repaired(
+    small: Small, kind: str, is_here: bool
+) -> None:
     places = {"a file of a folder": "tokens/deep/test.arrow", "a file": "model", "a metric": "loss.json"}
     whole = recorded(small)
     flipped = flip(small.listing if kind == "a listing" else small.object_of(places[kind]))
@@ -69,7 +71,9 @@ def test_a_flip_in_each_kind_of_output_is_set_aside_and_mended(small: Small, kin
 def test_a_flip_in_raw_data_is_refused_in_the_checkout_and_never_checked_out(small: Small) -> None:
     file = small.root / "raw/rows.csv"
     flip(file)
-    with pytest.raises(InputError, match=r"raw/rows.csv has changed since DVC recorded it; .* move it away, and the next run"):
+    with pytest.raises(
+        InputError, match=r"raw/rows.csv has changed since DVC recorded it; .* move it away, and the next run"
+    ):
         small.run()
     flipped = flip(next(path for path in small.objects() if path.read_bytes() == ROWS))
     file.unlink()
@@ -100,7 +104,9 @@ def test_editing_a_restored_file_as_root_leaves_the_cache_as_it_is(small: Small)
     assert {path: path.read_bytes() for path in small.objects()} == before
 
 
-def test_what_is_written_through_a_hard_link_of_an_isolated_run_is_found_out(small: Small, tmp_path: Path) -> None:
+def test_what_is_written_through_a_hard_link_of_an_isolated_run_is_found_out(
+    small: Small, tmp_path: Path
+) -> None:
     whole = recorded(small)
     folder = worktree_of(small, tmp_path / "worktree")
     (folder / "params.yaml").write_text("rate: 2\n", "utf-8")
@@ -118,7 +124,9 @@ def test_what_is_written_through_a_hard_link_of_an_isolated_run_is_found_out(sma
     assert recorded(small) == whole
 
 
-def test_a_damaged_object_comes_back_from_the_remote_and_damage_there_is_not_taken(small: Small, tmp_path: Path) -> None:
+def test_a_damaged_object_comes_back_from_the_remote_and_damage_there_is_not_taken(
+    small: Small, tmp_path: Path
+) -> None:
     whole = recorded(small)
     small.dvc("remote", "add", "-d", "storage", str(tmp_path / "storage"))
     small.dvc("push")
@@ -147,7 +155,9 @@ def test_an_object_that_is_no_readable_file_counts_as_not_cached(small: Small) -
         assert recorded(small) == whole
 
 
-def test_objects_are_hashed_once_for_each_state_of_their_inode(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_are_hashed_once_for_each_state_of_their_inode(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hashed: list[str] = []
 
     def noted(path: str, *words: object, **options: object) -> object:
@@ -187,7 +197,9 @@ def test_the_objects_of_a_cache_that_is_only_looked_at_stay_where_they_are(small
 
 
 @pytest.mark.parametrize("is_set_aside", [True, False])
-def test_repair_invalidates_what_dvc_repro_has_computed_from_damage(small: Small, tmp_path: Path, is_set_aside: bool) -> None:  # noqa: FBT001
+def test_repair_invalidates_what_dvc_repro_has_computed_from_damage(
+    small: Small, tmp_path: Path, is_set_aside: bool
+) -> None:
     small.rate(2)
     small.run()
     whole = recorded(small)
@@ -209,7 +221,9 @@ def test_repair_invalidates_what_dvc_repro_has_computed_from_damage(small: Small
     shown: list[str] = []
     with chdir(small.root):
         assert check(small.root, None, repair=True, show=shown.append, say=small.told.append)
-    assert sum(line.startswith("invalid") and "computed from tokens" in line for line in shown) == 2, "at both rates"
+    assert sum(line.startswith("invalid") and "computed from tokens" in line for line in shown) == 2, (
+        "at both rates"
+    )
     assert "invalid   what dvc.lock records of train: the next run computes it again" in shown
     small.ran.clear()
     small.run()

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from flows.ledger.experiments import save
-from flows.ledger.history import BEFORE, last_run, made, this_run
+from flows.ledger.history import BEFORE, cached_file, last_run, this_run
 from flows.ledger.results import Experiment
 from flows.ledger.stages import Ledger
-from flows.report.comparison import Since
-from flows.report.run_report import _changed
+from flows.report.comparison import LastRun
+from flows.report.run_report import markdown
+from flows.report.summary import summarize
+from tasks.shared.params import Params
 from tests.support.project import Project, copy_of
 
 
@@ -73,11 +75,19 @@ def test_a_run_in_place_is_compared_with_what_stood_there_before_or_else_with_he
         lambda text: text[: len(text) // 2],
         lambda text: text.replace("path: data/raw/tickets.csv", "path: data/raw/other.csv"),
         lambda text: text.replace("problem: text_classification", "problem: another"),
-        lambda text: re.sub(r"(  train:.*?path: data/tokens\n +hash: md5\n +md5: )\w{8}", r"\g<1>00000000", text, count=1, flags=re.DOTALL),
+        lambda text: re.sub(
+            r"(  train:.*?path: data/tokens\n +hash: md5\n +md5: )\w{8}",
+            r"\g<1>00000000",
+            text,
+            count=1,
+            flags=re.DOTALL,
+        ),
     ],
     ids=["empty", "torn", "other data", "another problem", "of two runs"],
 )
-def test_what_is_no_whole_run_of_this_model_is_passed_over(done: Project, spoil: Callable[[str], str]) -> None:
+def test_what_is_no_whole_run_of_this_model_is_passed_over(
+    done: Project, spoil: Callable[[str], str]
+) -> None:
     text = left(done)["dvc.lock"]
     assert spoil(text) != text
     found = last_run(done.root, None, {**left(done), "dvc.lock": spoil(text)})
@@ -93,7 +103,9 @@ def test_an_isolated_run_is_compared_with_the_newest_experiment_or_a_newer_commi
     assert compared(done, newest) == "newer"
     for experiment in (newest, newer):
         done.run("git", "update-ref", "-d", f"refs/exps/{head(done)[:2]}/{head(done)[2:]}/{experiment.name}")
-    assert compared(done, saved(done, "now", 2092)) == head(done)[:10], "the commit is newer than the old experiment"
+    assert compared(done, saved(done, "now", 2092)) == head(done)[:10], (
+        "the commit is newer than the old experiment"
+    )
 
 
 @pytest.mark.parametrize("where", ["in place", "isolated"])
@@ -135,12 +147,19 @@ def test_a_run_in_place_is_compared_with_an_experiment_where_no_commit_holds_one
 def test_rows_that_left_the_cache_are_said_and_can_be_brought_back(done: Project) -> None:
     record = last_run(done.root, None, left(done))
     assert record is not None
-    file = made(Ledger(done.root), record, "data/ingested", "rows.parquet")
+    file = cached_file(Ledger(done.root), record, "data/ingested", "rows.parquet")
     assert file is not None
     assert file.read_bytes() == (done.root / "data/ingested/rows.parquet").read_bytes()
     file.unlink()
-    assert made(Ledger(done.root), record, "data/ingested", "rows.parquet") is None
-    said = _changed(Since(record.name, record.commit, rows=None))
+    assert cached_file(Ledger(done.root), record, "data/ingested", "rows.parquet") is None
+    summary = summarize(
+        done.root,
+        dict.fromkeys(record.stages, "ran"),
+        dict.fromkeys(record.stages, 1.0),
+        None,
+        LastRun(record.name, record.commit),
+    )
+    said = markdown(summary, "sly-fox", Params(), done.root / "plots")
     command = re.search(r"`retrain check (\w+) --repair`", said)
     assert command is not None
     done.retrain(command[1], "--repair", command="check")

@@ -38,7 +38,9 @@ def project(twice: Project, tmp_path: Path) -> Project:
 
 def test_nothing_has_changed(project: Project) -> None:
     done = project.retrain("--exit-code", command="plan")
-    assert [line.split() for line in done.stdout.splitlines()[1:7]] == [[name, "unchanged"] for name in STAGES]
+    assert [line.split() for line in done.stdout.splitlines()[1:7]] == [
+        [name, "unchanged"] for name in STAGES
+    ]
     assert done.stdout.endswith("nothing to do\n")
     assert "\x1b" not in done.stdout
     planned = plan(project)
@@ -46,12 +48,19 @@ def test_nothing_has_changed(project: Project) -> None:
     assert (planned["to_run"], planned["to_restore"], planned["notes"]) == ([], [], [])
 
 
-def test_a_changed_param_is_shown_with_its_old_and_new_value_and_params_yaml_is_left_alone(project: Project) -> None:
+def test_a_changed_param_is_shown_with_its_old_and_new_value_and_params_yaml_is_left_alone(
+    project: Project,
+) -> None:
     before = tree(project)
     planned = plan(project, "--train.learning-rate", "1e-4", "--train.early_stopping_patience", "3")
     assert fates(planned) == ["unchanged"] * 3 + ["stale"] * 3
     rate, patience = planned["train"]["reasons"]
-    assert (rate["kind"], rate["name"], rate["old"], rate["new"]) == ("param", "train.learning_rate", 0.0002, 0.0001)
+    assert (rate["kind"], rate["name"], rate["old"], rate["new"]) == (
+        "param",
+        "train.learning_rate",
+        0.0002,
+        0.0001,
+    )
     assert rate["text"] == "train.learning_rate 0.0002 -> 0.0001"
     assert patience["text"] == "train.early_stopping_patience none -> 3"
     assert "its input models/checkpoint will be made anew by train" in texts(planned, "evaluate")
@@ -70,8 +79,13 @@ def test_options_a_file_and_params_yaml_plan_the_same(project: Project, tmp_path
 def test_what_was_computed_before_is_restored_through_a_chain_of_stages(project: Project) -> None:
     planned = plan(project, "--train.learning-rate", OTHER)
     assert fates(planned) == ["unchanged"] * 3 + ["restorable"] * 3
-    assert any("its input models/checkpoint will be restored by train with other content (" in text for text in texts(planned, "evaluate"))
-    assert project.retrain("--train.learning-rate", OTHER, command="plan").stdout.endswith("\n3 stages to restore\n")
+    assert any(
+        "its input models/checkpoint will be restored by train with other content (" in text
+        for text in texts(planned, "evaluate")
+    )
+    assert project.retrain("--train.learning-rate", OTHER, command="plan").stdout.endswith(
+        "\n3 stages to restore\n"
+    )
     project.retrain("--exit-code", "--train.learning-rate", OTHER, command="plan")
     rewrite(project.root / "params.yaml", "learning_rate: 0.0002", f"learning_rate: {OTHER}")
     assert "Running stage" not in project.dvc("repro").stdout
@@ -83,7 +97,12 @@ def test_the_plan_is_what_a_run_does(project: Project, rate: str) -> None:
     rewrite(project.root / "params.yaml", "learning_rate: 0.0002", f"learning_rate: {rate}")
     remove(project, "data/tokens", "models/checkpoint")
     planned = ["restored" if fate == "restorable" else fate for fate in fates(plan(project))]
-    assert planned == ["unchanged", "unchanged", "restored", *(["restored"] * 3 if rate == OTHER else ["stale"] * 3)]
+    assert planned == [
+        "unchanged",
+        "unchanged",
+        "restored",
+        *(["restored"] * 3 if rate == OTHER else ["stale"] * 3),
+    ]
     done = settled(project)
     assert done == planned[: len(done)]
     assert len(done) == (6 if rate == OTHER else 4)
@@ -94,7 +113,10 @@ def test_an_isolated_run_starts_from_the_cache_not_from_the_folders_here(project
     (project.root / "data/splits").mkdir()
     before = tree(project)
     assert fates(plan(project, "--isolated")) == ["unchanged"] * 6
-    assert fates(plan(project, "--isolated", "--train.learning-rate", OTHER)) == ["unchanged"] * 3 + ["restorable"] * 3
+    assert (
+        fates(plan(project, "--isolated", "--train.learning-rate", OTHER))
+        == ["unchanged"] * 3 + ["restorable"] * 3
+    )
     assert tree(project) == before
     remove(project, ".dvc/cache/files")
     planned = plan(project, "--isolated")
@@ -102,7 +124,9 @@ def test_an_isolated_run_starts_from_the_cache_not_from_the_folders_here(project
     assert texts(planned, "ingest") == ["its output data/ingested is not in the DVC cache"]
 
 
-def test_data_from_outside_is_not_brought_in_and_what_it_would_be_is_said(project: Project, tmp_path: Path) -> None:
+def test_data_from_outside_is_not_brought_in_and_what_it_would_be_is_said(
+    project: Project, tmp_path: Path
+) -> None:
     source = tmp_path / "outside.csv"
     shutil.copy(project.root / "data/raw/tickets.csv", source)
     before = tree(project)
@@ -111,8 +135,9 @@ def test_data_from_outside_is_not_brought_in_and_what_it_would_be_is_said(projec
     assert "data.path data/raw/tickets.csv -> data/raw/outside.csv" in texts(planned, "ingest")
     assert planned["to_run"] == list(STAGES)
     url = "https://example.org/new.csv"
-    assert f"its input data/raw/new.csv would be brought in from {url}; what is in it is known only then" in texts(
-        plan(project, "--data.path", url), "ingest"
+    assert (
+        f"its input data/raw/new.csv would be brought in from {url}; what is in it is known only then"
+        in texts(plan(project, "--data.path", url), "ingest")
     )
     source.rename(tmp_path / "tickets.csv")
     refused = project.retrain("--data.path", "../tickets.csv", command="plan", status=2).stderr
@@ -122,7 +147,9 @@ def test_data_from_outside_is_not_brought_in_and_what_it_would_be_is_said(projec
 
 def test_times_are_those_of_the_last_run_and_are_summed_up(project: Project) -> None:
     (project.root / ".retrain").mkdir(exist_ok=True)
-    (project.root / ".retrain/seconds.json").write_text(json.dumps({"train": 90.04, "evaluate": 5.0, "ingest": 3}), encoding="utf-8")
+    (project.root / ".retrain/seconds.json").write_text(
+        json.dumps({"train": 90.04, "evaluate": 5.0, "ingest": 3}), encoding="utf-8"
+    )
     words = ("--train.learning-rate", "1e-4")
     assert plan(project, *words)["seconds"] == pytest.approx(95.04)
     shown = project.retrain(*words, command="plan", status=0).stdout
@@ -133,7 +160,8 @@ def test_times_are_those_of_the_last_run_and_are_summed_up(project: Project) -> 
 
 def test_wrong_input_is_one_sentence(project: Project) -> None:
     assert (
-        "error: data.path: there is no file or folder 'nowhere.csv'" in project.retrain("--data.path", "nowhere.csv", command="plan", status=2).stderr
+        "error: data.path: there is no file or folder 'nowhere.csv'"
+        in project.retrain("--data.path", "nowhere.csv", command="plan", status=2).stderr
     )
     assert "greater than 0" in project.retrain("--train.learning_rate", "-1", command="plan", status=2).stderr
 

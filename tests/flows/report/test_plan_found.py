@@ -34,7 +34,10 @@ def test_a_changed_pin_is_shown_with_its_old_and_new_version(trained: Project) -
 
 def test_changed_data_makes_all_that_follows_stale(trained: Project) -> None:
     csv = trained.root / "data/raw/tickets.csv"
-    csv.write_text(csv.read_text("utf-8") + "is the moss rug washable,product_question,2026-11-01T10:00:00Z\n", encoding="utf-8")
+    csv.write_text(
+        csv.read_text("utf-8") + "is the moss rug washable,product_question,2026-11-01T10:00:00Z\n",
+        encoding="utf-8",
+    )
     planned = plan(trained)
     assert planned["to_run"] == list(STAGES)
     assert texts(planned, "ingest")[0].startswith("its input data/raw/tickets.csv changed (")
@@ -74,7 +77,9 @@ def test_a_damaged_cache_object_is_seen_and_left_where_it_is(trained: Project) -
     assert held.read_bytes() == b"damaged"
 
 
-def test_what_dvc_lock_does_not_name_was_never_computed_here_unless_the_cache_has_it(trained: Project) -> None:
+def test_what_dvc_lock_does_not_name_was_never_computed_here_unless_the_cache_has_it(
+    trained: Project,
+) -> None:
     (trained.root / "dvc.lock").unlink()
     planned = plan(trained)
     assert fates(planned) == ["restorable"] * 6
@@ -85,7 +90,9 @@ def test_what_dvc_lock_does_not_name_was_never_computed_here_unless_the_cache_ha
     assert {text for name in STAGES for text in texts(planned, name)} == {"never computed here"}
 
 
-def test_a_torn_dvc_lock_is_planned_as_a_run_would_mend_it_and_what_a_dead_run_left_is_undone_first(trained: Project) -> None:
+def test_a_torn_dvc_lock_is_planned_as_a_run_would_set_it_aside_and_what_a_dead_run_left_is_undone_first(
+    trained: Project,
+) -> None:
     lock = trained.root / "dvc.lock"
     whole = lock.read_text("utf-8")
     lock.write_text("", encoding="utf-8")
@@ -98,7 +105,9 @@ def test_a_torn_dvc_lock_is_planned_as_a_run_would_mend_it_and_what_a_dead_run_l
     assert lock.read_text("utf-8") == whole
 
 
-def test_data_under_dvc_that_is_not_checked_out_is_known_by_its_record(trained: Project, tmp_path: Path) -> None:
+def test_data_under_dvc_that_is_not_checked_out_is_known_by_its_record(
+    trained: Project, tmp_path: Path
+) -> None:
     shutil.copy(trained.root / "data/raw/tickets.csv", tmp_path / "mine.csv")
     trained.retrain("../mine.csv", command="add")
     rewrite(trained.root / "params.yaml", "path: data/raw/tickets.csv", "path: data/raw/mine.csv")

@@ -30,10 +30,19 @@ from tests.support.project import ROOT
 
 DEPLOY = ROOT / "deploy"
 WORKERS = {"docker": DockerWorker, "kubernetes": KubernetesWorker}
-CHANGED = {"docker": {"image", "volumes", "container_create_kwargs"}, "kubernetes": {"image"}}  # variables that are not as Prefect has them
+CHANGED = {
+    "docker": {"image", "volumes", "container_create_kwargs"},
+    "kubernetes": {"image"},
+}  # variables that are not as Prefect has them
 COMPOSE = shutil.which("docker-compose")
-GIVEN = {"RETRAIN_AUTH": "someone:p$ss/word", "RETRAIN_DATABASE_PASSWORD": "an@ther:one", "RETRAIN_URL": "https://retrain.example.org"}
-needs_compose = pytest.mark.skipif(COMPOSE is None, reason="no docker-compose; `apt-get install docker-compose`")
+GIVEN = {
+    "RETRAIN_AUTH": "someone:p$ss/word",
+    "RETRAIN_DATABASE_PASSWORD": "an@ther:one",
+    "RETRAIN_URL": "https://retrain.example.org",
+}
+needs_compose = pytest.mark.skipif(
+    COMPOSE is None, reason="no docker-compose; `apt-get install docker-compose`"
+)
 
 
 def template(kind: str) -> dict[str, Any]:
@@ -58,7 +67,9 @@ def job(kind: str, made: WorkPool, **variables: Any) -> Any:
     """Return what a worker of that pool would start for a run."""
 
     async def configured() -> DockerWorkerJobConfiguration | KubernetesWorkerJobConfiguration:
-        found = await WORKERS[kind].job_configuration.from_template_and_values(made.base_job_template, variables)
+        found = await WORKERS[kind].job_configuration.from_template_and_values(
+            made.base_job_template, variables
+        )
         found.prepare_for_flow_run(FlowRun(flow_id=uuid.uuid4(), name="bold-otter"), work_pool=made)
         return found  # type: ignore[no-any-return]
 
@@ -70,7 +81,10 @@ def test_a_template_is_prefects_own_but_for_what_gpus_need(kind: str) -> None:
     ours, theirs = template(kind), WORKERS[kind].get_default_base_job_template()
     for name, variable in theirs["variables"]["properties"].items():
         assert (ours["variables"]["properties"].get(name) == variable) == (name not in CHANGED[kind]), name
-    holds(ours["job_configuration"], {key: value for key, value in theirs["job_configuration"].items() if key not in CHANGED[kind]})
+    holds(
+        ours["job_configuration"],
+        {key: value for key, value in theirs["job_configuration"].items() if key not in CHANGED[kind]},
+    )
 
 
 def holds(ours: Any, theirs: Any) -> None:
@@ -94,6 +108,7 @@ def test_the_variables_of_a_template_are_a_schema_that_refuses_wrong_values(kind
         assert validate(wrong, schema), wrong
 
 
+@pytest.mark.slow
 def test_a_docker_pool_asks_the_engine_for_gpus_shared_memory_and_the_volume(server: str) -> None:
     with temporary_settings({PREFECT_API_URL: server}):
         made = pool(server, "docker")
@@ -101,7 +116,9 @@ def test_a_docker_pool_asks_the_engine_for_gpus_shared_memory_and_the_volume(ser
         for asked, expected in (({}, 1), ({"gpus": 2}, 2), ({"gpus": -1}, -1)):
             configuration = job("docker", made, env=elsewhere, working_dir=".", **asked)
             client = docker.DockerClient(base_url="tcp://127.0.0.1:1", version="1.44")  # is asked nothing
-            container = DockerWorker(work_pool_name=made.name)._build_container_settings(client, configuration)
+            container = DockerWorker(work_pool_name=made.name)._build_container_settings(
+                client, configuration
+            )
             request = _create_container_args({**container, "version": "1.44"})
             host = request["host_config"]
             (gpus,) = host["DeviceRequests"]
@@ -113,19 +130,34 @@ def test_a_docker_pool_asks_the_engine_for_gpus_shared_memory_and_the_volume(ser
             assert request["command"] == "prefect flow-run execute"
 
 
+@pytest.mark.slow
 def test_a_kubernetes_pool_asks_the_cluster_for_gpus_shared_memory_and_the_right_nodes(server: str) -> None:
     claim = {"name": "retrain", "persistentVolumeClaim": {"claimName": "retrain"}}
     with temporary_settings({PREFECT_API_URL: server}):
         made = pool(server, "kubernetes")
         plain = job("kubernetes", made, working_dir=".").job_manifest["spec"]["template"]["spec"]
-        manifest = job("kubernetes", made, gpus=2, shared_memory="8Gi", volume=claim, node_selector={"gpu": "h200"}, memory_limit="32Gi").job_manifest
+        manifest = job(
+            "kubernetes",
+            made,
+            gpus=2,
+            shared_memory="8Gi",
+            volume=claim,
+            node_selector={"gpu": "h200"},
+            memory_limit="32Gi",
+        ).job_manifest
     assert plain["containers"][0]["resources"]["limits"] == {"nvidia.com/gpu": 1}
     pod = manifest["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["resources"]["limits"] == {"nvidia.com/gpu": 2, "memory": "32Gi"}
     assert container["args"] == ["prefect", "flow-run", "execute"]
-    assert {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]} == {"shared-memory": "/dev/shm", "retrain": "/srv/retrain"}  # noqa: S108
-    assert pod["volumes"] == [{"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}}, claim]
+    assert {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]} == {
+        "shared-memory": "/dev/shm",  # noqa: S108
+        "retrain": "/srv/retrain",
+    }
+    assert pod["volumes"] == [
+        {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}},
+        claim,
+    ]
     assert pod["nodeSelector"] == {"gpu": "h200"}
     assert pod["tolerations"][0]["key"] == "nvidia.com/gpu"
     assert pod["securityContext"]["runAsNonRoot"]
@@ -147,7 +179,9 @@ async def through_kubernetes(manifest: dict[str, Any]) -> Any:
 def composed(**env: str) -> subprocess.CompletedProcess[str]:
     """Have docker-compose read the file with nothing but `env` given."""
     command = [str(COMPOSE), "--file", str(DEPLOY / "compose.yaml"), "config"]
-    return subprocess.run(command, env={"PATH": os.environ["PATH"], **env}, text=True, capture_output=True, check=False)
+    return subprocess.run(
+        command, env={"PATH": os.environ["PATH"], **env}, text=True, capture_output=True, check=False
+    )
 
 
 @needs_compose
@@ -158,8 +192,15 @@ def test_the_compose_file_is_read_and_only_loopback_is_bound() -> None:
     services = yaml.safe_load(done.stdout)["services"]
     assert set(services) == {"database", "server", "worker"}
     written = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))["services"]
-    assert {service: made.get("ports") for service, made in written.items()} == {"database": None, "server": ["127.0.0.1:4200:4200"], "worker": None}
-    assert services["worker"]["environment"]["PREFECT_API_AUTH_STRING"].replace("$$", "$") == GIVEN["RETRAIN_AUTH"]
+    assert {service: made.get("ports") for service, made in written.items()} == {
+        "database": None,
+        "server": ["127.0.0.1:4200:4200"],
+        "worker": None,
+    }
+    assert (
+        services["worker"]["environment"]["PREFECT_API_AUTH_STRING"].replace("$$", "$")
+        == GIVEN["RETRAIN_AUTH"]
+    )
     assert services["database"]["environment"]["POSTGRES_PASSWORD"] == GIVEN["RETRAIN_DATABASE_PASSWORD"]
 
 
@@ -173,7 +214,10 @@ def test_the_compose_file_has_no_password_of_its_own(secret: str) -> None:
 
 
 def test_the_file_with_the_passwords_is_ignored_by_git() -> None:
-    assert subprocess.run(["git", "check-ignore", "--quiet", "deploy/.env"], cwd=ROOT, check=False).returncode == 0
+    assert (
+        subprocess.run(["git", "check-ignore", "--quiet", "deploy/.env"], cwd=ROOT, check=False).returncode
+        == 0
+    )
 
 
 @needs_compose
@@ -181,7 +225,9 @@ def test_the_file_with_the_passwords_is_ignored_by_git() -> None:
 def test_every_prefect_variable_of_the_compose_file_is_a_setting_that_takes_its_value(
     service: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    environment = yaml.safe_load(composed(**GIVEN).stdout.replace("$$", "$"))["services"][service]["environment"]
+    environment = yaml.safe_load(composed(**GIVEN).stdout.replace("$$", "$"))["services"][service][
+        "environment"
+    ]
     given = {name: str(value) for name, value in environment.items() if name.startswith("PREFECT_")}
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         monkeypatch.delenv(name)
@@ -194,7 +240,11 @@ def test_every_prefect_variable_of_the_compose_file_is_a_setting_that_takes_its_
         url = settings.server.database.connection_url
         assert url
         read = make_url(url.get_secret_value())
-        assert (read.drivername, read.host, read.password) == ("postgresql+asyncpg", "database", GIVEN["RETRAIN_DATABASE_PASSWORD"])
+        assert (read.drivername, read.host, read.password) == (
+            "postgresql+asyncpg",
+            "database",
+            GIVEN["RETRAIN_DATABASE_PASSWORD"],
+        )
         assert settings.server.services.db_vacuum.enabled_vacuum_types == {"events", "flow_runs", "orphans"}
         assert not settings.server.analytics_enabled
 
@@ -225,10 +275,14 @@ def test_the_image_is_built_from_files_that_suffice_and_runs_as_nobody_special(t
     subprocess.run(pip, check=True, capture_output=True)
     (wheel,) = (tmp_path / "wheel").glob("*.whl")
     shutil.unpack_archive(wheel, tmp_path / "installed", "zip")
-    for package in ("flows", "tasks"):
-        modules = {file.relative_to(ROOT) for file in (ROOT / package).rglob("*.py")}
-        assert modules == {file.relative_to(tmp_path / "installed") for file in (tmp_path / "installed" / package).rglob("*.py")}
-    assert lines.index("USER retrain") > max(number for number, line in enumerate(lines) if line.startswith("RUN "))
+    for files in ("flows/**/*.py", "tasks/**/*.py", "flows/**/*.j2", "tasks/**/*.j2"):
+        installed = tmp_path / "installed"
+        assert {file.relative_to(installed) for file in installed.glob(files)} == {
+            file.relative_to(ROOT) for file in ROOT.glob(files)
+        }
+    assert lines.index("USER retrain") > max(
+        number for number, line in enumerate(lines) if line.startswith("RUN ")
+    )
 
 
 def test_prefect_is_the_version_that_the_deployment_files_name() -> None:

@@ -22,24 +22,42 @@ from tests.support.server import prefect_server
 
 PASSWORD = "retrain:open-sesame"  # noqa: S105
 RIGHT = f"Basic {b64encode(PASSWORD.encode()).decode()}"
-WRONG = ["", "Basic", "Basic !", "Basic cmV0cmFpbjp3cm9uZw==", f"basic {RIGHT[6:]}", f"Bearer {PASSWORD}", "Basic w7w6w7w=", RIGHT[:-2]]
+WRONG = [
+    "",
+    "Basic",
+    "Basic !",
+    "Basic cmV0cmFpbjp3cm9uZw==",
+    f"basic {RIGHT[6:]}",
+    f"Bearer {PASSWORD}",
+    "Basic w7w6w7w=",
+    RIGHT[:-2],
+]
 
 
 async def nothing(*_: object) -> None:
     """Be the application behind the door."""
 
 
-def refused(path: str = "/api/flows/filter", method: str = "POST", kind: str = "http", **headers: str) -> int | None:
+def refused(
+    path: str = "/api/flows/filter", method: str = "POST", kind: str = "http", **headers: str
+) -> int | None:
     """Return the status with which a request to a server at 127.0.0.1:4200 is refused."""
     given = {"host": "127.0.0.1:4200", "authorization": RIGHT, **headers}
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
     scope = {"type": kind, "path": path, "method": method, "headers": raw, "server": ("127.0.0.1", 4200)}
-    door = Guard(nothing, frozenset({"localhost", "box", "prefect.example.org"}), frozenset({"http://box:4200"}), PASSWORD)
+    door = Guard(
+        nothing,
+        frozenset({"localhost", "box", "prefect.example.org"}),
+        frozenset({"http://box:4200"}),
+        PASSWORD,
+    )
     found = door.refusal(scope)
     return None if found is None else int(found[0])
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:4200", "127.0.0.1", "LOCALHOST:4200", "box:81", "prefect.example.org"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:4200", "127.0.0.1", "LOCALHOST:4200", "box:81", "prefect.example.org"]
+)
 def test_a_server_is_called_by_its_own_names_and_the_address_that_is_connected_to(host: str) -> None:
     assert refused(host=host) is None
 
@@ -56,13 +74,25 @@ def test_a_name_that_only_leads_here_is_refused(kind: str, host: str) -> None:
     assert refused("/v2/", "GET", kind, host=host) == 421
 
 
-@pytest.mark.parametrize("origin", ["http://127.0.0.1:4200", "https://127.0.0.1:4200", "http://box:4200", "HTTP://BOX:4200"])
+@pytest.mark.parametrize(
+    "origin", ["http://127.0.0.1:4200", "https://127.0.0.1:4200", "http://box:4200", "HTTP://BOX:4200"]
+)
 def test_the_servers_own_pages_may_ask_it(origin: str) -> None:
     assert refused(origin=origin) is None
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "http://127.0.0.1:9999", "http://127.0.0.1", "null", "", "http://box:4201", "file://", "127.0.0.1:4200"]
+    "origin",
+    [
+        "http://evil.example",
+        "http://127.0.0.1:9999",
+        "http://127.0.0.1",
+        "null",
+        "",
+        "http://box:4201",
+        "file://",
+        "127.0.0.1:4200",
+    ],
 )
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 def test_pages_of_other_addresses_may_not(kind: str, origin: str) -> None:
@@ -81,7 +111,9 @@ def test_without_the_right_password_the_api_tells_its_health_and_no_more(given: 
                          ("/api/variables/name/health", "GET"), ("/api/health/", "GET"), ("/api//health", "GET")):  # fmt: skip
         assert refused(path, method, authorization=given) == 401
     assert refused("/api/health", "GET", authorization=given) is None
-    assert refused("/v2/", "GET", authorization=given) is None, "the UI's own files, which ask for the password"
+    assert refused("/v2/", "GET", authorization=given) is None, (
+        "the UI's own files, which ask for the password"
+    )
 
 
 def test_a_second_name_or_password_is_not_the_one_that_counts() -> None:
@@ -96,15 +128,27 @@ def test_a_second_name_or_password_is_not_the_one_that_counts() -> None:
 
 def test_a_server_without_a_password_is_not_started(tmp_path: Path) -> None:
     env = {**environment(tmp_path), "PREFECT_HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-m", "flows.server.guard"], cwd=ROOT, env=env, text=True, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.server.guard"],
+        cwd=ROOT,
+        env=env,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "error: the server has no password; set PREFECT_SERVER_API_AUTH_STRING=user:password"
+    assert (
+        done.stderr.splitlines()[-1]
+        == "error: the server has no password; set PREFECT_SERVER_API_AUTH_STRING=user:password"
+    )
 
 
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory, prefect_home: Path) -> Iterator[str]:
     """The API URL of a real server behind the door."""
-    with prefect_server(shutil.copytree(prefect_home, tmp_path_factory.mktemp("door") / "home"), PASSWORD) as url:
+    with prefect_server(
+        shutil.copytree(prefect_home, tmp_path_factory.mktemp("door") / "home"), PASSWORD
+    ) as url:
         yield url
 
 
@@ -114,7 +158,9 @@ def answer(url: str, method: str = "POST", **headers: str) -> urllib3.BaseHTTPRe
     return urllib3.request(method, url, headers=given, json={} if method == "POST" else None, redirect=False)
 
 
-def test_a_real_server_refuses_all_but_the_right_password_by_its_own_name_from_its_own_page(door: str) -> None:
+def test_a_real_server_refuses_all_but_the_right_password_by_its_own_name_from_its_own_page(
+    door: str,
+) -> None:
     runs, version = f"{door}/flow_runs/filter", f"{door}/admin/version"
     assert answer(version, "GET", Authorization=RIGHT).status == 200
     assert answer(version, "GET", Authorization=RIGHT, Origin=door.removesuffix("/api")).status == 200
@@ -126,8 +172,12 @@ def test_a_real_server_refuses_all_but_the_right_password_by_its_own_name_from_i
     before = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "authorization"}
     asked = answer(runs, "OPTIONS", Origin="http://evil.example", **before)
     assert asked.status == 403
-    assert not [name for name in {*elsewhere.headers, *asked.headers} if name.lower().startswith("access-control")]
-    assert b"CSRF" in answer(runs, Authorization=RIGHT).data, "a browser needs a token against forgery beside the password"
+    assert not [
+        name for name in {*elsewhere.headers, *asked.headers} if name.lower().startswith("access-control")
+    ]
+    assert b"CSRF" in answer(runs, Authorization=RIGHT).data, (
+        "a browser needs a token against forgery beside the password"
+    )
 
 
 def test_a_websocket_opens_by_the_servers_own_name_from_its_own_page_and_with_the_password(door: str) -> None:
@@ -156,8 +206,7 @@ import os, urllib.error, urllib.request
 from pathlib import Path
 from flows.server import connection, temporary
 import psutil
-temporary.start(Path.cwd())
-temporary.wait()
+temporary.wait(temporary.start(Path.cwd()))
 api, secret = os.environ["PREFECT_API_URL"], os.environ["PREFECT_API_AUTH_STRING"]
 connection.check(api, os.environ)
 for headers in ({}, {"Host": "evil.example"}, {"Origin": "http://evil.example"}):
@@ -171,11 +220,15 @@ print(secret)
 """
 
 
-def test_the_server_of_a_single_command_has_a_password_of_its_own_that_is_kept_nowhere(tmp_path: Path, prefect_home: Path) -> None:
+def test_the_server_of_a_single_command_has_a_password_of_its_own_that_is_kept_nowhere(
+    tmp_path: Path, prefect_home: Path
+) -> None:
     home = shutil.copytree(prefect_home, tmp_path / "home")
     env = {**environment(tmp_path), "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(home)}
     env |= {"PREFECT_SERVER_API_AUTH_STRING": "me:known", "PREFECT_API_AUTH_STRING": "me:other"}
-    done = subprocess.run([sys.executable, "-c", TEMPORARY], cwd=tmp_path, env=env, text=True, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", TEMPORARY], cwd=tmp_path, env=env, text=True, capture_output=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     *said, secret = done.stdout.split()
     assert said == ["401", "421", "403", "False"]
@@ -213,6 +266,9 @@ def test_the_users_own_settings_win_by_either_of_their_names() -> None:
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": "http://127.0.0.1:4200,http://localhost:4200",
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
     }
-    env = {"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "https://a.b", "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "false"}
+    env = {
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "https://a.b",
+        "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "false",
+    }
     protect(env, "http://127.0.0.1:4200/api")
     assert len(env) == 2

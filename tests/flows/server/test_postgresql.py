@@ -15,7 +15,12 @@ from tests.support.wait import PATIENCE, until
 from tests.support.webhook import make_channel, webhook
 
 RUNS = int(os.environ.get("RETRAIN_TEST_RUNS", "8"))  # 100 shows more, in several minutes
-pytestmark = pytest.mark.skipif(not PROGRAMS, reason="PostgreSQL is not installed (Debian: apt-get install postgresql)")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not PROGRAMS, reason="PostgreSQL is not installed (Debian: apt-get install postgresql)"
+    ),
+]
 
 
 @pytest.fixture
@@ -44,18 +49,24 @@ def test_two_workers_drain_many_runs_without_an_error(trained: Project, database
         assert site.tasks(runs[0]) == dict.fromkeys(STAGES, "Cached")
         assert takers(site, *runs) == {"worker-1", "worker-2"}
     for log in (trained.root / ".retrain/logs").iterdir():
-        wrong = [line for line in log.read_text("utf-8").splitlines() if "ERROR" in line or "Traceback" in line]
+        wrong = [
+            line for line in log.read_text("utf-8").splitlines() if "ERROR" in line or "Traceback" in line
+        ]
         assert not wrong, f"{log.name}: {wrong[:5]}"
         assert PASSWORD not in log.read_text("utf-8"), "the database's password is in no log"
     assert not list((trained.root / ".retrain/prefect").glob("*.db")), "nothing is kept in SQLite"
 
 
-def test_the_other_worker_goes_on_with_a_dead_workers_run_and_a_dead_server_loses_nothing(trained: Project, database: str) -> None:
+def test_the_other_worker_goes_on_with_a_dead_workers_run_and_a_dead_server_loses_nothing(
+    trained: Project, database: str
+) -> None:
     workers = up(trained, "--workers", "2", PREFECT_SERVER_DATABASE_CONNECTION_URL=database)
     with held(trained) as hold, webhook() as (url, told), workers as site:
         make_channel(site, url)
         site.up_again()
-        run = site.run("retrain/nightly")  # which needs the one slot of its deployment again in order to go on
+        run = site.run(
+            "retrain/nightly"
+        )  # which needs the one slot of its deployment again in order to go on
         processes = [hold.reached(), site.flow(run)]
         site.complete("watch/every-five-minutes")  # its first look only remembers
         (dead,) = takers(site, run)
@@ -67,9 +78,16 @@ def test_the_other_worker_goes_on_with_a_dead_workers_run_and_a_dead_server_lose
         until(lambda: any("going on from checkpoint" in line for line in site.logs(run)))
         assert len(takers(site, run)) == 2, "the other worker has taken it"
 
-        until(lambda: any(worker["status"] == "OFFLINE" for worker in site.request("work_pools/retrain/workers/filter", {})))
+        until(
+            lambda: any(
+                worker["status"] == "OFFLINE"
+                for worker in site.request("work_pools/retrain/workers/filter", {})
+            )
+        )
         site.complete("watch/every-five-minutes")
-        message = until(lambda: [message["body"] for message in told if message["subject"] == "retrain: a worker is gone"])
+        message = until(
+            lambda: [message["body"] for message in told if message["subject"] == "retrain: a worker is gone"]
+        )
         assert f"-{dead[-1]} of work pool retrain was last heard of at" in message[0]
 
         hold.reached()

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import psutil
+import pytest
 
 from tests.support.project import Project
 from tests.support.site import up
@@ -12,9 +13,13 @@ DEPLOYMENTS = {"manual", "nightly", "on-new-data", "every-five-minutes", "reprod
 
 
 def pids(project: Project) -> dict[str, int]:
-    return {file.stem: json.loads(file.read_text("utf-8"))["pid"] for file in (project.root / ".retrain/services").glob("*.json")}
+    return {
+        file.stem: json.loads(file.read_text("utf-8"))["pid"]
+        for file in (project.root / ".retrain/services").glob("*.json")
+    }
 
 
+@pytest.mark.slow
 def test_up_twice_starts_once_and_down_ends_exactly_that(trained: Project) -> None:
     project = trained
     shutil.rmtree(project.root / ".retrain/prefect")  # as on a fresh machine
@@ -23,7 +28,10 @@ def test_up_twice_starts_once_and_down_ends_exactly_that(trained: Project) -> No
         assert set(first) == {"server", "worker-1"}
         found = {deployment["name"]: deployment for deployment in site.request("deployments/filter", {})}
         assert set(found) == DEPLOYMENTS
-        assert all(deployment["description"] and deployment["version"] and "retrain" in deployment["tags"] for deployment in found.values())
+        assert all(
+            deployment["description"] and deployment["version"] and "retrain" in deployment["tags"]
+            for deployment in found.values()
+        )
         schedule = found["nightly"]["schedules"][0]
         assert schedule["schedule"] == {"cron": "0 2 * * *", "timezone": "Etc/UTC", "day_or": True}
         assert schedule["active"]
@@ -36,12 +44,18 @@ def test_up_twice_starts_once_and_down_ends_exactly_that(trained: Project) -> No
 
         assert "6 of 6 stages cached" in project.retrain().stdout
         project.env["PREFECT_API_URL"] = f"{site.url}/api"
-        assert "6 of 6 stages cached" in project.retrain().stdout, "our own server's password is known by its address too"
+        assert "6 of 6 stages cached" in project.retrain().stdout, (
+            "our own server's password is known by its address too"
+        )
         del project.env["PREFECT_API_URL"]
-        assert [run["state_name"] for run in site.runs() if run["deployment_id"] is None] == ["Completed"] * 2, "`retrain run` stands in the UI"
+        assert [run["state_name"] for run in site.runs() if run["deployment_id"] is None] == [
+            "Completed"
+        ] * 2, "`retrain run` stands in the UI"
 
         defaults = (project.root / "params.yaml").read_text("utf-8")
-        (project.root / "params.yaml").write_text(defaults.replace("learning_rate: 0.0002", "learning_rate: 0.0007"), encoding="utf-8")
+        (project.root / "params.yaml").write_text(
+            defaults.replace("learning_rate: 0.0002", "learning_rate: 0.0007"), encoding="utf-8"
+        )
         again = site.up_again("--workers", "2")
         assert site.url in again.stdout
         assert secret not in again.stdout + again.stderr, "the password is told once"
@@ -67,4 +81,7 @@ def test_the_server_is_not_opened_to_others_without_a_password(project: Project)
 
 def test_another_program_on_the_port_is_named_and_left_alone(project: Project, server: str) -> None:
     port = server.removesuffix("/api").rpartition(":")[2]
-    assert f"another Prefect server answers at {server}" in project.retrain("--port", port, command="up", status=2).stderr
+    assert (
+        f"another Prefect server answers at {server}"
+        in project.retrain("--port", port, command="up", status=2).stderr
+    )

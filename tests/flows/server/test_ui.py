@@ -22,7 +22,12 @@ from tests.support.wait import PATIENCE, until
 from tests.support.webhook import webhook
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed (Debian: apt-get install chromium)")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no chromium is installed (Debian: apt-get install chromium)"
+    ),
+]
 
 
 @pytest.fixture
@@ -31,7 +36,9 @@ def page() -> Iterator[Page]:
     with sync_playwright() as playwright:
         # a name that somebody else owns leads to this machine, as it can on any network
         names = "--host-resolver-rules=MAP evil.example 127.0.0.1"
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", names])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", names]
+        )
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(1000 * PATIENCE)
         expect.set_options(timeout=1000 * PATIENCE)
@@ -81,7 +88,9 @@ def be_refused(page: Page, site: Site) -> None:
     open_form(page, site)
     rate = page.get_by_label("Learning Rate (Optional)")
     expect(rate).to_have_value("")
-    expect(page.get_by_text("The peak learning rate. params.yaml: 0.0002. Above 0, at most 1.")).to_be_visible()
+    expect(
+        page.get_by_text("The peak learning rate. params.yaml: 0.0002. Above 0, at most 1.")
+    ).to_be_visible()
     rate.fill("-1")
     page.get_by_role("button", name="Submit").click()
     refusal = page.get_by_text("Validation failed for field 'params.train.learning_rate'")
@@ -171,9 +180,11 @@ def read_report(page: Page) -> None:
     page.get_by_role("link", name="report").first.click()
     page.get_by_role("link", name=re.compile("^[0-9a-f]{8}$")).first.click()
     expect(page.get_by_role("heading", name="Scores on 214 test rows")).to_be_visible()
-    pictures = "[...document.images].filter(image => image.src.startsWith('data:')).map(image => image.naturalWidth)"
+    pictures = (
+        "[...document.images].filter(image => image.src.startsWith('data:')).map(image => image.naturalWidth)"
+    )
     # each is there a little after its text
-    until(lambda: [width > 300 for width in page.evaluate(pictures)] == [True, True])
+    until(lambda: [width > 300 for width in page.evaluate(pictures)] == [True, True, True])
     page.set_viewport_size({"width": 1400, "height": 2600})
     keep(page, "6-report")
 
@@ -200,7 +211,9 @@ def test_without_the_password_the_ui_and_the_api_refuse(project: Project, page: 
         assert page.get_by_text("nightly").count() == 0
         page.get_by_placeholder("admin:pass").fill("retrain:wrong")
         page.keyboard.press("Enter")
-        expect(page.get_by_text("Authentication failed").or_(page.get_by_text("Invalid")).first).to_be_visible()
+        expect(
+            page.get_by_text("Authentication failed").or_(page.get_by_text("Invalid")).first
+        ).to_be_visible()
         log_in(page, site)
         page.goto(f"{site.url}/v2/deployments")
         expect(page.get_by_role("link", name="nightly").first).to_be_visible()
@@ -214,7 +227,12 @@ HOSTILE = '<img src=x onerror="window.owned=1"> [x](javascript:window.owned=1) |
 
 def read_hostile_text(page: Page, site: Site) -> None:
     """See a row that would be a page's code as what it is spelled, in a document and in the sentence above it."""
-    made = {"key": "hostile", "type": "markdown", "data": f"# {plain(HOSTILE)}", "description": plain(HOSTILE)}
+    made = {
+        "key": "hostile",
+        "type": "markdown",
+        "data": f"# {plain(HOSTILE)}",
+        "description": plain(HOSTILE),
+    }
     artifact = site.request("artifacts/", made)["id"]
     for ui in ("/v2", ""):
         page.goto(f"{site.url}{ui}/artifacts/artifact/{artifact}")

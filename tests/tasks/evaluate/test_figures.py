@@ -5,40 +5,54 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tasks.evaluate.figures import confusion_matrix, learning_curve
-from tasks.shared.files import sha256
+from tasks.evaluate.figures import learning_curve, save
+from tasks.problems.common.figures import confusion_matrix, reliability, scatter
+from tasks.shared.files import digests
 
-LOSS = "step,epoch,loss,learning_rate\n10,0.5,2.0,2e-05\n20,1,1.5,1e-05\n"
-
-
-def draw_matrix(file: Path, labels: list[str]) -> Path:
-    predictions = pl.DataFrame({"actual": labels * 3, "predicted": [*labels, *reversed(labels), *labels]})
-    confusion_matrix(predictions, labels, file)
-    return file
+LOSS = "step,epoch,learning_rate,loss\n10,0.5,2e-05,2.0\n20,1,1e-05,1.5\n"
 
 
-def draw_curve(folder: Path, validation: str) -> Path:
-    folder.mkdir()
-    (folder / "loss.csv").write_text(LOSS, encoding="utf-8")
-    (folder / "validation.csv").write_text(validation, encoding="utf-8")
-    learning_curve(folder, folder / "curve.png")
-    return folder / "curve.png"
+def draw_matrix(folder: Path, labels: list[str]) -> dict[str, str]:
+    predicted = pl.Series([*labels, *reversed(labels), *labels])
+    save({"matrix": confusion_matrix(predicted, pl.Series(labels * 3), labels)}, folder)
+    return digests(folder)
 
 
 @pytest.mark.parametrize("count", [2, 41])
 def test_the_same_predictions_make_the_same_bytes(tmp_path: Path, count: int) -> None:
     labels = [f"label {i}" for i in range(count)]
-    one, two = (draw_matrix(tmp_path / f"{name}.png", labels) for name in ("one", "two"))
-    assert sha256(one) == sha256(two)
-    assert one.read_bytes().startswith(b"\x89PNG")
+    one, two = (draw_matrix(tmp_path / name, labels) for name in ("one", "two"))
+    assert one == two
+    assert (tmp_path / "one/matrix.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("label", [r"$\nosuch$", "costs $5 or $6_", "reverted_card_payment?", "^", "a\nb", "_hidden"])
+@pytest.mark.parametrize(
+    "label", [r"$\nosuch$", "costs $5 or $6_", "reverted_card_payment?", "^", "a\nb", "_hidden"]
+)
 def test_a_label_is_drawn_as_it_is_spelled(tmp_path: Path, label: str) -> None:
-    assert draw_matrix(tmp_path / "matrix.png", [label, "other"]).exists()
+    assert draw_matrix(tmp_path, [label, "other"]).keys() == {"matrix.png"}
 
 
-def test_the_curve_shows_the_scores_whichever_column_they_stand_in(tmp_path: Path) -> None:
-    by_spelling = draw_curve(tmp_path / "one", "step,epoch,accuracy,loss,macro_f1\n20,1,0.5,1.25,0.33\n")
-    loss_first = draw_curve(tmp_path / "two", "step,epoch,loss,accuracy,macro_f1\n20,1,1.25,0.5,0.33\n")
-    assert sha256(by_spelling) == sha256(loss_first)
+def test_other_pictures_are_the_same_bytes_too(tmp_path: Path) -> None:
+    numbers = pl.Series([0.1, 0.5, 0.52, 0.9])
+    for folder in ("one", "two"):
+        pictures = {
+            "reliability": reliability(numbers > 0.5, numbers),
+            "scatter": scatter(numbers, numbers.reverse()),
+        }
+        save(pictures, tmp_path / folder)
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+
+
+@pytest.mark.parametrize("metrics", [{}, {"mean_absolute_error": 12.5}, {"accuracy": 0.5, "macro_f1": 0.33}])
+def test_the_curve_shows_whatever_was_measured_on_validation(
+    tmp_path: Path, metrics: dict[str, float]
+) -> None:
+    (tmp_path / "train_loss.csv").write_text(LOSS, encoding="utf-8")
+    for name, value in {"loss": 1.25, **metrics}.items():
+        (tmp_path / f"validation_{name}.csv").write_text(
+            f"step,epoch,{name}\n20,1,{value}\n", encoding="utf-8"
+        )
+    left, right = learning_curve(tmp_path).axes
+    assert [line.get_label() for line in left.lines] == ["train", "validation"]
+    assert [line.get_label() for line in right.lines] == sorted(metrics)

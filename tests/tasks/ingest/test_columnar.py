@@ -6,13 +6,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from tasks import problems
+from tasks.ingest import ingest
 from tasks.ingest.readers import read
 from tasks.shared.errors import InputError
-from tasks.shared.params import Data
+from tasks.shared.params import Data, Ingest, Params
+from tasks.shared.paths import Paths
 from tests.support.ingest import LENIENT, run
 from tests.support.raw_files import pairs, refused, taken
 from tests.support.split import run as split_run
@@ -38,7 +42,11 @@ def written(path: Path, metadata: dict[str, str] | None = None, **columns: Any) 
 def metadata(**names: list[str]) -> dict[str, str]:
     """Return what `datasets` writes beside columns of classes."""
     features = {column: {"names": classes, "_type": "ClassLabel"} for column, classes in names.items()}
-    return {"huggingface": json.dumps({"info": {"features": {"text": {"dtype": "string", "_type": "Value"}, **features}}})}
+    return {
+        "huggingface": json.dumps(
+            {"info": {"features": {"text": {"dtype": "string", "_type": "Value"}, **features}}}
+        )
+    }
 
 
 def bytes_as_text(values: list[bytes]) -> pa.Array:
@@ -64,11 +72,18 @@ STRANGE: dict[str, pa.Array] = {
 }
 
 
-PARQUET = [strange for strange in STRANGE if strange not in ("interval", "union", "empty struct", "run ends")]  # what it can hold
+PARQUET = [
+    strange for strange in STRANGE if strange not in ("interval", "union", "empty struct", "run ends")
+]  # what it can hold
 
 
-@pytest.mark.parametrize(("strange", "name"), [*((strange, "a.arrow") for strange in STRANGE), *((strange, "a.parquet") for strange in PARQUET)])
-def test_a_column_that_nobody_asked_for_stops_nothing_and_is_named(tmp_path: Path, strange: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("strange", "name"),
+    [*((strange, "a.arrow") for strange in STRANGE), *((strange, "a.parquet") for strange in PARQUET)],
+)
+def test_a_column_that_nobody_asked_for_stops_nothing_and_is_named(
+    tmp_path: Path, strange: str, name: str
+) -> None:
     file = written(tmp_path / "raw" / name, odd=STRANGE[strange])
     found = run(tmp_path, file)
     assert found.pairs == list(zip(TEXTS, LABELS, strict=True))
@@ -117,11 +132,23 @@ def test_columns_of_plain_types_are_carried_along(tmp_path: Path) -> None:
 def test_a_zone_in_one_file_and_none_in_another_stop_nothing(tmp_path: Path) -> None:
     moment = datetime(2026, 1, 1, 12, tzinfo=UTC)
     written(tmp_path / "raw/a.parquet", at=pa.array([moment] * 3, pa.timestamp("us", "UTC")))
-    written(tmp_path / "raw/b.parquet", text=["x", "y", "z"], at=pa.array([moment.replace(tzinfo=None)] * 3, pa.timestamp("us")))
+    written(
+        tmp_path / "raw/b.parquet",
+        text=["x", "y", "z"],
+        at=pa.array([moment.replace(tzinfo=None)] * 3, pa.timestamp("us")),
+    )
     found = run(tmp_path, tmp_path / "raw")
     assert found.rows.height == 6
     rows = rows_of([f"text {i}" for i in range(6)], ["a", "b"] * 3, at=found.rows["at"].to_list())
-    parts = split_run(tmp_path / "split", rows, method="by_time", time_column="at", test_share=0.2, validation_share=0.2, min_rows_per_label=1)
+    parts = split_run(
+        tmp_path / "split",
+        rows,
+        method="by_time",
+        time_column="at",
+        test_share=0.2,
+        validation_share=0.2,
+        min_rows_per_label=1,
+    )
     assert sum(part.height for part in parts.values()) == 6
 
 
@@ -168,9 +195,30 @@ def test_a_class_without_a_name_is_refused(tmp_path: Path) -> None:
     assert "column 'label' holds the class 7, but the file names 2 classes" in refused(file)
 
 
-@pytest.mark.parametrize("text", ["no JSON", "[]", '{"info": {"features": {"label": {"_type": "ClassLabel"}}}}', '{"info": null}'])
+def test_classes_in_lists_are_their_names(tmp_path: Path) -> None:
+    from datasets import ClassLabel, Dataset, Features, List, Value
+
+    tags = List(ClassLabel(names=["O", "B-person", "I-person"]))
+    features = Features({"tokens": List(Value("string")), "tags": tags})
+    rows = Dataset.from_dict({"tokens": [["Anna", "Weber", "sings"]], "tags": [[1, 2, 0]]}, features=features)
+    rows.save_to_disk(tmp_path / "saved")
+    rows.to_parquet(tmp_path / "rows.parquet")
+    problem = problems.load(
+        "token_classification", Params.model_validate({"problem": "token_classification"}).own
+    )
+    for source in ("saved", "rows.parquet"):
+        ingest(Data(path=str(tmp_path / source)), Ingest(), problem, Paths(tmp_path / f"of {source}"))
+        taken_ = pl.read_parquet(tmp_path / f"of {source}/data/ingested/rows.parquet")
+        assert taken_["tags"].to_list() == [["B-person", "I-person", "O"]]
+
+
+@pytest.mark.parametrize(
+    "text", ["no JSON", "[]", '{"info": {"features": {"label": {"_type": "ClassLabel"}}}}', '{"info": null}']
+)
 def test_metadata_that_is_not_what_datasets_writes_is_no_obstacle(tmp_path: Path, text: str) -> None:
-    assert taken(written(tmp_path / "a.parquet", {"huggingface": text})) == list(zip(TEXTS, LABELS, strict=True))
+    assert taken(written(tmp_path / "a.parquet", {"huggingface": text})) == list(
+        zip(TEXTS, LABELS, strict=True)
+    )
 
 
 def test_folders_that_datasets_saves_are_read_whole(tmp_path: Path) -> None:
@@ -186,5 +234,9 @@ def test_folders_that_datasets_saves_are_read_whole(tmp_path: Path) -> None:
     DatasetDict({"train": rows, "test": rows}).save_to_disk(tmp_path / "two")
     assert len(taken(tmp_path / "two")) == 4
     assert len(taken(tmp_path / "two", train_file="train/*.arrow", test_file="test/*.arrow")) == 4
+    splits = read(Data(path=str(tmp_path / "two"))).table["source_split"]
+    assert splits.to_list() == ["test", "test", "train", "train"], (
+        "for split.method predefined, by their names"
+    )
     rows.to_parquet(tmp_path / "three.parquet")
     assert taken(tmp_path / "three.parquet") == [("hello", "greet"), ("bye", "leave")]

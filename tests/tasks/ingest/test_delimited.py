@@ -10,7 +10,7 @@ import pytest
 from tasks.ingest.readers import Raw, read
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data
-from tasks.shared.params_file import validated
+from tasks.shared.params_file import Layer, lay_over
 from tests.support.raw_files import pairs, refused, write
 
 LABELS = ("order", "refund", "damage")
@@ -26,7 +26,9 @@ def lines(rows: list[tuple[str, str]], delimiter: str = ",") -> list[str]:
 def quoted(rows: list[tuple[str, str]], delimiter: str = ",", quoting: int = csv.QUOTE_MINIMAL) -> str:
     """Return the header and rows as Python and pandas write them."""
     text = io.StringIO()
-    csv.writer(text, delimiter=delimiter, quoting=quoting, lineterminator="\n").writerows([("text", "label"), *rows])  # type: ignore[arg-type]
+    csv.writer(text, delimiter=delimiter, quoting=quoting, lineterminator="\n").writerows(
+        [("text", "label"), *rows]
+    )  # type: ignore[arg-type]
     return text.getvalue()
 
 
@@ -51,8 +53,15 @@ def test_one_quote_that_is_never_closed_in_a_file_without_quoting_swallows_nothi
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
-def test_every_line_that_a_stray_quote_swallows_is_a_reject_with_its_number(tmp_path: Path, ending: str) -> None:
-    said = lines([(f'"{text}' if i == 9 else f'"{text}, you"' if i > 18 else text, label) for i, (text, label) in enumerate(ROWS)])
+def test_every_line_that_a_stray_quote_swallows_is_a_reject_with_its_number(
+    tmp_path: Path, ending: str
+) -> None:
+    said = lines(
+        [
+            (f'"{text}' if i == 9 else f'"{text}, you"' if i > 18 else text, label)
+            for i, (text, label) in enumerate(ROWS)
+        ]
+    )
     table, rejects, _ = found(tmp_path / "a.csv", ending.join(said))
     assert table["text"].to_list() == [*TEXTS[:9], *(f"{text}, you" for text in TEXTS[20:])]
     assert [reject.reason.split(": ")[1] for reject in rejects] == [f"line {line}" for line in range(11, 22)]
@@ -60,26 +69,55 @@ def test_every_line_that_a_stray_quote_swallows_is_a_reject_with_its_number(tmp_
 
 
 def test_every_line_of_a_swallowed_row_with_too_many_fields_is_a_reject(tmp_path: Path) -> None:
-    said = lines([(f'"{text}' if i == 9 else f'{text}","' if i == 12 else text, label) for i, (text, label) in enumerate(ROWS)])
+    said = lines(
+        [
+            (f'"{text}' if i == 9 else f'{text}","' if i == 12 else text, label)
+            for i, (text, label) in enumerate(ROWS)
+        ]
+    )
     table, rejects, _ = found(tmp_path / "a.csv", "\n".join([*said, '"quoted, too",order']))
     assert table.height + len(rejects) == 31
-    assert [reject.reason.split(": ")[1] for reject in rejects][:4] == ["line 11", "line 12", "line 13", "line 14"]
+    assert [reject.reason.split(": ")[1] for reject in rejects][:4] == [
+        "line 11",
+        "line 12",
+        "line 13",
+        "line 14",
+    ]
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
-def test_rows_between_two_stray_quotes_that_fit_each_other_are_not_taken_for_one_text(tmp_path: Path, name: str) -> None:
+def test_rows_between_two_stray_quotes_that_fit_each_other_are_not_taken_for_one_text(
+    tmp_path: Path, name: str
+) -> None:
     delimiter = "\t" if name == "a.tsv" else ","
-    said = lines([(f'"{text}' if i == 9 else f'{text}"' if i == 12 else text, label) for i, (text, label) in enumerate(ROWS)], delimiter)
-    table, rejects, _ = found(tmp_path / name, "\n".join([*said, delimiter.join(['"quoted ""too"""', "order"])]))
+    said = lines(
+        [
+            (f'"{text}' if i == 9 else f'{text}"' if i == 12 else text, label)
+            for i, (text, label) in enumerate(ROWS)
+        ],
+        delimiter,
+    )
+    table, rejects, _ = found(
+        tmp_path / name, "\n".join([*said, delimiter.join(['"quoted ""too"""', "order"])])
+    )
     assert table["text"].to_list() == [*TEXTS[:9], *TEXTS[13:], 'quoted "too"']
-    assert [reject.reason.split(": ")[1] for reject in rejects] == ["line 11", "line 12", "line 13", "line 14"]
+    assert [reject.reason.split(": ")[1] for reject in rejects] == [
+        "line 11",
+        "line 12",
+        "line 13",
+        "line 14",
+    ]
     assert all("set data.quoting to quoted" in reject.reason for reject in rejects)
     assert read(Data(path=str(tmp_path / name), quoting="quoted")).table.height == 28
     assert read(Data(path=str(tmp_path / name), quoting="unquoted")).table.height == 31
 
 
 def test_texts_of_several_lines_are_whole(tmp_path: Path) -> None:
-    rows = [("Hello, I need\nhelp with this, please\nThanks, bye", "order"), ("one\n\ntwo, three", "refund"), *ROWS]
+    rows = [
+        ("Hello, I need\nhelp with this, please\nThanks, bye", "order"),
+        ("one\n\ntwo, three", "refund"),
+        *ROWS,
+    ]
     table, rejects, notes = found(tmp_path / "a.csv", quoted(rows))
     assert (pairs(table), rejects, notes) == (rows, [], [])
 
@@ -89,7 +127,9 @@ def test_texts_of_several_lines_are_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
 def test_another_delimiter_is_found_out_and_said(tmp_path: Path, delimiter: str) -> None:
-    rows = [(f'he said "{text}", twice' + "\nor more" * (i % 2), label) for i, (text, label) in enumerate(ROWS)]
+    rows = [
+        (f'he said "{text}", twice' + "\nor more" * (i % 2), label) for i, (text, label) in enumerate(ROWS)
+    ]
     table, rejects, notes = found(tmp_path / "a.csv", quoted(rows, delimiter))
     assert (pairs(table), rejects) == (rows, [])
     assert notes == [f"a.csv: the delimiter is '{delimiter.replace(chr(9), 'tab')}'"]
@@ -119,12 +159,21 @@ def test_a_stray_quote_does_not_hide_the_delimiter(tmp_path: Path, stray: int) -
     assert notes == ["a.csv: the delimiter is ';'", "a.csv: quotes are part of the text"]
 
 
-def test_without_a_header_two_delimiters_that_fit_are_refused_and_one_that_does_not_fit_is_none(tmp_path: Path) -> None:
+def test_without_a_header_two_delimiters_that_fit_are_refused_and_one_that_does_not_fit_is_none(
+    tmp_path: Path,
+) -> None:
     content = "hello;0,95\nbye;0,5\n"
     assert "',' and ';' fit as delimiters" in refused(write(tmp_path / "a.csv", content), header=False)
-    assert pairs(found(tmp_path / "a.csv", content, header=False, delimiter=";").table) == [("hello", "0,95"), ("bye", "0,5")]
+    assert pairs(found(tmp_path / "a.csv", content, header=False, delimiter=";").table) == [
+        ("hello", "0,95"),
+        ("bye", "0,5"),
+    ]
     uneven = "hello, you;greet\nbye;leave\nwell, no;leave\n"
-    assert found(tmp_path / "a.csv", uneven, header=False).table["column_2"].to_list() == ["greet", "leave", "leave"]
+    assert found(tmp_path / "a.csv", uneven, header=False).table["column_2"].to_list() == [
+        "greet",
+        "leave",
+        "leave",
+    ]
 
 
 def test_many_texts_of_several_lines_with_a_comma_in_each_take_no_longer(tmp_path: Path) -> None:
@@ -138,23 +187,30 @@ def test_a_named_delimiter_is_taken_at_its_word(tmp_path: Path) -> None:
     assert table.columns[:2] == ["a", "b,text,label"]
     assert notes == []
     for word in ("tab", "\\t", "\t"):
-        assert validated({"data": {"delimiter": word}}, "cli").data.delimiter == "\t"
+        assert lay_over(Layer("cli", {"data": {"delimiter": word}})).data.delimiter == "\t"
     for wrong in ("", ";;", '"', "\n"):
         with pytest.raises(InputError, match="is not one character that can stand between fields"):
-            validated({"data": {"delimiter": wrong}}, "cli")
+            lay_over(Layer("cli", {"data": {"delimiter": wrong}}))
 
 
 # quoting in TSV
 
 
 def test_tsv_as_pandas_writes_it_is_read_with_its_quotes(tmp_path: Path) -> None:
-    rows = [(f'he said "{text}"', label) for text, label in ROWS[:3]] + [("two\nlines", "order"), ("a\ttab", "refund"), *ROWS]
+    rows = [(f'he said "{text}"', label) for text, label in ROWS[:3]] + [
+        ("two\nlines", "order"),
+        ("a\ttab", "refund"),
+        *ROWS,
+    ]
     table, rejects, notes = found(tmp_path / "a.tsv", quoted(rows, "\t"))
     assert (pairs(table), rejects) == (rows, [])
     assert notes == ["a.tsv: quotes stand around fields"]
 
 
-@pytest.mark.parametrize("rows", [[('he said "so"', "order"), *ROWS], [("two\nlines", "order"), *ROWS], [("a\ttab", "order"), *ROWS]])
+@pytest.mark.parametrize(
+    "rows",
+    [[('he said "so"', "order"), *ROWS], [("two\nlines", "order"), *ROWS], [("a\ttab", "order"), *ROWS]],
+)
 def test_one_kind_of_quoted_text_is_enough(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
     assert pairs(found(tmp_path / "a.tsv", quoted(rows, "\t")).table) == rows
 
@@ -177,7 +233,9 @@ def test_tsv_that_is_quoted_here_and_not_there_is_refused_with_what_to_set(tmp_p
 
 
 def test_csv_can_be_told_to_quote_nothing(tmp_path: Path) -> None:
-    assert pairs(found(tmp_path / "a.csv", 'text,label\n"so",order\n', quoting="unquoted").table) == [('"so"', "order")]
+    assert pairs(found(tmp_path / "a.csv", 'text,label\n"so",order\n', quoting="unquoted").table) == [
+        ('"so"', "order")
+    ]
 
 
 # blanks before quotes

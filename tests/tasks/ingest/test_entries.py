@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.engine.workspace import located
+from flows.engine.data import located
 from flows.ledger.data import content_of_source, import_data, update_data
 from flows.ledger.sources import name_in_raw
 from flows.ledger.stages import Ledger
@@ -35,12 +35,27 @@ ODD: dict[str, tuple[Callable[[Path], object], str]] = {
     "a named pipe": (lambda folder: os.mkfifo(folder / "odd.csv"), r"odd.csv' is a named pipe.*remove it"),
     "a hidden pipe": (lambda folder: os.mkfifo(folder / ".odd"), r".odd' is a named pipe"),
     "a socket": (lambda folder: bound(folder / "odd.csv"), r"odd.csv' is a socket"),
-    "a link to a device": (lambda folder: (folder / "odd.csv").symlink_to("/dev/zero"), r"odd.csv.*leads to '/dev/zero'"),
-    "a link out": (lambda folder: (folder / "odd.csv").symlink_to("/etc/passwd"), r"odd.csv: leads to '/etc/passwd'"),
+    "a link to a device": (
+        lambda folder: (folder / "odd.csv").symlink_to("/dev/zero"),
+        r"odd.csv.*leads to '/dev/zero'",
+    ),
+    "a link out": (
+        lambda folder: (folder / "odd.csv").symlink_to("/etc/passwd"),
+        r"odd.csv: leads to '/etc/passwd'",
+    ),
     "a linked folder outside": (lambda folder: (folder / "odd").symlink_to("/etc"), r"odd: leads to '/etc'"),
-    "a link to nothing": (lambda folder: (folder / "odd.csv").symlink_to("gone"), r"odd.csv' is a link to gone"),
-    "a link to itself": (lambda folder: (folder / "odd.csv").symlink_to("odd.csv"), r"odd.csv' is a link to odd.csv"),
-    "a name that is not UTF-8": (lambda folder: (folder / os.fsdecode(b"caf\xe9")).touch(), r"caf\ufffd', whose name is not"),
+    "a link to nothing": (
+        lambda folder: (folder / "odd.csv").symlink_to("gone"),
+        r"odd.csv' is a link to gone",
+    ),
+    "a link to itself": (
+        lambda folder: (folder / "odd.csv").symlink_to("odd.csv"),
+        r"odd.csv' is a link to odd.csv",
+    ),
+    "a name that is not UTF-8": (
+        lambda folder: (folder / os.fsdecode(b"caf\xe9")).touch(),
+        r"caf\ufffd', whose name is not",
+    ),
 }
 
 
@@ -71,7 +86,9 @@ def test_what_cannot_be_read_kept_or_trusted_is_refused_wherever_a_folder_is_giv
             call(Model(name=str(model), revision="sha256:anything"))
 
 
-def test_links_within_a_folder_and_to_contents_in_the_hubs_cache_are_none_of_that(tmp_path: Path, tiny_model: Path) -> None:
+def test_links_within_a_folder_and_to_contents_in_the_hubs_cache_are_none_of_that(
+    tmp_path: Path, tiny_model: Path
+) -> None:
     folder = tmp_path / "hub/models--me--mine/snapshots/abc"
     blobs = folder.parent.parent / "blobs"
     folder.mkdir(parents=True)
@@ -104,7 +121,9 @@ def test_a_pipe_or_a_device_is_no_data(source: str, tmp_path: Path, monkeypatch:
         read(Data(path=source, format="csv"))
 
 
-def test_a_match_that_is_a_pipe_or_leads_out_is_refused_in_folders_and_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_match_that_is_a_pipe_or_leads_out_is_refused_in_folders_and_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("given").mkdir()
     Path("given/a.csv").write_text(ROWS)
@@ -124,7 +143,9 @@ REFUSED_PATTERNS = ["", ".", "./", "**x", "a**/b", "/x*", "//x*", "x" * 300, "a/
 
 
 @pytest.mark.parametrize("pattern", REFUSED_PATTERNS, ids=range(len(REFUSED_PATTERNS)))
-def test_a_pattern_that_python_refuses_is_refused_in_a_sentence_or_matches_nothing(pattern: str, tmp_path: Path) -> None:
+def test_a_pattern_that_python_refuses_is_refused_in_a_sentence_or_matches_nothing(
+    pattern: str, tmp_path: Path
+) -> None:
     (tmp_path / "a.csv").write_text(ROWS)
     if Path(pattern).name == "a\0b":
         assert matching(tmp_path, pattern, "data.files") == []
@@ -143,7 +164,9 @@ def test_a_name_that_is_none_for_a_folder_entry_is_refused(name: str) -> None:
         name_in_raw("https://host/x.csv" if name else "https://host", name or None)
 
 
-def test_a_source_that_has_got_a_pipe_since_it_was_brought_in_is_refused_when_its_newer_state_is_asked(checkout: Path) -> None:
+def test_a_source_that_has_got_a_pipe_since_it_was_brought_in_is_refused_when_its_newer_state_is_asked(
+    checkout: Path,
+) -> None:
     exports = checkout.parent / "me/exports"
     import_data(Ledger(checkout), str(exports), "exports")
     os.mkfifo(exports / "new.csv")

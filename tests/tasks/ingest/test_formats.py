@@ -64,7 +64,9 @@ def test_blanks_around_column_names_are_dropped_and_values_stay_as_they_are(tmp_
 
 
 def test_a_ragged_row_is_kept_as_a_reject_with_file_row_and_reason(tmp_path: Path) -> None:
-    table, rejects, _ = read(Data(path=str(write(tmp_path / "a.csv", "text,label\nhello,greet\nso,ja,nein\nalone\nbye,leave\n"))))
+    table, rejects, _ = read(
+        Data(path=str(write(tmp_path / "a.csv", "text,label\nhello,greet\nso,ja,nein\nalone\nbye,leave\n")))
+    )
     assert pairs(table) == PAIRS
     assert table["source_row"].to_list() == [1, 4]
     assert rejects == [
@@ -73,7 +75,10 @@ def test_a_ragged_row_is_kept_as_a_reject_with_file_row_and_reason(tmp_path: Pat
     ]
 
 
-@pytest.mark.parametrize(("name", "content"), [("a.tsv", "hello\tgreet\nbye\tleave\n"), ("a.json", '[["hello", "greet"], ["bye", "leave"]]')])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.tsv", "hello\tgreet\nbye\tleave\n"), ("a.json", '[["hello", "greet"], ["bye", "leave"]]')],
+)
 def test_rows_without_names_get_numbered_columns(tmp_path: Path, name: str, content: str) -> None:
     table, _, _ = read(Data(path=str(write(tmp_path / name, content)), header=False))
     assert table.columns[:2] == ["column_1", "column_2"]
@@ -84,12 +89,22 @@ def test_rows_without_names_get_numbered_columns(tmp_path: Path, name: str, cont
 @pytest.mark.parametrize(
     ("name", "content", "rows"),
     [
-        ("a.csv", "text,label\n007,1.0\nNA,true\nnull,1e5\n", [("007", "1.0"), ("NA", "true"), ("null", "1e5")]),
-        ("a.tsv", 'text\tlabel\n"hi, all\tgreet\n"bye" it is\tleave\n', [('"hi, all', "greet"), ('"bye" it is', "leave")]),  # TSV quotes nothing
+        (
+            "a.csv",
+            "text,label\n007,1.0\nNA,true\nnull,1e5\n",
+            [("007", "1.0"), ("NA", "true"), ("null", "1e5")],
+        ),
+        (
+            "a.tsv",
+            'text\tlabel\n"hi, all\tgreet\n"bye" it is\tleave\n',
+            [('"hi, all', "greet"), ('"bye" it is', "leave")],
+        ),  # TSV quotes nothing
         ("a.jsonl", '["é", 1]\n["b", true]\n["c", 2.5]\n', [("é", "1"), ("b", "true"), ("c", "2.5")]),
     ],
 )
-def test_values_look_like_they_did_in_the_file(tmp_path: Path, name: str, content: str, rows: list[tuple[str, str]]) -> None:
+def test_values_look_like_they_did_in_the_file(
+    tmp_path: Path, name: str, content: str, rows: list[tuple[str, str]]
+) -> None:
     assert taken(write(tmp_path / name, content)) == rows
 
 
@@ -100,12 +115,24 @@ REFUSED = {
     "a byte order mark alone": ("a.csv", "\ufeff", "no rows in it; give a file with data"),
     "empty lines alone": ("a.csv", "\n\n", "no rows in it; give a file with data"),
     "a header alone": ("a.csv", "text,label\n", "no rows in it; give a file with data"),
-    "a header that names a column twice": ("a.csv", "text, text,label\na,b,c\n", "names a column twice: text"),
-    "a quote that is never closed": ("a.csv", 'text,label\n"hello",greet\n"open,greet\nbye,leave\n', "line 3: a quote is opened"),
+    "a header that names a column twice": (
+        "a.csv",
+        "text, text,label\na,b,c\n",
+        "names a column twice: text",
+    ),
+    "a quote that is never closed": (
+        "a.csv",
+        'text,label\n"hello",greet\n"open,greet\nbye,leave\n',
+        "line 3: a quote is opened",
+    ),
     "binary junk": ("a.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "looks binary (a NUL byte at 8)"),
     "broken JSON": ("a.json", '[\n{"text": "a"},\noops\n]', "line 3 is not valid JSON"),
     "JSON nested without end": ("a.json", "[" * 100_000, "nested too deep"),
-    "a line of JSON nested without end": ("a.jsonl", "[" * 100_000, "no rows in it (1 unreadable: not JSON (nested too deep)"),
+    "a line of JSON nested without end": (
+        "a.jsonl",
+        "[" * 100_000,
+        "no rows in it (1 unreadable: not JSON (nested too deep)",
+    ),
     "Parquet that is none": ("a.parquet", "text,label\n", "not a valid parquet file"),
     "Arrow that is none": ("a.arrow", "text,label\n", "not a valid arrow file"),
     "Feather that is none": ("a.feather", "text,label\n", "not a valid arrow file"),
@@ -129,14 +156,22 @@ def test_invalid_utf8_names_the_line_and_the_byte(tmp_path: Path, mark: bytes) -
 
 @pytest.mark.parametrize("encoding", ["utf-9", "hex", "rot13"])
 def test_an_encoding_that_is_none_is_refused(tmp_path: Path, encoding: str) -> None:
-    assert f"'{encoding}' is not" in refused(write(tmp_path / "a.csv", "text,label\nhello,greet\n"), encoding=encoding)
+    assert f"'{encoding}' is not" in refused(
+        write(tmp_path / "a.csv", "text,label\nhello,greet\n"), encoding=encoding
+    )
 
 
 # JSON
 
 
 def test_a_broken_line_of_jsonl_is_a_reject_and_the_others_are_rows(tmp_path: Path) -> None:
-    lines = ['{"text": "hello", "label": "greet"}', '{"text": "oops', "", "17", '{"text": "bye", "label": "leave"}']
+    lines = [
+        '{"text": "hello", "label": "greet"}',
+        '{"text": "oops',
+        "",
+        "17",
+        '{"text": "bye", "label": "leave"}',
+    ]
     table, rejects, _ = read(Data(path=str(write(tmp_path / "a.jsonl", "\r\n".join(lines)))))
     assert pairs(table) == PAIRS
     assert table["source_row"].to_list() == [1, 5]
@@ -148,11 +183,17 @@ def test_a_broken_line_of_jsonl_is_a_reject_and_the_others_are_rows(tmp_path: Pa
 
 @pytest.mark.parametrize("ending", ["jsonl", "ndjson"])
 def test_line_separators_inside_a_json_string_do_not_end_the_row(tmp_path: Path, ending: str) -> None:
-    assert taken(write(tmp_path / f"a.{ending}", '{"text": "a\u2028b\x85c", "label": "x"}\n')) == [("a\u2028b\x85c", "x")]
+    assert taken(write(tmp_path / f"a.{ending}", '{"text": "a\u2028b\x85c", "label": "x"}\n')) == [
+        ("a\u2028b\x85c", "x")
+    ]
 
 
 def test_a_json_list_of_objects_is_a_table_with_nulls_for_missing_keys(tmp_path: Path) -> None:
-    rows = [{"text": "hello", "label": "greet"}, {"label": "leave", "text": "bye"}, {" text ": "hm", "more": [1, {"b": 2, "a": 1}]}]
+    rows = [
+        {"text": "hello", "label": "greet"},
+        {"label": "leave", "text": "bye"},
+        {" text ": "hm", "more": [1, {"b": 2, "a": 1}]},
+    ]
     table, rejects, _ = read(Data(path=str(write(tmp_path / "a.json", json.dumps(rows)))))
     assert pairs(table) == [*PAIRS, ("hm", None)]
     assert table["more"].to_list() == [None, None, '[1, {"a": 1, "b": 2}]']
@@ -178,7 +219,9 @@ def test_a_json_object_without_the_named_list_tells_its_keys(tmp_path: Path) -> 
 def test_half_a_surrogate_pair_in_json_does_not_end_in_a_traceback(tmp_path: Path, name: str) -> None:
     row = '{"text": "cut emoji \\ud83d", "label": "x"}'
     good = '{"text": "whole", "label": "y"}'
-    table, rejects, _ = read(Data(path=str(write(tmp_path / name, f"[{row},{good}]" if name == "a.json" else f"{row}\n{good}\n"))))
+    table, rejects, _ = read(
+        Data(path=str(write(tmp_path / name, f"[{row},{good}]" if name == "a.json" else f"{row}\n{good}\n")))
+    )
     assert table.height + len(rejects) == 2
     assert "whole" in table["text"].to_list()
 

@@ -27,10 +27,11 @@ from tasks import problems
 from tasks.shared.errors import InputError
 from tasks.ingest import ingest
 from tasks.shared.params import Data, Ingest
+from tasks.shared.paths import Paths
 
 for name in sys.argv[1:]:
     try:
-        ingest(Data(path=name), Ingest(), problems.load("text_classification"), Path("out"), Path("out.json"))
+        ingest(Data(path=name), Ingest(), problems.load("text_classification"), Paths(Path("out")))
         said = "taken"
     except InputError as error:
         said = str(error)
@@ -42,7 +43,9 @@ for name in sys.argv[1:]:
 
 
 def new_keys(path: Path) -> None:
-    write(path, "".join(json.dumps({"text": f"t{i}", "label": "a", f"k{i}": 1}) + "\n" for i in range(50_000)))
+    write(
+        path, "".join(json.dumps({"text": f"t{i}", "label": "a", f"k{i}": 1}) + "\n" for i in range(50_000))
+    )
 
 
 def long_quoted_field(path: Path) -> None:
@@ -85,7 +88,9 @@ def giant_parquet(path: Path) -> None:
 
 def giant_feather(path: Path) -> None:
     table = giant_texts()
-    with pa.ipc.new_file(str(path), table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+    with pa.ipc.new_file(
+        str(path), table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")
+    ) as writer:
         writer.write_table(table)
 
 
@@ -102,7 +107,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "string.jsonl": (long_string, "line 2 is longer than data.max_field_chars, 10000000 characters"),
     "lines.csv": (many_lines_in_one_field, "line 2: a field is longer than data.max_field_chars 10000000"),
     "wide.csv": (many_columns, "more than 1000 columns (data.max_columns)"),
-    "lists.json": (lists_of_nothing, "reading it takes more than 600 MB of memory; if that is what it holds, raise data.max_memory_mb"),
+    "lists.json": (
+        lists_of_nothing,
+        "reading it takes more than 600 MB of memory; if that is what it holds, raise data.max_memory_mb",
+    ),
     "rows.parquet": (equal_rows, "its rows would take more than 600 MB of memory"),
     "giant.parquet": (giant_parquet, "--data.max_memory_mb 1200"),
     "giant.feather": (giant_feather, "--data.max_memory_mb 1200"),
@@ -110,7 +118,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
-def test_every_hostile_file_is_a_sentence_that_names_its_limit_and_stays_below_a_gibibyte(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_every_hostile_file_is_a_sentence_that_names_its_limit_and_stays_below_a_gibibyte(
+    tmp_path: Path,
+) -> None:
     for name, (make, _) in HOSTILE.items():
         make(tmp_path / name)
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{INGEST_ALL}", *HOSTILE]
@@ -125,7 +136,10 @@ def test_every_hostile_file_is_a_sentence_that_names_its_limit_and_stays_below_a
 
 
 def test_the_remedies_work(tmp_path: Path) -> None:
-    columns = write(tmp_path / "a.csv", "text,label," + ",".join(f"c{i}" for i in range(1500)) + "\n" + "a,b" + ",1" * 1500 + "\n")
+    columns = write(
+        tmp_path / "a.csv",
+        "text,label," + ",".join(f"c{i}" for i in range(1500)) + "\n" + "a,b" + ",1" * 1500 + "\n",
+    )
     assert "--data.max_columns 3004" in refused(columns)
     assert taken(columns, max_columns=3004) == [("a", "b")]
     field = write(tmp_path / "b.jsonl", json.dumps({"text": "a" * 150_000, "label": "b"}) + "\n")
@@ -157,7 +171,9 @@ def test_a_schema_of_any_depth_is_a_sentence(tmp_path: Path) -> None:
     depth = 200_000
     footer = b"\x15\x02\x19\xfc" + number(depth + 1) + group * depth + leaf + b"\x16\x00\x19\x0c\x00"
     file = write(tmp_path / "deep.parquet", b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
-    assert refused(file).startswith("deep.parquet: not a valid parquet file (Parquet schema too deeply nested")
+    assert refused(file).startswith(
+        "deep.parquet: not a valid parquet file (Parquet schema too deeply nested"
+    )
 
 
 def test_a_columns_name_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
@@ -173,7 +189,11 @@ def test_json_of_any_depth_is_a_reject_text_or_a_sentence(tmp_path: Path, depth:
     deep = ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth)
     for nested in deep:
         plain = '{"text": "hello", "label": "greet"}'
-        rows = [f'{{"text": "x", "label": "a", "deep": {nested}}}', f'{{"text": "y", "label": {nested}}}', plain]
+        rows = [
+            f'{{"text": "x", "label": "a", "deep": {nested}}}',
+            f'{{"text": "y", "label": {nested}}}',
+            plain,
+        ]
         found = run(tmp_path, write(tmp_path / "a.jsonl", "\n".join(rows)), **LENIENT)
         assert ("hello", "greet") in found.pairs
         document = write(tmp_path / "a.json", f"[{', '.join(rows)}]")
@@ -211,5 +231,7 @@ def test_dvc_is_handed_none_of_them(tmp_path: Path, bomb: str) -> None:
 
 
 def test_an_alias_here_and_there_is_read(tmp_path: Path) -> None:
-    values: dict[str, Any] = read(write(tmp_path / "params.yaml", "a: &a {x: 1}\nb: *a\nc: {<<: *a, y: 2}\nd: 'two * two'\n"))
+    values: dict[str, Any] = read(
+        write(tmp_path / "params.yaml", "a: &a {x: 1}\nb: *a\nc: {<<: *a, y: 2}\nd: 'two * two'\n")
+    )
     assert values == {"a": {"x": 1}, "b": {"x": 1}, "c": {"x": 1, "y": 2}, "d": "two * two"}

@@ -8,6 +8,8 @@ import polars as pl
 import pytest
 
 from tasks.ingest.readers import read
+from tasks.ingest.rows import Wanted
+from tasks.shared.errors import InputError
 from tasks.shared.params import Data
 from tests.support.project import SHARED
 from tests.support.raw_files import PAIRS, pairs, refused, taken, write
@@ -90,13 +92,18 @@ def test_files_that_all_lack_rows_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "b.csv", "text,label\n")
     assert refused(tmp_path) == "a.csv: no rows in it; give a file with data"
     write(tmp_path / "b.csv", "text,label\nalone\nalone\n")
-    assert "b.csv: no rows in it (2 unreadable: line 2: 1 fields where the first line has 2: alone)" in refused(tmp_path)
+    assert (
+        "b.csv: no rows in it (2 unreadable: line 2: 1 fields where the first line has 2: alone)"
+        in refused(tmp_path)
+    )
 
 
 def test_a_split_without_rows_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text,label\nhello,greet\n")
     write(tmp_path / "test.csv", "text,label\n")
-    assert refused(tmp_path, train_file="train.csv", test_file="test.csv").startswith("test.csv: no rows in it")
+    assert refused(tmp_path, train_file="train.csv", test_file="test.csv").startswith(
+        "test.csv: no rows in it"
+    )
 
 
 def test_a_file_of_which_no_row_can_be_read_counts_among_others(tmp_path: Path) -> None:
@@ -128,7 +135,9 @@ def test_a_link_inside_the_folder_is_read_once_and_named(tmp_path: Path) -> None
     table, _, notes = read(Data(path=str(tmp_path)))
     assert table["source_file"].to_list() == ["2026/a.csv"]
     assert notes == ["latest.csv: not read, a link to 2026/a.csv, which is"]
-    assert taken(tmp_path, files="latest.csv") == taken(tmp_path, files="current/*.csv") == [("hello", "greet")]
+    assert (
+        taken(tmp_path, files="latest.csv") == taken(tmp_path, files="current/*.csv") == [("hello", "greet")]
+    )
 
 
 def test_a_link_to_a_file_that_is_not_read_by_itself_is_read(tmp_path: Path) -> None:
@@ -139,7 +148,14 @@ def test_a_link_to_a_file_that_is_not_read_by_itself_is_read(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("link", "files"),
-    [("link", None), ("link", "**/*.csv"), ("link", "link/*.csv"), ("link.csv", None), ("link.csv", "**/*.csv"), ("link.csv", "l*")],
+    [
+        ("link", None),
+        ("link", "**/*.csv"),
+        ("link", "link/*.csv"),
+        ("link.csv", None),
+        ("link.csv", "**/*.csv"),
+        ("link.csv", "l*"),
+    ],
 )
 def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path: Path, link: str, files: str | None) -> None:
     write(tmp_path / "data/a.csv", "text,label\nhello,greet\n")
@@ -162,6 +178,71 @@ def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
     assert taken(tmp_path / "raw") == taken(tmp_path / "raw/a.csv") == [("hello", "greet")]
 
 
+# one file that holds the splits, and rows without names
+
+
+JSON = '{"a": [["hello", "greet"]], "more": [["hi", "greet"]], "b": [["bye", "leave"]]}'
+
+
+def test_keys_of_one_json_file_are_splits_and_several_make_one(tmp_path: Path) -> None:
+    file = write(tmp_path / "all.json", JSON)
+    table, rejects, _ = read(Data(path=str(file), train_file="#a+more", test_file="#b"))
+    assert rejects == []
+    assert table["source_file"].to_list() == ["all.json#a", "all.json#more", "all.json#b"]
+    assert table["source_split"].to_list() == ["train", "train", "test"]
+    inside = read(Data(path=str(tmp_path), train_file="all.json#a+more", test_file="all.json#b")).table
+    assert inside.equals(table)
+
+
+def test_a_key_that_a_json_file_lacks_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "all.json", JSON)
+    with pytest.raises(InputError, match=r"all\.json#c: the JSON has no field 'c'; it has a, more, b"):
+        read(Data(path=str(file), train_file="#a+c", test_file="#b"))
+
+
+def test_a_glob_cannot_pick_files_in_a_file(tmp_path: Path) -> None:
+    file = write(tmp_path / "all.json", JSON)
+    with pytest.raises(InputError, match=r"is one file, but data\.files and data"):
+        read(Data(path=str(file), train_file="all.json#a", test_file="#b"))
+
+
+def test_columns_without_names_are_called_as_params_say(tmp_path: Path) -> None:
+    write(tmp_path / "a.tsv", "hello, you\tgreet\nbye, now\tleave\n")
+    data = Data(path=str(tmp_path / "a.tsv"), column_names=["text", "label"])
+    # both delimiters make two columns, as data.header alone cannot tell
+    with pytest.raises(InputError, match="fit as delimiters"):
+        read(data)
+    write(tmp_path / "a.tsv", "well, hello, you\tgreet\nbut, bye, now\tleave\n")
+    assert read(data).table.select("text", "label").rows() == [
+        ("well, hello, you", "greet"),
+        ("but, bye, now", "leave"),
+    ]
+
+
+def test_column_names_that_are_not_as_many_as_columns_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "hello,greet,1\nbye,leave,2\n")
+    with pytest.raises(InputError, match=r"the first line has 3 fields and data\.column_names names 2"):
+        read(Data(path=str(tmp_path / "a.csv"), column_names=["text", "label"], delimiter=","))
+
+
+@pytest.mark.parametrize("names", [["text", "text "], ["text", ""]])
+def test_column_names_must_differ(names: list[str]) -> None:
+    with pytest.raises(ValueError, match="are not names that differ"):
+        Data(column_names=names)
+
+
+def test_json_rows_that_are_lists_are_named_too(tmp_path: Path) -> None:
+    file = write(tmp_path / "rows.json", '[["hello", "greet"], ["bye", "leave", "now"]]')
+    table, rejects, _ = read(Data(path=str(file)), Wanted(names=["text", "label"]))
+    assert table.select("text", "label").rows() == [("hello", "greet")]
+    assert [reject.reason for reject in rejects] == [
+        "unreadable: 3 values where data.column_names names 2: ['bye', 'leave', 'now']"
+    ]
+
+
+# real data
+
+
 # real data
 
 
@@ -175,10 +256,37 @@ def test_banking77_has_its_published_number_of_rows(name: str, rows: int) -> Non
 
 @pytest.mark.shared
 def test_clinc150_is_addressed_inside_its_json() -> None:
-    table, rejects, _ = read(Data(path=str(SHARED / "clinc150"), train_file="data_full.json#train", test_file="data_full.json#test"))
+    table, rejects, _ = read(
+        Data(
+            path=str(SHARED / "clinc150"), train_file="data_full.json#train", test_file="data_full.json#test"
+        )
+    )
     assert rejects == []
     assert dict(table["source_split"].value_counts().iter_rows()) == {"train": 15_000, "test": 4_500}
     assert table["column_2"].n_unique() == 150
+
+
+@pytest.mark.shared
+def test_clinc150_has_its_out_of_scope_rows_in_every_split() -> None:
+    splits = {
+        "train_file": "#train+oos_train",
+        "validation_file": "#val+oos_val",
+        "test_file": "#test+oos_test",
+    }
+    table, rejects, _ = read(Data(path=str(SHARED / "clinc150/data_full.json"), **splits))
+    assert rejects == []
+    assert dict(table["source_split"].value_counts().iter_rows()) == {
+        "train": 15_100,
+        "validation": 3_100,
+        "test": 5_500,
+    }
+    out = table.filter(table["column_2"] == "oos")
+    assert dict(out["source_split"].value_counts().iter_rows()) == {
+        "train": 100,
+        "validation": 100,
+        "test": 1_000,
+    }
+    assert set(out["source_file"]) == {f"data_full.json#oos_{name}" for name in ("train", "val", "test")}
 
 
 @pytest.mark.shared

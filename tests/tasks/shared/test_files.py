@@ -22,7 +22,10 @@ def tree(folder: Path, files: dict[str, str]) -> Path:
 def test_json_is_written_readable_in_its_own_order_and_read_back(tmp_path: Path) -> None:
     path = tmp_path / "new/folder/a.json"
     write_json(path, {"z": "é", "a": [1, None, True], "m": {"b": 1 / 3}})
-    assert path.read_text("utf-8") == '{\n  "z": "é",\n  "a": [\n    1,\n    null,\n    true\n  ],\n  "m": {\n    "b": 0.333333\n  }\n}\n'
+    assert (
+        path.read_text("utf-8")
+        == '{\n  "z": "é",\n  "a": [\n    1,\n    null,\n    true\n  ],\n  "m": {\n    "b": 0.333333\n  }\n}\n'
+    )
     assert read_json(path) == {"z": "é", "a": [1, None, True], "m": {"b": 0.333333}}
 
 
@@ -46,7 +49,17 @@ def test_a_small_number_such_as_adam_epsilon_is_not_written_as_nothing(tmp_path:
 
 
 def test_digests_are_sorted_by_path_and_leave_out_hidden_files_and_byte_code(tmp_path: Path) -> None:
-    tree(tmp_path, {"b.txt": "b", "a/z.txt": "z", "a/.hidden": "", ".git/HEAD": "", "__pycache__/x.pyc": "", "a/__pycache__/y.pyc": ""})
+    tree(
+        tmp_path,
+        {
+            "b.txt": "b",
+            "a/z.txt": "z",
+            "a/.hidden": "",
+            ".git/HEAD": "",
+            "__pycache__/x.pyc": "",
+            "a/__pycache__/y.pyc": "",
+        },
+    )
     found = digests(tmp_path)
     assert list(found) == ["a/z.txt", "b.txt"]
     assert found["b.txt"] == hashlib.sha256(b"b").hexdigest() == sha256(tmp_path / "b.txt")
@@ -57,14 +70,22 @@ def test_a_folder_digest_changes_with_names_and_contents_and_nothing_else(tmp_pa
     one = folder_digest(tree(tmp_path / "one", files))
     assert one == folder_digest(tree(tmp_path / "elsewhere/two", dict(reversed(files.items()))))
     assert one == folder_digest(tree(tmp_path / "one", {".DS_Store": "x"}))
-    others = [{"a.txt": "1", "b/c.txt": "3"}, {"a.txt": "1", "b/d.txt": "2"}, {"a.txt": "1"}, {**files, "d.txt": ""}, {"a.txt": "2", "b/c.txt": "1"}]
+    others = [
+        {"a.txt": "1", "b/c.txt": "3"},
+        {"a.txt": "1", "b/d.txt": "2"},
+        {"a.txt": "1"},
+        {**files, "d.txt": ""},
+        {"a.txt": "2", "b/c.txt": "1"},
+    ]
     found = {folder_digest(tree(tmp_path / f"other {i}", other)) for i, other in enumerate(others)}
     assert len(found | {one}) == len(others) + 1
 
 
 def test_a_folder_digest_is_what_sha256sum_makes_of_its_listing(tmp_path: Path) -> None:
     tree(tmp_path, {"a.txt": "1", "b.txt": "2"})
-    listing = subprocess.run(["sha256sum", "a.txt", "b.txt"], cwd=tmp_path, capture_output=True, check=True).stdout
+    listing = subprocess.run(
+        ["sha256sum", "a.txt", "b.txt"], cwd=tmp_path, capture_output=True, check=True
+    ).stdout
     assert folder_digest(tmp_path) == hashlib.sha256(listing).hexdigest()
 
 
@@ -86,5 +107,10 @@ def test_a_failed_replacement_leaves_the_old_text(tmp_path: Path) -> None:
 
 def test_text_is_utf8_whatever_the_locale_says(tmp_path: Path) -> None:
     code = f"from pathlib import Path; from tasks.shared.files import write_json; write_json(Path({str(tmp_path / 'a.json')!r}), {{'a': '\\u00e9'}})"
-    subprocess.run([sys.executable, "-X", "utf8=0", "-c", code], cwd=ROOT, env={"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}, check=True)
+    subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-c", code],
+        cwd=ROOT,
+        env={"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"},
+        check=True,
+    )
     assert json.loads((tmp_path / "a.json").read_bytes()) == {"a": "é"}

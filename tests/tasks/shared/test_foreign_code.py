@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
 from tasks.problems.common.pretrained import classifier, config
 from tasks.shared.base_models import fetch, resolve
@@ -70,7 +71,9 @@ def with_settings(model: Path, folder: Path, file: str, more: dict[str, Any]) ->
     known = json.loads((copied / file).read_text("utf-8")) if (copied / file).exists() else {}
     (copied / file).write_text(json.dumps({**known, **more}), encoding="utf-8")
     ran = folder.parent / "ran"
-    (copied / "own.py").write_text(f"from pathlib import Path\nPath({str(ran)!r}).touch()\n", encoding="utf-8")
+    (copied / "own.py").write_text(
+        f"from pathlib import Path\nPath({str(ran)!r}).touch()\n", encoding="utf-8"
+    )
     return copied
 
 
@@ -140,7 +143,9 @@ def test_an_adapter_that_would_lead_to_another_model_is_refused(tmp_path: Path, 
 # pickles
 
 
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "weights.pt", "model.pth"])
+@pytest.mark.parametrize(
+    "name", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "weights.pt", "model.pth"]
+)
 def test_a_pickle_is_never_loaded_and_converting_it_as_told_runs_none_of_it(
     tmp_path: Path,
     tiny_model: Path,
@@ -156,10 +161,12 @@ def test_a_pickle_is_never_loaded_and_converting_it_as_told_runs_none_of_it(
         resolve(Model(name=str(folder)))
     assert f"are a pickle, {name}, which is not read" in str(refused.value)
     with pytest.raises(InputError, match="cannot be loaded for classification"):
-        classifier(folder, ["a", "b"])
+        classifier(folder, AutoTokenizer.from_pretrained(tiny_model), ["a", "b"])
     python, *words = shlex.split(str(refused.value).partition("convert it once: ")[2])
     assert python == "python"
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, input="y\n" * 100, check=False)
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, input="y\n" * 100, check=False
+    )
     assert done.returncode != 0
     assert "weights_only" in done.stderr
     assert not (tmp_path / "ran").exists()
@@ -191,14 +198,35 @@ def calls(name: str) -> list[tuple[str, ast.Call]]:
     """Return the calls of a function or method of that name in our code, each with its module."""
     nodes = [(module, node) for module, code in sources().items() for node in ast.walk(ast.parse(code))]
     called = [(module, node) for module, node in nodes if isinstance(node, ast.Call)]
-    return [(module, node) for module, node in called if name in (getattr(node.func, "id", ""), getattr(node.func, "attr", ""))]
+    return [
+        (module, node)
+        for module, node in called
+        if name in (getattr(node.func, "id", ""), getattr(node.func, "attr", ""))
+    ]
 
 
 def test_one_module_loads_what_others_wrote_and_never_their_code() -> None:
+    here = '"local_files_only": True, "trust_remote_code": False}'
     loads = calls("from_pretrained")
-    assert {module for module, _ in loads} == {"tasks/problems/common/pretrained.py"}
-    for _, call in loads:
-        assert any(word.arg is None and ast.unparse(word.value) == "HERE" for word in call.keywords), ast.unparse(call)
+    ours = {
+        "tasks/problems/common/pretrained.py",
+        "tasks/shared/gguf_models.py",
+        "tasks/problems/text_generation/adapters.py",
+    }
+    # these go out with a package, which is then all that they have
+    serving = {module for module, _ in loads if module.endswith("/serve.py")}
+    assert {module for module, _ in loads} == ours | serving
+    for module, call in loads:
+        (how,) = {ast.unparse(word.value) for word in call.keywords if word.arg is None} & {
+            "HERE",
+            "here",
+            "pretrained.HERE",
+        }
+        assert how == "pretrained.HERE" or here in sources()[module], ast.unparse(call)
+    weights = [
+        call for module, call in loads if module in serving and "Tokenizer" not in ast.unparse(call.func)
+    ]
+    assert all("use_safetensors=True" in ast.unparse(call) for call in weights)
     ((module, pipeline),) = calls("pipeline")
     assert module == "tasks/package/serve.py"
     assert "trust_remote_code=False" in ast.unparse(pipeline)

@@ -84,9 +84,9 @@ def test_it_is_small(tmp_path: Path) -> None:
     assert (tmp_path / "it.arrow").stat().st_size < 10_000 * (4 + 4 + 4 + 4) + 2000
 
 
-def test_two_columns_of_one_name_are_our_own_mistake(tmp_path: Path) -> None:
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     statistics = {number: Statistic("mean", pl.DataFrame({"score": [float(number)]})) for number in "12"}
-    with pytest.raises(AssertionError, match="two columns are called score"):
+    with pytest.raises(InputError, match=r"^measure: two statistics have different columns called 'score'"):
         write(Measured(pl.Series(["x"]), statistics), tmp_path / "it.arrow")
 
 

@@ -10,14 +10,14 @@ import pytest
 from tasks.shared.errors import InputError
 from tasks.shared.extra import ALLOWED, MANAGED, OUTSIDE, optimizers, training_arguments
 from tasks.shared.params import Params, Train
-from tasks.shared.params_file import validated
+from tasks.shared.params_file import Layer, lay_over
 from tests.support.project import ROOT
 
 
 def refused(section: str, **values: Any) -> str:
     """Return the sentence with which values of a section are refused."""
     with pytest.raises(InputError) as error:
-        validated({section: values}, "params.yaml")
+        lay_over(Layer("params.yaml", {section: values}))
     sentence = str(error.value)
     assert sentence.startswith("params.yaml: ")
     return sentence
@@ -30,7 +30,12 @@ def refused(section: str, **values: Any) -> str:
         ("data", "header", "perhaps", "boolean"),
         ("ingest", "max_rejected", 1.0, "less than 1"),
         ("ingest", "max_chars", 0, "greater than or equal to 1"),
-        ("split", "method", "random", "'stable', 'stratified', 'by_time', 'by_group' or 'predefined'"),
+        (
+            "split",
+            "method",
+            "random",
+            "'stable', 'stratified', 'by_time', 'by_group', 'by_position' or 'predefined'",
+        ),
         ("split", "test_share", -0.1, "greater than or equal to 0"),
         ("split", "seed", 2**32, "less than 4294967296"),
         ("split", "time_column", "", "at least 1 character"),
@@ -48,7 +53,9 @@ def refused(section: str, **values: Any) -> str:
         ("package", "name", "rm -rf $HOME", "match pattern"),
     ],
 )
-def test_a_wrong_value_is_refused_with_field_value_and_what_is_allowed(section: str, field: str, value: Any, allowed: str) -> None:
+def test_a_wrong_value_is_refused_with_field_value_and_what_is_allowed(
+    section: str, field: str, value: Any, allowed: str
+) -> None:
     sentence = refused(section, **{field: value})
     assert sentence.startswith(f"params.yaml: {section}.{field}: {value!r} is not allowed: ")
     assert allowed in sentence
@@ -56,8 +63,14 @@ def test_a_wrong_value_is_refused_with_field_value_and_what_is_allowed(section: 
 
 def test_every_wrong_field_is_told_at_once_on_a_line_of_its_own() -> None:
     with pytest.raises(InputError) as error:
-        validated({"train": {"learning_rate": 2, "max_steps": -2}, "split": {"seed": -1}}, "params.yaml")
-    assert {line.split(": ")[1] for line in str(error.value).splitlines()} == {"split.seed", "train.max_steps", "train.learning_rate"}
+        lay_over(
+            Layer("params.yaml", {"train": {"learning_rate": 2, "max_steps": -2}, "split": {"seed": -1}})
+        )
+    assert {line.split(": ")[1] for line in str(error.value).splitlines()} == {
+        "split.seed",
+        "train.max_steps",
+        "train.learning_rate",
+    }
 
 
 @pytest.mark.parametrize(
@@ -70,9 +83,11 @@ def test_every_wrong_field_is_told_at_once_on_a_line_of_its_own() -> None:
         ({"data": {"column": {}}}, "data.column", "data.columns"),
     ],
 )
-def test_an_unknown_name_is_refused_with_the_nearest_known(values: dict[str, Any], wrong: str, right: str) -> None:
+def test_an_unknown_name_is_refused_with_the_nearest_known(
+    values: dict[str, Any], wrong: str, right: str
+) -> None:
     with pytest.raises(InputError, match=rf"^cli: there is no param '{wrong}'; did you mean '{right}'\?$"):
-        validated(values, "cli")
+        lay_over(Layer("cli", values))
 
 
 def test_params_cannot_be_changed_in_place() -> None:
@@ -88,22 +103,25 @@ def test_names_of_choices_are_plain_strings_for_yaml() -> None:
 
 
 def test_epochs_is_another_name_for_num_train_epochs() -> None:
-    assert validated({"train": {"epochs": 2}}, "cli").train.num_train_epochs == 2
+    assert lay_over(Layer("cli", {"train": {"epochs": 2}})).train.num_train_epochs == 2
 
 
 def test_the_problem_may_be_spelled_as_the_hub_spells_it() -> None:
-    assert validated({"problem": "text-classification"}, "cli").problem == "text_classification"
+    assert lay_over(Layer("cli", {"problem": "text-classification"})).problem == "text_classification"
     with pytest.raises(InputError, match="did you mean 'text_classification'"):
-        validated({"problem": "text_clasification"}, "cli")
+        lay_over(Layer("cli", {"problem": "text_clasification"}))
     for stranger in ("../params", "__init__", "", "problems.text_classification"):
         with pytest.raises(InputError, match="there is no problem"):
-            validated({"problem": stranger}, "cli")
+            lay_over(Layer("cli", {"problem": stranger}))
 
 
 def test_a_split_method_needs_its_column() -> None:
     assert "method by_time needs time_column" in refused("split", method="by_time")
     assert "method by_group needs group_column" in refused("split", method="by_group")
-    assert validated({"split": {"method": "by_time", "time_column": "when"}}, "cli").split.time_column == "when"
+    assert (
+        lay_over(Layer("cli", {"split": {"method": "by_time", "time_column": "when"}})).split.time_column
+        == "when"
+    )
 
 
 def test_shares_leave_something_for_train() -> None:
@@ -112,19 +130,35 @@ def test_shares_leave_something_for_train() -> None:
 
 def test_files_are_named_in_one_way() -> None:
     assert "give both train_file and test_file" in refused("data", train_file="a.csv")
-    assert "give both train_file and test_file" in refused("data", train_file="a.csv", validation_file="b.csv")
+    assert "give both train_file and test_file" in refused(
+        "data", train_file="a.csv", validation_file="b.csv"
+    )
     assert "exclude each other" in refused("data", train_file="a.csv", test_file="b.csv", files="*.csv")
     splits = {"train_file": "a.csv", "test_file": "b.csv"}
     assert "set it to predefined" in refused("data", **splits)
-    assert validated({"data": splits, "split": {"method": "predefined"}}, "cli").data.test_file == "b.csv"
+    assert (
+        lay_over(Layer("cli", {"data": splits, "split": {"method": "predefined"}})).data.test_file == "b.csv"
+    )
 
 
 # the Trainer's arguments
 
 
 def test_extra_words_from_a_command_line_are_read_as_yaml() -> None:
-    extra = Train(extra={"neftune_noise_alpha": "5", "torch_compile": "false", "lr_scheduler_kwargs": None, "logging_first_step": True}).extra
-    assert extra == {"neftune_noise_alpha": 5, "torch_compile": False, "lr_scheduler_kwargs": None, "logging_first_step": True}
+    extra = Train(
+        extra={
+            "neftune_noise_alpha": "5",
+            "torch_compile": "false",
+            "lr_scheduler_kwargs": None,
+            "logging_first_step": True,
+        }
+    ).extra
+    assert extra == {
+        "neftune_noise_alpha": 5,
+        "torch_compile": False,
+        "lr_scheduler_kwargs": None,
+        "logging_first_step": True,
+    }
 
 
 def test_extra_refuses_what_has_a_field_what_is_managed_and_what_does_not_exist() -> None:
@@ -136,7 +170,9 @@ def test_extra_refuses_what_has_a_field_what_is_managed_and_what_does_not_exist(
 def test_every_argument_of_the_trainer_is_judged_and_a_new_one_is_refused_until_it_is() -> None:
     judged = [*ALLOWED, *MANAGED, *OUTSIDE, *Train.model_fields.keys() & training_arguments()]
     assert sorted(judged) == sorted(training_arguments())
-    assert "field_of_a_later_release is not one of the allowed" in refused("train", extra={"field_of_a_later_release": 1})
+    assert "field_of_a_later_release is not one of the allowed" in refused(
+        "train", extra={"field_of_a_later_release": 1}
+    )
 
 
 @pytest.mark.parametrize("name", sorted(training_arguments() - ALLOWED))
@@ -152,7 +188,9 @@ def test_no_allowed_argument_speaks_of_files_hubs_tokens_or_services(name: str) 
 
     assert Train(extra={name: None}).extra == {name: None}
     (told,) = (field.metadata["help"] for field in fields(TrainingArguments) if field.name == name)
-    assert not re.search(r"\b(path|file|folder|directory|hub|token|wandb|trackio|plugin|backend)\b", told.lower())
+    assert not re.search(
+        r"\b(path|file|folder|directory|hub|token|wandb|trackio|plugin|backend)\b", told.lower()
+    )
 
 
 def test_argument_names_read_from_source_are_the_real_ones() -> None:
@@ -162,14 +200,18 @@ def test_argument_names_read_from_source_are_the_real_ones() -> None:
 
 
 def test_every_train_field_but_ours_is_an_argument_of_the_trainer() -> None:
-    ours = {"precision", "cpu_shortcuts", "nproc_per_node", "num_threads", "extra"}
+    ours = {"precision", "cpu_shortcuts", "class_weights", "nproc_per_node", "num_threads", "freeze", "extra"}
     ours |= {"early_stopping_patience", "early_stopping_threshold"}
     assert set(Train.model_fields) - training_arguments() == ours
 
 
 def test_what_train_passes_itself_cannot_be_set_as_extra() -> None:
     tree = ast.parse((ROOT / "tasks/train/__init__.py").read_text("utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "TrainingArguments"]
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "TrainingArguments"
+    ]
     passed = {keyword.arg for call in calls for keyword in call.keywords if keyword.arg}
     assert len(calls) == 1
     assert passed <= MANAGED

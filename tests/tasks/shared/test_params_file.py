@@ -7,7 +7,7 @@ import pytest
 
 from tasks.shared.errors import InputError
 from tasks.shared.params import Params
-from tasks.shared.params_file import differences, given, in_words, lay_over, load, read, save
+from tasks.shared.params_file import Layer, differences, in_words, lay_over, load, read, save, together
 from tests.support.project import ROOT
 
 TEXT = """\
@@ -31,7 +31,7 @@ def write(folder: Path, text: str | bytes) -> Path:
 
 def over(base: Params, changes: dict[str, Any]) -> Params:
     """Lay a command line over params, as `retrain run` does."""
-    return lay_over(base, given(changes, "cli"), "cli")
+    return lay_over(Layer("params.yaml", base.model_dump()), Layer("cli", changes))
 
 
 def test_off_is_a_word_and_stays_one(tmp_path: Path) -> None:
@@ -40,7 +40,9 @@ def test_off_is_a_word_and_stays_one(tmp_path: Path) -> None:
     assert save(over(load(path), {"train": {"seed": 1}}), path)
     assert "  cpu_shortcuts: off\n" in path.read_text()
     assert load(path).train.cpu_shortcuts == "off"
-    with pytest.raises(InputError, match=r"train.cpu_shortcuts: False is not allowed: input should be 'auto' or 'off'"):
+    with pytest.raises(
+        InputError, match=r"train.cpu_shortcuts: False is not allowed: input should be 'auto' or 'off'"
+    ):
         over(Params(), {"train": {"cpu_shortcuts": False}})
 
 
@@ -68,7 +70,9 @@ def test_the_file_is_read_as_yaml_1_2(tmp_path: Path) -> None:
         ("1: 2\n", "keys should be strings"),
     ],
 )
-def test_a_file_that_is_wrong_is_refused_in_a_sentence(tmp_path: Path, text: str | bytes, sentence: str) -> None:
+def test_a_file_that_is_wrong_is_refused_in_a_sentence(
+    tmp_path: Path, text: str | bytes, sentence: str
+) -> None:
     path = write(tmp_path, text)
     with pytest.raises(InputError) as error:
         load(path)
@@ -83,11 +87,40 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_only_what_is_set_is_given_under_the_fields_own_names() -> None:
-    assert given({"train": {"epochs": 3}, "problem": "text-classification"}, "cli") == {
-        "train": {"num_train_epochs": 3.0},
-        "problem": "text_classification",
+    file, line = (
+        Layer("file", {"train": {"epochs": 3, "lr": 1e-3}}),
+        Layer("cli", {"train": {"learning_rate": "2e-3"}}),
+    )
+    assert together([file, line]) == {"train": {"num_train_epochs": 3, "learning_rate": "2e-3"}}
+    assert lay_over(file, line).train.learning_rate == 2e-3
+    assert together([]) == {}
+
+
+def test_what_is_wrong_is_named_where_it_was_written() -> None:
+    layers = [
+        Layer("params.yaml", {"split": {"test_share": 0.6}, "train": {"seed": -1, "max_steps": -2}}),
+        Layer("file", {"split": {"validation_share": 0.5}, "train": {"seed": -2}, "evaluate": {"seed": "x"}}),
+        Layer("cli", {"train": {"lr": "fast"}, "package": {"name": "a"}, "split": {"seed": 3}}),
+    ]
+    with pytest.raises(InputError) as error:
+        lay_over(*layers)
+    said = {sentence.split(": ")[1]: sentence.split(": ")[0] for sentence in str(error.value).split("\n")}
+    assert said == {
+        "split": "file",
+        "train.seed": "file",
+        "train.max_steps": "params.yaml",
+        "evaluate.seed": "file",
+        "train.learning_rate": "cli",
     }
-    assert given({}, "cli") == {}
+    mended = Layer(
+        "form",
+        {
+            "split": {"test_share": 0.1},
+            "train": {"seed": 1, "max_steps": 1, "learning_rate": 1e-3},
+            "evaluate": {"seed": 2},
+        },
+    )
+    assert lay_over(*layers, mended).train.max_steps == 1
 
 
 def test_changes_are_laid_over_their_section_only(tmp_path: Path) -> None:
@@ -114,7 +147,10 @@ def test_what_is_wrong_only_together_is_refused() -> None:
     [
         ({"split": {"time_column": "when"}}, {"split": {"method": "by_time"}}),
         ({"split": {"validation_share": 0.02}}, {"split": {"test_share": 0.95}}),
-        ({"data": {"train_file": "a.csv", "test_file": "b.csv"}, "split": {"method": "predefined"}}, {"data": {"train_file": "c.csv"}}),
+        (
+            {"data": {"train_file": "a.csv", "test_file": "b.csv"}, "split": {"method": "predefined"}},
+            {"data": {"train_file": "c.csv"}},
+        ),
     ],
 )
 def test_what_is_right_together_is_not_refused_alone(base: dict[str, Any], change: dict[str, Any]) -> None:
@@ -138,10 +174,16 @@ def test_saving_keeps_comments_and_order_and_says_whether_anything_changed(tmp_p
 
 
 def test_saving_drops_entries_of_a_mapping_that_are_gone(tmp_path: Path) -> None:
-    path = write(tmp_path, "data:\n  columns:\n    text: message\n    label: intent\ntrain:\n  extra: {neftune_noise_alpha: 5}\n")
+    path = write(
+        tmp_path,
+        "data:\n  columns:\n    text: message\n    label: intent\ntrain:\n  extra: {neftune_noise_alpha: 5}\n",
+    )
     params = load(path)
     params = params.model_copy(
-        update={"data": params.data.model_copy(update={"columns": {"text": "body"}}), "train": params.train.model_copy(update={"extra": {}})}
+        update={
+            "data": params.data.model_copy(update={"columns": {"text": "body"}}),
+            "train": params.train.model_copy(update={"extra": {}}),
+        }
     )
     assert save(params, path)
     assert load(path) == params
@@ -149,8 +191,16 @@ def test_saving_drops_entries_of_a_mapping_that_are_gone(tmp_path: Path) -> None
 
 def test_every_value_survives_a_round_trip(tmp_path: Path) -> None:
     changes = {
-        "data": {"path": "data/raw/a b'c\".csv", "columns": {"text": "no", "label": "1"}, "encoding": "cp1252"},
-        "train": {"adam_epsilon": 1e-12, "learning_rate": 3e-7, "extra": {"neftune_noise_alpha": 5.5, "torch_compile": False}},
+        "data": {
+            "path": "data/raw/a b'c\".csv",
+            "columns": {"text": "no", "label": "1"},
+            "encoding": "cp1252",
+        },
+        "train": {
+            "adam_epsilon": 1e-12,
+            "learning_rate": 3e-7,
+            "extra": {"neftune_noise_alpha": 5.5, "torch_compile": False},
+        },
         "package": {"name": "007", "language": "no"},
     }
     params = over(Params(), changes)
@@ -165,7 +215,7 @@ def test_dvc_reads_the_same_values_as_we_do(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     params = over(Params(), {"train": {"adam_epsilon": 1e-12, "learning_rate": 3e-7}})
     save(params, path)
-    assert YAML(typ="safe").load(path.read_text("utf-8")) == params.model_dump()
+    assert YAML(typ="safe").load(path.read_text("utf-8")) == params.values()
 
 
 def test_saving_what_the_repository_holds_changes_no_byte(tmp_path: Path) -> None:
@@ -174,11 +224,19 @@ def test_saving_what_the_repository_holds_changes_no_byte(tmp_path: Path) -> Non
     assert not save(load(path), path)
     changed = over(load(path), {"split": {"seed": 5}})
     assert save(changed, path)
-    assert path.read_text("utf-8") == text.replace("  test_share: 0.2\n  seed: 0", "  test_share: 0.2\n  seed: 5")
+    assert path.read_text("utf-8") == text.replace(
+        "  test_share: 0.2\n  seed: 0", "  test_share: 0.2\n  seed: 5"
+    )
 
 
 def test_a_mapping_is_laid_over_entry_by_entry() -> None:
-    base = over(Params(), {"data": {"columns": {"text": "message", "label": "intent"}}, "train": {"extra": {"torch_compile": False}}})
+    base = over(
+        Params(),
+        {
+            "data": {"columns": {"text": "message", "label": "intent"}},
+            "train": {"extra": {"torch_compile": False}},
+        },
+    )
     laid = over(base, {"data": {"columns": {"text": "body"}}, "train": {"extra": {"neftune_noise_alpha": 5}}})
     assert laid.data.columns == {"text": "body", "label": "intent"}
     assert laid.train.extra == {"torch_compile": False, "neftune_noise_alpha": 5}
@@ -203,7 +261,11 @@ def test_none_empties_whatever_may_be_empty_and_nothing_else() -> None:
             "model": {"revision": "none"},
             "data": {"columns": "none", "files": "none"},
             "split": {"time_column": "none"},
-            "train": {"early_stopping_patience": "none", "nproc_per_node": "none", "extra": {"neftune_noise_alpha": "none"}},
+            "train": {
+                "early_stopping_patience": "none",
+                "nproc_per_node": "none",
+                "extra": {"neftune_noise_alpha": "none"},
+            },
             "package": {"license": "none"},
         },
     )
@@ -218,13 +280,19 @@ def test_another_model_drops_the_old_ones_revision_wherever_it_is_named() -> Non
     base = over(Params(), {"model": {"name": "one", "revision": "a" * 40}})
     assert over(base, {"model": {"name": "other"}}).model.revision is None
     assert over(base, {"model": {"name": "other", "revision": "main"}}).model.revision == "main"
-    assert over(base, {"model": {"name": "one"}}).model.revision == "a" * 40, "the same model has the same content"
+    assert over(base, {"model": {"name": "one"}}).model.revision == "a" * 40, (
+        "the same model has the same content"
+    )
     assert over(base, {"train": {"seed": 1}}).model.revision == "a" * 40
 
 
 def test_differences_are_told_in_words() -> None:
     base = over(Params(), {"split": {"time_column": "when"}, "data": {"columns": {"text": "message"}}})
-    changes = {"train": {"max_steps": 20}, "split": {"time_column": "none"}, "data": {"header": False, "columns": {"label": "intent"}}}
+    changes = {
+        "train": {"max_steps": 20},
+        "split": {"time_column": "none"},
+        "data": {"header": False, "columns": {"label": "intent"}},
+    }
     differ = differences(base.model_dump(), over(base, changes).model_dump())
     assert in_words(differ) == (
         "data.header true -> false, data.columns.label none -> intent, split.time_column when -> none, train.max_steps -1 -> 20"
@@ -253,8 +321,12 @@ ODD_VALUES = {
 
 
 @pytest.mark.parametrize("case", ODD_VALUES)
-@pytest.mark.parametrize("name", ["problem", "train", "  learning_rate", "  extra", "  path", "  seed", "  nobody"])
-def test_what_yaml_can_spell_and_no_param_can_be_is_a_sentence_with_the_file_and_no_more_than_a_line(case: str, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["problem", "train", "  learning_rate", "  extra", "  path", "  seed", "  nobody"]
+)
+def test_what_yaml_can_spell_and_no_param_can_be_is_a_sentence_with_the_file_and_no_more_than_a_line(
+    case: str, name: str, tmp_path: Path
+) -> None:
     section = {"  path": "data:\n"}.get(name, "train:\n" if name.startswith(" ") else "")
     file = tmp_path / "params.yaml"
     file.write_text(f"{section}{name}: {ODD_VALUES[case]}\n")
@@ -266,10 +338,12 @@ def test_what_yaml_can_spell_and_no_param_can_be_is_a_sentence_with_the_file_and
     assert said.isprintable()
 
 
-@pytest.mark.parametrize("value", ["\ud800", "a\0", "\x1b[2J", 1 << 20_000, {"\ud800": 1}, [["\udfff"]]], ids=range(6))
+@pytest.mark.parametrize(
+    "value", ["\ud800", "a\0", "\x1b[2J", 1 << 20_000, {"\ud800": 1}, [["\udfff"]]], ids=range(6)
+)
 def test_a_form_or_a_command_line_that_sends_such_a_value_is_told_which(value: object) -> None:
     for section, name in (("data", "path"), ("data", "columns"), ("train", "extra"), ("package", "name")):
         with pytest.raises(InputError, match=rf"^form: (a name in )?{section}\.{name}"):
-            given({section: {name: value}}, "form")
+            lay_over(Layer("form", {section: {name: value}}))
     with pytest.raises(InputError, match=r"^form: "):
-        given({"problem": value}, "form")
+        lay_over(Layer("form", {"problem": value}))

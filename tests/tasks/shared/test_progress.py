@@ -41,12 +41,21 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_the_end_is_always_told_with_all_that_a_driver_shows(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_end_is_always_told_with_all_that_a_driver_shows(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     work = Progress("train", 30)
     for done in (10, 20, 30):
         work.update(done, loss=0.25)
     work.close()
-    assert told(file)[-1] == {"what": "train", "unit": "step", "done": 30, "total": 30, "seconds_left": 0.0, "loss": 0.25}
+    assert told(file)[-1] == {
+        "what": "train",
+        "unit": "step",
+        "done": 30,
+        "total": 30,
+        "seconds_left": 0.0,
+        "loss": 0.25,
+    }
     assert capsys.readouterr().out == "train: step 30 of 30  loss 0.25  0 s left\n"
 
 

@@ -42,7 +42,9 @@ class Stages:
         """Start a stage; its process is the only child of a process of its own, as in a run."""
         words = [sys.executable, "-c", STAGE, name, str(self.folder / f"{name}.done")]
         run = [sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])", *words]
-        running = subprocess.Popen(run, cwd=ROOT, env=self.env, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        running = subprocess.Popen(
+            run, cwd=ROOT, env=self.env, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
         self.started.append(running)
         return running
 
@@ -72,7 +74,9 @@ def line(running: subprocess.Popen[str]) -> str:
     return running.stdout.readline().strip()
 
 
-def test_stages_take_a_device_one_after_another_in_order_of_arrival_and_say_whom_they_wait_for(stages: Stages) -> None:
+def test_stages_take_a_device_one_after_another_in_order_of_arrival_and_say_whom_they_wait_for(
+    stages: Stages,
+) -> None:
     first = stages.start("first")
     assert line(first) == "has it"
     (holder,) = psutil.Process(first.pid).children()
@@ -151,7 +155,9 @@ def test_as_many_at_once_as_the_setting_says(stages: Stages) -> None:
 @pytest.mark.parametrize("wrong", ["0", "-1", "two", ""])
 def test_a_number_of_slots_that_is_none_is_refused(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(slots.SLOTS, wrong)
-    with pytest.raises(InputError, match=r"RETRAIN_DEVICE_SLOTS: '.*' is not a number of slots; give 1 or more"):
+    with pytest.raises(
+        InputError, match=r"RETRAIN_DEVICE_SLOTS: '.*' is not a number of slots; give 1 or more"
+    ):
         slots.number()
 
 
@@ -175,7 +181,10 @@ def test_under_dvc_a_stage_waits_for_the_device_too(trained: Project) -> None:
     holding.wait()
 
 
-def test_the_number_of_threads_is_a_param_and_decides_the_bits_whatever_the_machine_says(trained: Project) -> None:
+@pytest.mark.slow
+def test_the_number_of_threads_is_a_param_and_decides_the_bits_whatever_the_machine_says(
+    trained: Project,
+) -> None:
     rewrite(trained.root / "params.yaml", "num_threads:", "num_threads: 2")
     rewrite(trained.root / "params.yaml", "max_steps: -1", "max_steps: 2")
     made = set()
@@ -195,9 +204,14 @@ def test_each_cuda_device_is_a_device_of_its_own() -> None:
     assert all(name == "cpu" or name.startswith("gpu-") for name in names)
 
 
-def test_a_folder_that_cannot_hold_slots_is_told_with_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_hold_slots_is_told_with_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv(slots.FOLDER, str(tmp_path / "file"))
     monkeypatch.setattr(devices, "names", lambda: ["cpu"])
-    with pytest.raises(InputError, match="set RETRAIN_SLOTS_FOLDER to a folder that can be written"), slots.device("train"):
+    with (
+        pytest.raises(InputError, match="set RETRAIN_SLOTS_FOLDER to a folder that can be written"),
+        slots.device("train"),
+    ):
         pass

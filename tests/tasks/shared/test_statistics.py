@@ -95,6 +95,17 @@ def test_f1_of_rows_with_several_labels_is_scikit_learns() -> None:
         assert value(f"{average}_f1", **columns) == pytest.approx(expected)
 
 
+def test_f1_of_each_row_is_scikit_learns_where_a_row_without_labels_is_right_to_have_none() -> None:
+    random = np.random.default_rng(1)
+    sets = {name: random.random((60, 4)) < 0.3 for name in ("predicted", "actual")}
+    columns = {}
+    for name, has in sets.items():
+        columns[name] = labelled("abcd", *[["abcd"[number] for number in np.flatnonzero(row)] for row in has])
+    assert (~sets["predicted"].any(axis=1) & ~sets["actual"].any(axis=1)).any()
+    expected = f1_score(sets["actual"], sets["predicted"], average="samples", zero_division=1)
+    assert value("samples_f1", **columns) == pytest.approx(expected)
+
+
 def test_rows_with_no_label_and_labels_named_twice_are_sets() -> None:
     predicted, actual = labelled("ab", ["a", "a"], [], ["b"]), labelled("ab", ["a"], ["b"], [])
     assert value("micro_f1", predicted=predicted, actual=actual) == 2 * 1 / (2 + 2)
@@ -110,6 +121,7 @@ def test_errors_of_numbers_are_scikit_learns() -> None:
     expected = {
         "mean_absolute_error": mean_absolute_error(actual, pair["predicted"]),
         "mean_squared_error": mean_squared_error(actual, pair["predicted"]),
+        "root_mean_squared_error": mean_squared_error(actual, pair["predicted"]) ** 0.5,
         "r2": r2_score(actual, pair["predicted"]),
         "pearson": pearsonr(actual, pair["predicted"]).statistic,
     }
@@ -128,10 +140,12 @@ def test_ratios_of_sums_are_no_means_of_ratios() -> None:
     assert value("perplexity", nats=[6.0, 1.0], tokens=[3, 4]) == pytest.approx(np.exp(1))
     assert value("entity_f1", hits=[1, 0], predicted=[2, 1], actual=[1, 0]) == 2 * 1 / (3 + 1)
     assert value("mean", number=[0.25, 0.75]) == 0.5
+    assert value("rate", hits=[1, 0, 0], of=[1, 1, 0]) == 0.5
 
 
 def test_what_is_not_defined_is_no_finite_number() -> None:
     assert np.isnan(value("word_error_rate", edits=[0], words=[0]))
+    assert np.isnan(value("rate", hits=[0], of=[0]))
     assert value("word_error_rate", edits=[2], words=[0]) == np.inf
     assert np.isnan(value("pearson", predicted=[1.0, 1.0], actual=[1.0, 2.0]))
     assert value("entity_f1", hits=[0], predicted=[0], actual=[0]) == 0
@@ -141,10 +155,13 @@ def test_whether_more_is_better_is_known_of_each() -> None:
     worse = {name for name, metric in METRICS.items() if not metric.higher_is_better}
     assert worse == {
         "calibration_error",
+        "nats_per_character",
+        "nats_per_token",
         "perplexity",
         "word_error_rate",
         "mean_absolute_error",
         "mean_squared_error",
+        "root_mean_squared_error",
     }
 
 

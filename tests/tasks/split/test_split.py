@@ -32,7 +32,9 @@ def repeated(seed: int) -> pl.DataFrame:
 def sides(rows: pl.DataFrame, **params: Any) -> dict[str, str]:
     """Return the side of every id."""
     wanted = Split(**params)
-    return dict(zip(rows["id"], METHODS[wanted.method](rows, wanted), strict=True))
+    return dict(
+        zip(rows["id"], METHODS[wanted.method](rows.with_columns(stratum="label"), wanted), strict=True)
+    )
 
 
 # every method
@@ -40,13 +42,18 @@ def sides(rows: pl.DataFrame, **params: Any) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "params",
-    [{"method": "stable"}, {"method": "stratified"}, {"method": "by_time", "time_column": "when"}, {"method": "by_group", "group_column": "who"}],
+    [
+        {"method": "stable"},
+        {"method": "stratified"},
+        {"method": "by_time", "time_column": "when"},
+        {"method": "by_group", "group_column": "who"},
+    ],
 )
 def test_equal_content_never_straddles(params: dict[str, str]) -> None:
     for seed in SEEDS:
         rows = repeated(seed)
         wanted = Split(**params, seed=seed)
-        told = rows.with_columns(side=METHODS[wanted.method](rows, wanted))
+        told = rows.with_columns(side=METHODS[wanted.method](rows.with_columns(stratum="label"), wanted))
         assert told.group_by("id").agg(pl.col("side").n_unique())["side"].max() == 1
         assert told["side"].n_unique() > 1
 
@@ -57,16 +64,29 @@ def test_the_parts_are_all_rows_in_their_order_with_their_columns(tmp_path: Path
     parts = run(tmp_path, rows, method=method)
     assert all(part.columns == rows.columns and part["extra"].is_sorted() for part in parts.values())
     assert sorted(number for part in parts.values() for number in part["extra"]) == list(range(100))
-    metrics = read_json(tmp_path / "split.json")
+    metrics = read_json(tmp_path / "metrics/split.json")
     assert {name: metrics[name] for name in SPLITS} == {name: part.height for name, part in parts.items()}
     assert metrics["in_train_and_test"] == 0
-    assert {name: sum(metrics["labels"][name].values()) for name in SPLITS} == {name: part.height for name, part in parts.items()}
+    assert {name: sum(metrics["labels"]["label"][name].values()) for name in SPLITS} == {
+        name: part.height for name, part in parts.items()
+    }
 
 
 def test_the_same_rows_make_the_same_bytes(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         run(tmp_path / folder, repeated(0))
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
+
+
+# by_position
+
+
+def test_the_first_rows_are_train_and_the_last_are_test(tmp_path: Path) -> None:
+    rows = many(100, extra=list(range(100)))
+    parts = run(tmp_path, rows, method="by_position", validation_share=0.05, test_share=0.1)
+    assert parts["train"]["extra"].to_list() == list(range(85))
+    assert parts["validation"]["extra"].to_list() == list(range(85, 90))
+    assert parts["test"]["extra"].to_list() == list(range(90, 100))
 
 
 # stable
@@ -83,7 +103,9 @@ def test_a_row_keeps_its_side_when_data_grows() -> None:
 def test_a_row_that_was_in_train_or_validation_is_never_in_a_smaller_test() -> None:
     for seed in SEEDS:
         large, small = (sides(many(200), seed=seed, test_share=share) for share in (0.3, 0.1))
-        assert {key for key, side in small.items() if side == "test"} < {key for key, side in large.items() if side == "test"}
+        assert {key for key, side in small.items() if side == "test"} < {
+            key for key, side in large.items() if side == "test"
+        }
 
 
 def test_another_seed_draws_another_split() -> None:
@@ -120,7 +142,10 @@ def test_every_label_gets_its_share_when_stratified(tmp_path: Path) -> None:
             test_share=0.2,
         )
         counts = {name: dict(part["label"].value_counts().iter_rows()) for name, part in parts.items()}
-        assert counts == {name: {label: size * tenths // 10 for label, size in sizes.items()} for name, tenths in zip(SPLITS, (7, 1, 2), strict=True)}
+        assert counts == {
+            name: {label: size * tenths // 10 for label, size in sizes.items()}
+            for name, tenths in zip(SPLITS, (7, 1, 2), strict=True)
+        }
 
 
 def test_a_label_with_one_row_goes_to_train_when_it_is_allowed(tmp_path: Path) -> None:
@@ -128,16 +153,24 @@ def test_a_label_with_one_row_goes_to_train_when_it_is_allowed(tmp_path: Path) -
     for seed in SEEDS[:5]:
         parts = run(tmp_path, rows, method="stratified", min_rows_per_label=1, seed=seed)
         assert "rare" in parts["train"]["label"].to_list()
-    assert any("no test row has the label rare" in warning for warning in read_json(tmp_path / "split.json")["warnings"])
+    assert any(
+        "no test row has the label rare" in warning
+        for warning in read_json(tmp_path / "metrics/split.json")["warnings"]
+    )
 
 
 # by time
 
 
-@pytest.mark.parametrize("form", ["2026-01-{:02d}", "2026-01-{:02d}T12:00:00Z", "2026-01-{:02d} 12:00:00", "2026-01-{:02d}T12:00:00.250Z"])
+@pytest.mark.parametrize(
+    "form",
+    ["2026-01-{:02d}", "2026-01-{:02d}T12:00:00Z", "2026-01-{:02d} 12:00:00", "2026-01-{:02d}T12:00:00.250Z"],
+)
 def test_the_oldest_rows_train_and_the_newest_test(tmp_path: Path, form: str) -> None:
     days = random.Random(0).sample(range(1, 31), 30)  # noqa: S311 (no secret)
-    parts = run(tmp_path, many(30, when=[form.format(day) for day in days]), method="by_time", time_column="when")
+    parts = run(
+        tmp_path, many(30, when=[form.format(day) for day in days]), method="by_time", time_column="when"
+    )
     assert [part.height for part in parts.values()] == [21, 3, 6]
     assert parts["train"]["when"].max() < parts["validation"]["when"].min()
     assert parts["validation"]["when"].max() < parts["test"]["when"].min()
@@ -150,7 +183,11 @@ def test_offsets_from_utc_are_heeded(tmp_path: Path) -> None:
 
 
 def test_a_repeated_text_takes_the_time_it_was_first_seen() -> None:
-    rows = table([*(f"text {i}" for i in range(9)), "text 0"], ["a", "b"] * 5, when=[f"2026-01-{day:02d}" for day in range(1, 11)])
+    rows = table(
+        [*(f"text {i}" for i in range(9)), "text 0"],
+        ["a", "b"] * 5,
+        when=[f"2026-01-{day:02d}" for day in range(1, 11)],
+    )
     told = METHODS["by_time"](rows, Split(method="by_time", time_column="when"))
     assert told[0] == told[9] == "train"
 
@@ -161,7 +198,9 @@ def test_a_repeated_text_takes_the_time_it_was_first_seen() -> None:
 def test_a_group_stands_on_one_side() -> None:
     for seed in SEEDS:
         rows = many(200, who=[f"person {i % 25}" for i in range(200)])
-        told = rows.with_columns(side=METHODS["by_group"](rows, Split(method="by_group", group_column="who", seed=seed)))
+        told = rows.with_columns(
+            side=METHODS["by_group"](rows, Split(method="by_group", group_column="who", seed=seed))
+        )
         assert told.group_by("who").agg(pl.col("side").n_unique())["side"].max() == 1
 
 
@@ -176,15 +215,21 @@ def test_rows_without_a_group_stand_alone_and_are_counted(tmp_path: Path) -> Non
     for missing in (None, "", " "):
         rows = many(200, who=[f"person {i % 5}" if i < 20 else missing for i in range(200)])
         run(tmp_path, rows, method="by_group", group_column="who")
-        alone = {name: part.filter(pl.col("source_row") > 20).height for name, part in parts_of(tmp_path).items()}
+        alone = {
+            name: part.filter(pl.col("source_row") > 20).height for name, part in parts_of(tmp_path).items()
+        }
         assert all(alone.values()), "they do not go to one side together"
-        (warning,) = read_json(tmp_path / "split.json")["warnings"]
+        (warning,) = read_json(tmp_path / "metrics/split.json")["warnings"]
         assert warning.startswith("180 of 200 rows have no split.group_column")
 
 
 def test_a_group_of_numbers_is_the_same_group_when_a_missing_one_made_them_floats() -> None:
     whole = sides(many(100, who=[i % 25 for i in range(100)]), method="by_group", group_column="who")
-    floats = sides(many(100, who=[float("nan") if i == 7 else float(i % 25) for i in range(100)]), method="by_group", group_column="who")
+    floats = sides(
+        many(100, who=[float("nan") if i == 7 else float(i % 25) for i in range(100)]),
+        method="by_group",
+        group_column="who",
+    )
     assert {key for key in whole if whole[key] != floats[key]} <= {content_id(b"text 7")}
 
 
@@ -229,7 +274,11 @@ def test_a_column_called_split_is_carried_along(tmp_path: Path) -> None:
 def test_the_files_say_the_split(tmp_path: Path) -> None:
     said = ["train"] * 14 + ["validation"] * 2 + ["test"] * 4
     parts = run(tmp_path, many(20, source_split=said), method="predefined")
-    assert [part["source_row"].to_list() for part in parts.values()] == [list(range(1, 15)), [15, 16], [17, 18, 19, 20]]
+    assert [part["source_row"].to_list() for part in parts.values()] == [
+        list(range(1, 15)),
+        [15, 16],
+        [17, 18, 19, 20],
+    ]
 
 
 def test_a_column_says_the_split_in_any_common_spelling(tmp_path: Path) -> None:
@@ -250,6 +299,10 @@ def test_a_missing_validation_split_is_drawn_from_train_only(tmp_path: Path) -> 
 
 
 def test_test_rows_that_stand_in_train_are_counted(tmp_path: Path) -> None:
-    rows = table(["same", *(f"text {i}" for i in range(18)), "same"], ["a", "b"] * 10, source_split=["train"] * 12 + ["dev"] * 2 + ["test"] * 6)
+    rows = table(
+        ["same", *(f"text {i}" for i in range(18)), "same"],
+        ["a", "b"] * 10,
+        source_split=["train"] * 12 + ["dev"] * 2 + ["test"] * 6,
+    )
     run(tmp_path, rows, method="predefined")
-    assert read_json(tmp_path / "split.json")["in_train_and_test"] == 1
+    assert read_json(tmp_path / "metrics/split.json")["in_train_and_test"] == 1

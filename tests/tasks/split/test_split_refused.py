@@ -29,21 +29,46 @@ CASES: dict[str, tuple[pl.DataFrame, dict[str, Any], list[str]]] = {
         ["label 'new' stands in the test split (2 rows) but not in train"],
     ),
     "no share for test": (many(20), {"test_share": 0.0}, ["the test split is empty", "share"]),
-    "no share for validation": (many(20), {"validation_share": 0.0}, ["the validation split is empty", "share"]),
-    "no share for train": (many(20), {"validation_share": 0.5, "test_share": 0.4999999}, ["the train split is empty", "share"]),
+    "no share for validation": (
+        many(20),
+        {"validation_share": 0.0},
+        ["the validation split is empty", "share"],
+    ),
+    "no share for train": (
+        many(20),
+        {"validation_share": 0.5, "test_share": 0.4999999},
+        ["the train split is empty", "share"],
+    ),
     "rows without a time": (
         many(20, when=[None, *["2026-01-01"] * 19]),
         {"method": "by_time", "time_column": "when"},
         ["1 rows have no 'when'"],
     ),
-    "no such column of times": (many(20), {"method": "by_time", "time_column": "who"}, ["there is no column 'who'", "source_file"]),
-    "no such column of groups": (many(20), {"method": "by_group", "group_column": "who"}, ["there is no column 'who'", "source_file"]),
+    "no such column of times": (
+        many(20),
+        {"method": "by_time", "time_column": "who"},
+        ["there is no column 'who'", "source_file"],
+    ),
+    "no such column of groups": (
+        many(20),
+        {"method": "by_group", "group_column": "who"},
+        ["there is no column 'who'", "source_file"],
+    ),
     "a split nobody knows": (
         many(20, side=["train", "holdout"] * 10),
         {"method": "predefined", "split_column": "side"},
         ["'holdout' is not a split (10 such rows)"],
     ),
-    "nothing that predefines": (many(20), {"method": "predefined"}, ["data.train_file", "split.split_column"]),
+    "a split of a DatasetDict that nobody knows": (
+        many(20, source_split=["train", "unsupervised"] * 10),
+        {"method": "predefined"},
+        ["'unsupervised' is not a split (10 such rows)", "data.train_file"],
+    ),
+    "nothing that predefines": (
+        many(20),
+        {"method": "predefined"},
+        ["data.train_file", "split.split_column"],
+    ),
 }
 
 
@@ -63,4 +88,4 @@ def test_what_is_not_a_date_is_named(tmp_path: Path, wrong: str) -> None:
 
 def test_a_label_that_is_never_tested_is_a_warning(tmp_path: Path) -> None:
     run(tmp_path, table(TEXTS[:20], ["a", "b"] * 8 + ["a"] * 4, source_split=SAID), method="predefined")
-    assert read_json(tmp_path / "split.json")["warnings"] == ["no test row has the label b"]
+    assert read_json(tmp_path / "metrics/split.json")["warnings"] == ["no test row has the label b"]

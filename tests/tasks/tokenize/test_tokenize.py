@@ -14,11 +14,12 @@ from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerBase
 
 from tasks import problems
 from tasks.ingest import content_id
-from tasks.problems.text_classification import BATCH
+from tasks.problems.common.text import BATCH
 from tasks.shared import base_models
 from tasks.shared.files import digests, read_json
 from tasks.shared.params import SPLITS, Model, Tokenize
-from tasks.tokenize import label_names, tokenize
+from tasks.shared.paths import Paths
+from tasks.tokenize import tokenize
 from tests.support.project import ROOT
 
 PROBLEM = problems.load("text_classification")
@@ -38,23 +39,26 @@ TEXTS = [
 
 def write_splits(folder: Path, texts: list[str], labels: list[str]) -> Path:
     """Write three equal splits as split writes them."""
-    folder.mkdir(parents=True, exist_ok=True)
+    paths = Paths(folder)
+    paths.splits.mkdir(parents=True, exist_ok=True)
     rows = pl.DataFrame({"id": [content_id(text.encode()) for text in texts], "text": texts, "label": labels})
     for name in SPLITS:
-        rows.write_parquet(folder / f"{name}.parquet")
-    return folder
+        rows.write_parquet(paths.split(name))
+    return paths.splits
 
 
 def run(folder: Path, model: Path, splits: Path, max_length: int = 16) -> dict[str, Any]:
     """Tokenize into `folder` and return the metrics."""
     base = base_models.resolve(Model(name=str(model)))
-    tokenize(Tokenize(max_length=max_length), base, PROBLEM, splits, folder / "tokens", folder / "tokenize.json")
-    metrics: dict[str, Any] = read_json(folder / "tokenize.json")
+    paths = Paths(folder)
+    paths.splits = splits
+    tokenize(Tokenize(max_length=max_length), base, PROBLEM, paths)
+    metrics: dict[str, Any] = read_json(paths.metric("tokenize"))
     return metrics
 
 
 def ids(folder: Path, split: str = "train") -> list[list[int]]:
-    with pa.ipc.open_stream(folder / f"tokens/{split}.arrow") as reader:
+    with pa.ipc.open_stream(folder / f"data/tokens/{split}.arrow") as reader:
         found: list[list[int]] = reader.read_all()["input_ids"].to_pylist()
     return found
 
@@ -65,17 +69,23 @@ def load(folder: Path) -> PreTrainedTokenizerBase:
 
 
 @pytest.mark.parametrize("max_length", [4, 16, 128])
-def test_the_tokens_are_what_the_tokenizer_itself_gives(tmp_path: Path, tiny_model: Path, max_length: int) -> None:
+def test_the_tokens_are_what_the_tokenizer_itself_gives(
+    tmp_path: Path, tiny_model: Path, max_length: int
+) -> None:
     texts = [*TEXTS, *pl.read_csv(ROOT / "data/raw/tickets.csv")["text"].to_list()]
-    splits = write_splits(tmp_path / "splits", texts, ["a", "b"] * (len(texts) // 2) + ["a"] * (len(texts) % 2))
+    splits = write_splits(
+        tmp_path / "splits", texts, ["a", "b"] * (len(texts) // 2) + ["a"] * (len(texts) % 2)
+    )
     run(tmp_path, tiny_model, splits, max_length)
     expected = load(tiny_model)(texts, truncation=True, max_length=max_length)["input_ids"]
     assert all(ids(tmp_path, split) == expected for split in SPLITS)
 
 
-def test_the_saved_tokenizer_cuts_at_the_same_place_wherever_it_serves(tmp_path: Path, tiny_model: Path) -> None:
+def test_the_saved_tokenizer_cuts_at_the_same_place_wherever_it_serves(
+    tmp_path: Path, tiny_model: Path
+) -> None:
     run(tmp_path, tiny_model, write_splits(tmp_path / "splits", TEXTS, ["a", "b"] * 5))
-    served = load(tmp_path / "tokens/tokenizer")
+    served = load(tmp_path / "data/tokens/tokenizer")
     assert served.model_max_length == 16
     assert served(TEXTS, truncation=True)["input_ids"] == ids(tmp_path)
 
@@ -83,23 +93,35 @@ def test_the_saved_tokenizer_cuts_at_the_same_place_wherever_it_serves(tmp_path:
 def test_a_tokenizer_that_cuts_on_the_left_still_does(tmp_path: Path, tiny_model: Path) -> None:
     model = shutil.copytree(tiny_model, tmp_path / "model")
     config = json.loads((model / "tokenizer_config.json").read_text("utf-8"))
-    (model / "tokenizer_config.json").write_text(json.dumps({**config, "truncation_side": "left"}), encoding="utf-8")
+    (model / "tokenizer_config.json").write_text(
+        json.dumps({**config, "truncation_side": "left"}), encoding="utf-8"
+    )
     run(tmp_path, model, write_splits(tmp_path / "splits", TEXTS, ["a", "b"] * 5), max_length=8)
     assert ids(tmp_path) == load(model)(TEXTS, truncation=True, max_length=8)["input_ids"]
 
 
 def test_a_tokenizer_without_a_rust_half_gives_its_own_tokens_too() -> None:
     processor = ByT5Tokenizer()
-    (encoded,) = PROBLEM.encode(processor, pl.DataFrame({"text": TEXTS}), Tokenize(max_length=20))
-    assert encoded.inputs["input_ids"].to_pylist() == processor(TEXTS, truncation=True, max_length=20)["input_ids"]
+    rows = pl.DataFrame({"text": TEXTS, "label": ["a"] * len(TEXTS)})
+    (encoded,) = PROBLEM.encode(processor, rows, {"labels": ["a"]}, Tokenize(max_length=20))
+    assert (
+        encoded.inputs["input_ids"].to_pylist()
+        == processor(TEXTS, truncation=True, max_length=20)["input_ids"]
+    )
     assert encoded.truncated == sum(len(text.encode()) + 1 > 20 for text in TEXTS)
 
 
 def test_rows_keep_their_order_across_batches(tmp_path: Path, tiny_model: Path) -> None:
     texts = [str(i) for i in range(BATCH + 10)]
-    run(tmp_path, tiny_model, write_splits(tmp_path / "splits", texts, [str(i % 7) for i in range(len(texts))]))
+    run(
+        tmp_path,
+        tiny_model,
+        write_splits(tmp_path / "splits", texts, [str(i % 7) for i in range(len(texts))]),
+    )
     assert ids(tmp_path) == load(tiny_model)(texts)["input_ids"]
-    assert Dataset.from_file(str(tmp_path / "tokens/train.arrow"))["labels"][:] == [i % 7 for i in range(len(texts))]
+    assert Dataset.from_file(str(tmp_path / "data/tokens/train.arrow"))["labels"][:] == [
+        i % 7 for i in range(len(texts))
+    ]
 
 
 def test_a_row_that_just_fits_is_not_counted_as_cut(tmp_path: Path, tiny_model: Path) -> None:
@@ -120,7 +142,7 @@ def test_the_share_of_unknown_tokens_is_told(tmp_path: Path, tiny_model: Path) -
 
 def test_the_files_are_what_datasets_maps_into_memory(tmp_path: Path, tiny_model: Path) -> None:
     run(tmp_path, tiny_model, write_splits(tmp_path / "splits", TEXTS, ["b", "a"] * 5))
-    rows = Dataset.from_file(str(tmp_path / "tokens/validation.arrow"))
+    rows = Dataset.from_file(str(tmp_path / "data/tokens/validation.arrow"))
     assert rows.data.schema.types == [pa.list_(pa.int32()), pa.int32(), pa.int64()]
     assert rows.column_names == ["input_ids", "length", "labels"]
     assert rows["labels"][:4] == [1, 0, 1, 0]
@@ -146,36 +168,43 @@ def test_two_runs_write_the_same_bytes(tmp_path: Path, tiny_model: Path) -> None
         (["1.5", "10", "2"], ["1.5", "10", "2"]),
     ],
 )
-def test_labels_are_in_the_order_of_their_numbers_or_else_of_their_spelling(tmp_path: Path, labels: list[str], order: list[str]) -> None:
-    splits = write_splits(tmp_path, [f"text {i}" for i in range(3 * len(labels))], labels * 3)
-    assert label_names(splits) == order
+def test_labels_are_in_the_order_of_their_numbers_or_else_of_their_spelling(
+    labels: list[str], order: list[str]
+) -> None:
+    assert PROBLEM.learn_targets(pl.DataFrame({"label": labels * 3})) == {"labels": order}
 
 
-def test_labels_that_are_the_same_number_have_one_order(tmp_path: Path) -> None:
+def test_labels_that_are_the_same_number_have_one_order() -> None:
     labels = ["1", "01", "001", "0001", "2", "02"]
-    for attempt in range(20):
-        splits = write_splits(tmp_path / str(attempt), [f"text {i}" for i in range(6)], labels[attempt % 6 :] + labels[: attempt % 6])
-        assert label_names(splits) == label_names(tmp_path / "0")
+    for first in range(6):
+        turned = labels[first:] + labels[:first]
+        assert PROBLEM.learn_targets(pl.DataFrame({"label": turned})) == {
+            "labels": sorted(labels, key=lambda one: (int(one), one))
+        }
 
 
 def test_the_label_map_is_that_of_train_and_numbers_every_split(tmp_path: Path, tiny_model: Path) -> None:
     splits = write_splits(tmp_path / "splits", ["x", "y", "z"], ["10", "9", "2"])
-    pl.read_parquet(splits / "train.parquet").filter(pl.col("label") != "2").write_parquet(splits / "test.parquet")
+    pl.read_parquet(splits / "train.parquet").filter(pl.col("label") != "2").write_parquet(
+        splits / "test.parquet"
+    )
     run(tmp_path, tiny_model, splits)
-    assert read_json(tmp_path / "tokens/labels.json") == {"labels": ["2", "9", "10"]}
-    assert Dataset.from_file(str(tmp_path / "tokens/train.arrow"))["labels"][:] == [2, 1, 0]
-    assert Dataset.from_file(str(tmp_path / "tokens/test.arrow"))["labels"][:] == [2, 1]
+    assert read_json(tmp_path / "data/tokens/targets.json") == {"labels": ["2", "9", "10"]}
+    assert Dataset.from_file(str(tmp_path / "data/tokens/train.arrow"))["labels"][:] == [2, 1, 0]
+    assert Dataset.from_file(str(tmp_path / "data/tokens/test.arrow"))["labels"][:] == [2, 1]
 
 
 # what the model reads
 
 
-def test_rows_are_cut_at_what_the_model_reads_when_that_is_less_and_that_is_said(tmp_path: Path, tiny_model: Path) -> None:
+def test_rows_are_cut_at_what_the_model_reads_when_that_is_less_and_that_is_said(
+    tmp_path: Path, tiny_model: Path
+) -> None:
     splits = write_splits(tmp_path / "splits", ["a " * 300, "ok"], ["a", "b"])
     metrics = run(tmp_path, tiny_model, splits, max_length=129)
     assert metrics["train"]["length"]["p100"] == 128
     assert metrics["warnings"] == [
         "rows are cut at 128 tokens, not at tokenize.max_length 129: the model and its tokenizer read no more",
     ]
-    assert load(tmp_path / "tokens/tokenizer").model_max_length == 128
+    assert load(tmp_path / "data/tokens/tokenizer").model_max_length == 128
     assert "warnings" not in run(tmp_path / "fits", tiny_model, splits, max_length=128)

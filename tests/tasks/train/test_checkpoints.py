@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import polars as pl
 import pytest
 import torch
 
@@ -14,6 +15,8 @@ from tasks import train as train_stage
 from tasks.shared.errors import InputError
 from tasks.shared.files import folder_digest
 from tasks.shared.params import Params
+from tasks.shared.paths import Paths
+from tasks.shared.statistics import Statistic, Statistics
 from tasks.train import resume_folder
 from tasks.train.checkpoints import COMPLETE, is_finished, last_whole, mark, rotate
 from tests.attacks import checkpoints as attack
@@ -42,7 +45,9 @@ def test_the_last_checkpoint_is_chosen_by_its_step_number(tmp_path: Path) -> Non
     assert last_whole(tmp_path) == newest
 
 
-def test_a_checkpoint_without_checksums_is_passed_over_and_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_without_checksums_is_passed_over_and_deleted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole = saved(tmp_path, 20)
     saved(tmp_path, 30, is_whole=False)
     (tmp_path / "checkpoint-40").mkdir()
@@ -64,7 +69,9 @@ def test_without_a_whole_checkpoint_training_starts_anew_and_says_so(
     assert capsys.readouterr().out.endswith("no checkpoint is whole, so training starts anew\n")
 
 
-def test_a_checkpoint_of_an_earlier_version_proves_nothing_and_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_of_an_earlier_version_proves_nothing_and_is_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (saved(tmp_path, 10, is_whole=False) / COMPLETE).touch()
     assert last_whole(tmp_path) is None
     assert f"checkpoint-10 is passed over: complete {EMPTY}" in capsys.readouterr().out
@@ -83,12 +90,24 @@ def shortened_manifest(path: Path) -> None:
     ("harm", "said"),
     [
         (lambda path: os.truncate(path / "optimizer.pt", 5), "optimizer.pt is not what was saved"),
-        (lambda path: (path / "optimizer.pt").write_bytes(b"moment5" * 100), "optimizer.pt is not what was saved"),
+        (
+            lambda path: (path / "optimizer.pt").write_bytes(b"moment5" * 100),
+            "optimizer.pt is not what was saved",
+        ),
         (lambda path: (path / "optimizer.pt").unlink(), "optimizer.pt is missing"),
-        (lambda path: (path / "pytorch_model.bin").touch(), "pytorch_model.bin is not in complete, its list of"),
+        (
+            lambda path: (path / "pytorch_model.bin").touch(),
+            "pytorch_model.bin is not in complete, its list of",
+        ),
         (shortened_manifest, "trainer_state.json is not in complete, its list of checksums"),
-        (lambda path: (path / COMPLETE).write_text("so it is\n"), "optimizer.pt is not in complete, its list of"),
-        (lambda path: os.truncate(path / COMPLETE, (path / COMPLETE).stat().st_size - 1), "complete, its list of"),
+        (
+            lambda path: (path / COMPLETE).write_text("so it is\n"),
+            "optimizer.pt is not in complete, its list of",
+        ),
+        (
+            lambda path: os.truncate(path / COMPLETE, (path / COMPLETE).stat().st_size - 1),
+            "complete, its list of",
+        ),
         (broken_manifest, "complete, its list of checksums, is damaged"),
         (lambda path: (path / COMPLETE).write_bytes(b""), f"complete {EMPTY}"),
         (lambda path: (path / COMPLETE).unlink(), "it was not saved to its end"),
@@ -104,12 +123,17 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_and_it_is_said_w
     assert names(tmp_path) == ["checkpoint-10"]
 
 
-def test_a_checkpoint_whose_best_one_is_damaged_is_none_to_go_on_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_whose_best_one_is_damaged_is_none_to_go_on_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = saved(tmp_path, 10, best_global_step=10)
     best, _ = saved(tmp_path, 20, best_global_step=20), saved(tmp_path, 30, best_global_step=20)
     os.truncate(best / "optimizer.pt", 5)
     assert last_whole(tmp_path) == before
-    assert "checkpoint-30 is passed over: of the best one so far, checkpoint-20, optimizer.pt" in capsys.readouterr().out
+    assert (
+        "checkpoint-30 is passed over: of the best one so far, checkpoint-20, optimizer.pt"
+        in capsys.readouterr().out
+    )
 
 
 def test_what_is_no_checkpoint_is_not_looked_at_and_a_link_is_not_followed(tmp_path: Path) -> None:
@@ -166,20 +190,26 @@ def test_a_torn_checkpoint_is_nothing_to_fall_back_on(tmp_path: Path) -> None:
         ({"stop": True}, True),
     ],
 )
-def test_training_is_finished_when_all_steps_are_done_or_it_stopped_early(tmp_path: Path, state: dict[str, Any], *, finished: bool) -> None:
+def test_training_is_finished_when_all_steps_are_done_or_it_stopped_early(
+    tmp_path: Path, state: dict[str, Any], *, finished: bool
+) -> None:
     assert is_finished(saved(tmp_path, 10, **state)) is finished
 
 
-def test_checkpoints_of_other_trainings_go_by_their_turn_whatever_the_clock_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_of_other_trainings_go_by_their_turn_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pins.yaml").write_text("{}")
-    (tmp_path / "tokens").mkdir()
+    paths = Paths(tmp_path)
+    paths.splits.mkdir(parents=True)
+    paths.split("validation").touch()
     trainings = []
     stray = train_stage.INTERRUPTED / "mine"
     stray.mkdir(parents=True)
     for seed in range(5):
         params = Params.model_validate({"train": {"seed": seed}})
-        with resume_folder(params, tmp_path / "tokens", 1) as folder:
+        with resume_folder(params, paths, 1) as folder:
             trainings.append(folder)
             if seed != 3:
                 saved(folder, 10)
@@ -210,7 +240,9 @@ def harmed(training: Training, folder: Path, file: str, how: str) -> tuple[Path,
     ("file", "how"),
     [("model.safetensors", "truncated"), ("optimizer.pt", "flipped"), ("trainer_state.json", "missing")],
 )
-def test_a_training_goes_on_from_damaged_checkpoints_to_the_same_bytes(training: Training, tmp_path: Path, file: str, how: str) -> None:
+def test_a_training_goes_on_from_damaged_checkpoints_to_the_same_bytes(
+    training: Training, tmp_path: Path, file: str, how: str
+) -> None:
     resume, last = harmed(training, tmp_path, file, how)
     attack.stray(resume, "checkpoint-abc")
     attack.turn_clock(resume, "2100")
@@ -220,7 +252,9 @@ def test_a_training_goes_on_from_damaged_checkpoints_to_the_same_bytes(training:
     assert "going on from checkpoint-" in said
 
 
-def test_a_pickle_in_a_checkpoint_runs_no_code_even_with_right_checksums(training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pickle_in_a_checkpoint_runs_no_code_even_with_right_checksums(
+    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Payload:
         def __reduce__(self) -> Any:
             return Path.touch, (tmp_path / "ran",)
@@ -238,19 +272,28 @@ def test_a_pickle_in_a_checkpoint_runs_no_code_even_with_right_checksums(trainin
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_best_checkpoint_that_is_damaged_while_training_runs_does_not_become_the_model(training: Training, tmp_path: Path) -> None:
+def test_a_best_checkpoint_that_is_damaged_while_training_runs_does_not_become_the_model(
+    training: Training, tmp_path: Path
+) -> None:
     class Damaging(Watched):
-        def compute_metrics(self, prediction: Any) -> dict[str, float]:
+        def measure(
+            self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: dict[str, Any]
+        ) -> Statistics:
             self.evaluated += 1
             for path in attack.by_step(self.resume).values() if self.evaluated == attack.EPOCHS else ():
                 os.truncate(path / "model.safetensors", 100)
             # the first epoch stays the best
-            return {**super().compute_metrics(prediction), "macro_f1": 1 / self.evaluated}
+            falling = pl.DataFrame({"number": [1 / self.evaluated] * rows.height})
+            return {**super().measure(predictions, rows, targets), "macro_f1": Statistic("mean", falling)}
 
     (tmp_path / "kept").mkdir()
-    with pytest.raises(InputError, match=r"damaged on the disk before training ended at step 12; run the same command"):
-        training.learn(tmp_path / "resume", tmp_path / "out", 3600, Damaging(tmp_path / "resume", tmp_path / "kept"))
-    assert not (tmp_path / "out/checkpoint").exists()
+    with pytest.raises(
+        InputError, match=r"damaged on the disk before training ended at step 12; run the same command"
+    ):
+        training.learn(
+            tmp_path / "resume", tmp_path / "out", 3600, Damaging(tmp_path / "resume", tmp_path / "kept")
+        )
+    assert not Paths(tmp_path / "out").checkpoint.exists()
     assert training.learn(tmp_path / "resume", tmp_path / "out", 3600)[0] == training.expected
 
 

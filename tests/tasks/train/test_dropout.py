@@ -59,12 +59,15 @@ def test_attention_is_sdpa_but_for_the_dropped() -> None:
     hidden = torch.ones(4, 1, 6, 6, dtype=torch.bool)
     hidden[1, :, :, 3:] = False
     additive = torch.zeros(4, 1, 6, 6).masked_fill(~hidden, -1e9)
+    draws = 3000
     for mask in (None, hidden, additive):
         for scaling in (None, 0.2):
             expected, _ = sdpa_attention_forward(module, query, key, value, mask, scaling=scaling)
-            attend = partial(attention, module, query, key, value, mask, scaling=scaling)
-            torch.testing.assert_close(attend(dropout=1e-9)[0], expected)
-            many = torch.stack([attend(dropout=0.3)[0] for _ in range(3000)])
+            rows = (query, key, value, mask)
+            again = (None if its is None else its.repeat(draws, 1, 1, 1) for its in rows)
+            attend = partial(attention, module, *again, scaling=scaling)
+            torch.testing.assert_close(attend(dropout=1e-9)[0][-4:], expected)
+            many = attend(dropout=0.3)[0].unflatten(0, (draws, 4))
             # standard errors
             assert ((many.mean(0) - expected).abs() < 5 * many.std(0) / len(many) ** 0.5).all()
             assert many.std(0).min() > 0.01

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from tasks.shared.params import Params
+from tasks.shared.paths import Paths
 from tasks.train import resume_folder
 from tasks.train.cpu import quicken
 from tasks.train.cpu.dropout import QuickDropout
@@ -122,7 +123,10 @@ def test_the_list_is_what_is_tested_here() -> None:
     ],
     ids=["one label", "a head that starts at zero", "several labels", "a number"],
 )
-@pytest.mark.parametrize("kind", sorted(LISTED))
+@pytest.mark.parametrize(
+    "kind",
+    ["bert", *(pytest.param(kind, marks=pytest.mark.slow) for kind in sorted(LISTED) if kind != "bert")],
+)
 def test_a_listed_model_is_trained_as_without(
     tmp_path: Path,
     kind: str,
@@ -426,10 +430,10 @@ def test_the_switch_decides_and_a_model_that_is_left_alone_is_said(
         made = way(tmp_path / shortcuts, tiny_model, train=train)
         made.tokenize()
         made.train()
-        after = hf.AutoModel.from_pretrained(made.folder / "checkpoint").get_input_embeddings().weight
+        after = hf.AutoModel.from_pretrained(made.paths.checkpoint).get_input_embeddings().weight
         # the row of the padding is zero and stays so
         kept[shortcuts] = {row for row in range(1, len(after)) if torch.equal(after[row], before[row])}
-    ids = Dataset.from_file(str(made.folder / "tokens/train.arrow"))["input_ids"]
+    ids = Dataset.from_file(str(made.paths.tokens / "train.arrow"))["input_ids"]
     special = hf.AutoTokenizer.from_pretrained(tiny_model).all_special_ids
     assert kept["auto"] == set(range(1, len(before))) - set().union(*ids) - set(special)
     assert kept["off"] == set(), "decay shrinks all rows"
@@ -444,10 +448,13 @@ def test_the_switch_decides_and_a_model_that_is_left_alone_is_said(
 
 def test_an_interrupted_training_does_not_go_on_under_another_switch(tmp_path: Path) -> None:
     (tmp_path / "pins.yaml").write_text("{}")
-    (tmp_path / "tokens").mkdir()
+    paths = Paths(tmp_path)
+    for folder in (paths.tokens, paths.splits):
+        folder.mkdir(parents=True)
+    paths.split("validation").touch()
     found = set()
     for shortcuts in ("auto", "off"):
         params = Params.model_validate({"train": {"cpu_shortcuts": shortcuts}})
-        with chdir(tmp_path), resume_folder(params, tmp_path / "tokens", 1) as folder:
+        with chdir(tmp_path), resume_folder(params, paths, 1) as folder:
             found.add(folder)
     assert len(found) == 2

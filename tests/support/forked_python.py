@@ -1,0 +1,92 @@
+"""What a clone's own commands find as their `python`: it has the session's fork server run what begins with the long imports.
+
+Stages, the fork server of a run and the package that is served are forked; all else, and what has other settings that
+libraries read when they are imported, is run by the real interpreter. Copied to bin/python of a folder made by
+tests/support/forking.py, and run by itself: it imports nothing of the project.
+"""
+
+import array
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+HOME = Path(sys.argv[0]).parent.parent
+SETTINGS = (
+    "OMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "HF_",
+    "TRANSFORMERS_",
+    "TOKENIZERS_",
+    "TORCH",
+    "CUDA_",
+    "PYTHON",
+    "HOME",
+    "LD_",
+)
+FORKED = (("-m", "tasks."), ("-I", "serve.py"), ("", "flows/engine/fork_server.py"))
+
+
+def settings(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that libraries read when they are imported."""
+    return {name: value for name, value in env.items() if name.startswith(SETTINGS)}
+
+
+def is_forked(arguments: list[str]) -> bool:
+    """Tell whether these arguments run what imports torch."""
+    option = arguments[0] if arguments[:1] and arguments[0].startswith("-") else ""
+    program = arguments[bool(option)] if len(arguments) > bool(option) else ""
+    known = any(option == wanted and part in program for wanted, part in FORKED)
+    return known and settings(os.environ) == json.loads((HOME / "settings.json").read_text("utf-8"))
+
+
+def opened() -> list[int]:
+    """Return the file descriptors that this process was given."""
+    found = []
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        # the one by which this folder was read is closed by now
+        with suppress(OSError):
+            os.fstat(int(entry.name))
+            found.append(int(entry.name))
+    return found
+
+
+def ask(arguments: list[str]) -> int:
+    """Have the fork server run a program with this process's files, and pass signals on to it; return its status, below 0 for a signal."""
+    given = opened()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        connection.connect(str(HOME / "socket"))
+        request = {
+            "executable": sys.argv[0],
+            "arguments": arguments,
+            "cwd": str(Path.cwd()),
+            "env": dict(os.environ),
+            "files": given,
+        }
+        connection.sendmsg(
+            [json.dumps(request).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", given))]
+        )
+        pid = json.loads(connection.recv(1024))["pid"]
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda number, _: os.kill(pid, number))
+        return int(json.loads(connection.recv(1024))["status"])
+
+
+def main() -> None:
+    """Run the program, and end as it ends."""
+    if not is_forked(sys.argv[1:]):
+        os.execv(HOME / "real", sys.argv)  # noqa: S606 (the interpreter, with what it was given)
+    status = ask(sys.argv[1:])
+    if status < 0:
+        signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

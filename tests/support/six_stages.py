@@ -1,0 +1,42 @@
+"""All six stages of some rows, in this process, for problems whose own params are what is tried."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tasks import problems
+from tasks.evaluate import evaluate
+from tasks.ingest import ingest
+from tasks.package import package
+from tasks.problems import Problem
+from tasks.shared import base_models
+from tasks.shared.params import Model, Params
+from tasks.shared.paths import Paths
+from tasks.split import split
+from tasks.tokenize import tokenize
+from tasks.train import train
+
+SMALL: dict[str, dict[str, Any]] = {
+    "split": {"validation_share": 0.3, "test_share": 0.3},
+    "train": {"num_train_epochs": 1.0, "per_device_train_batch_size": 8},
+    "evaluate": {"n_resamples": 100},
+}
+
+
+def through(folder: Path, base: Path, rows: list[dict[str, Any]], **given: Any) -> tuple[Problem, Paths]:
+    """Take rows through all stages; `given` are params by their sections."""
+    file = folder / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    model = base_models.resolve(Model(name=str(base))).model_dump()
+    together = {name: {**SMALL.get(name, {}), **given.get(name, {})} for name in SMALL}
+    params = Params.model_validate(
+        {**given, **together, "model": model, "data": {"path": str(file), **given.get("data", {})}}
+    )
+    problem, paths = problems.load(params.problem, params.own), Paths(folder)
+    ingest(params.data, params.ingest, problem, paths)
+    split(params.split, problem.columns, paths)
+    tokenize(params.tokenize, params.model, problem, paths)
+    train(params.train, params.model, problem, paths, folder / "resume")
+    evaluate(params.evaluate, problem, paths)
+    package(params, problem, paths)
+    return problem, paths

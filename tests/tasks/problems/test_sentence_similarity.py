@@ -1,0 +1,131 @@
+"""Sentence similarity: vectors, their losses, and how soon what is alike is found."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from tasks import problems
+from tasks.problems import Problem
+from tasks.problems.common import pretrained
+from tasks.problems.sentence_similarity import serve
+from tasks.problems.sentence_similarity.embedder import of_labels, of_pairs
+from tasks.problems.sentence_similarity.retrieval import by_label, by_pair
+from tasks.shared.params import Params
+from tasks.shared.statistics import values
+
+# of length 1; the second and the last are nearest to each other
+VECTORS = np.array([[1, 0], [0.8, 0.6], [0, 1], [0.6, 0.8]])
+
+
+def problem(rows: str = "labels") -> Problem:
+    params = Params.model_validate({"problem": "sentence_similarity", "sentence_similarity": {"rows": rows}})
+    return problems.load("sentence_similarity", params.own)
+
+
+def test_a_row_looks_for_its_label_among_the_others() -> None:
+    found = by_label(VECTORS, ["a", "a", "b", "b"])
+    assert found.nearest.tolist() == [1, 3, 3, 1]
+    assert found.rank.tolist() == [1, 2, 1, 2]
+    # nothing is like a row whose label is its own
+    assert by_label(VECTORS, ["a", "c", "b", "b"]).rank.tolist() == [0, 0, 1, 2]
+
+
+def test_equally_near_rows_do_not_count_as_found_first() -> None:
+    found = by_label(np.ones((3, 1)), ["a", "b", "a"])
+    assert found.rank.tolist() == [2, 0, 2]
+    assert found.nearest.tolist() == [1, 0, 1]
+
+
+def test_a_row_looks_for_its_pair_among_all() -> None:
+    found = by_pair(VECTORS, VECTORS[[0, 3, 2, 1]], ["k", "l", "m", "n"])
+    assert found.rank.tolist() == [1, 2, 1, 2]
+    assert by_pair(np.ones((2, 1)), np.ones((2, 1)), ["same", "same"]).rank.tolist() == [1, 1]
+
+
+def test_recall_and_reciprocal_rank_are_means_over_rows() -> None:
+    rows = pl.DataFrame({"text": list("wxyz"), "label": ["a", "a", "b", "c"]})
+    predictions = pl.DataFrame({"predicted": ["a", "b", "a", "a"], "rank": [1, 2, 0, 6]})
+    found = values(problem().measure(predictions, rows, {}))
+    assert found["recall_at_1"] == 0.25
+    assert found["recall_at_5"] == 0.5
+    assert found["recall_at_10"] == 0.75
+    assert found["mean_reciprocal_rank"] == pytest.approx((1 + 1 / 2 + 0 + 1 / 6) / 4)
+
+
+def test_the_loss_of_labels_is_that_of_khosla_2020() -> None:
+    vectors = torch.nn.functional.normalize(
+        torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), dim=-1
+    )
+    labels = torch.tensor([0, 0, 1, 1, 1, 2])
+    expected = []
+    for row in range(6):
+        others = [other for other in range(6) if other != row]
+        alike = [other for other in others if labels[other] == labels[row]]
+        below = torch.logsumexp(torch.stack([vectors[row] @ vectors[other] / 0.1 for other in others]), 0)
+        if alike:
+            expected.append(
+                torch.stack([below - vectors[row] @ vectors[other] / 0.1 for other in alike]).mean()
+            )
+    assert of_labels(vectors, labels, 0.1).item() == pytest.approx(
+        torch.stack(expected).mean().item(), rel=1e-5
+    )
+
+
+def test_a_batch_in_which_nothing_is_alike_has_no_loss_and_finite_gradients() -> None:
+    vectors = torch.randn(3, 4, requires_grad=True)
+    loss = of_labels(vectors, torch.tensor([0, 1, 2]), 0.1)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.item() == 0
+    assert vectors.grad is not None
+    assert vectors.grad.isfinite().all()
+
+
+def test_the_loss_of_pairs_is_least_where_each_is_nearest_to_its_own() -> None:
+    texts = torch.eye(3)
+    assert of_pairs(texts, texts, 0.1).item() < of_pairs(texts, texts.roll(1, 0), 0.1).item()
+
+
+@pytest.mark.parametrize("rows", ["labels", "pairs"])
+def test_the_model_is_saved_as_the_base_model_that_it_is(rows: str, tiny_model: Path, tmp_path: Path) -> None:
+    processor = pretrained.tokenizer(tiny_model, 32)
+    model, said = problem(rows).model(tiny_model, processor, {})
+    assert said == []
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    again = serve.load(str(tmp_path))[1]
+    assert type(again).__name__ == "BertModel"
+    assert all(
+        torch.equal(mine, its) for mine, its in zip(model.parameters(), again.parameters(), strict=True)
+    )
+
+
+def test_the_served_vector_is_the_models(tiny_model: Path, tmp_path: Path) -> None:
+    processor = pretrained.tokenizer(tiny_model, 32)
+    model: Any = problem().model(tiny_model, processor, {})[0].eval()
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    texts = ["where is my order", "thanks", "I want my money back, please " * 9]
+    batch = problem().collator(processor)(
+        [{"input_ids": ids} for ids in processor(texts, truncation=True)["input_ids"]]
+    )
+    with torch.inference_mode():
+        mine = model(**batch).logits[:, 0]
+    assert torch.tensor(serve.answer(*serve.load(str(tmp_path)), texts)).allclose(mine, atol=1e-5)
+
+
+def test_sentence_transformers_loads_the_package_and_makes_the_same_vectors(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    processor = pretrained.tokenizer(tiny_model, 32)
+    problem().model(tiny_model, processor, {})[0].save_pretrained(tmp_path / "checkpoint")
+    processor.save_pretrained(tmp_path / "checkpoint")
+    (tmp_path / "package").mkdir()
+    problem().export(tmp_path / "checkpoint", tmp_path / "package")
+    texts = ["where is my order", "I want my money back, please " * 9]
+    its = sentence_transformers.SentenceTransformer(str(tmp_path / "package"), device="cpu").encode(texts)
+    assert np.allclose(its, serve.answer(*serve.load(str(tmp_path / "package")), texts), atol=1e-5)

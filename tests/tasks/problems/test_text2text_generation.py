@@ -1,0 +1,178 @@
+"""Text-to-text generation: pairs as people keep them, metrics as sacrebleu's and rouge-score's, and texts that do not depend on their neighbours."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from tasks import problems
+from tasks.ingest import ingest
+from tasks.problems import Problem
+from tasks.problems.common import predicting
+from tasks.problems.text2text_generation import counting
+from tasks.shared.errors import InputError
+from tasks.shared.params import Data, Ingest, Params, Tokenize
+from tasks.shared.paths import Paths
+from tasks.shared.statistics import Statistic, take, values
+from tests.support.families import bart, t5
+from tests.support.project import SHARED
+
+
+def load(**own: Any) -> Problem:
+    """Return the problem with params of its own."""
+    params = Params.model_validate({"problem": "text2text_generation", "text2text_generation": own})
+    return problems.load(params.problem, params.own)
+
+
+PROBLEM = load()
+SAID = ["the cat sat on the mat", "a dog", "", "it is 3.5 % of all, or so", "no", "x"]
+RIGHT = [
+    "the cat is on the mat.",
+    "a dog barked at me",
+    "nothing",
+    "it is 3.5 % of all",
+    "No!",
+    "completely different",
+]
+
+
+def taken(folder: Path, **data: Any) -> pl.DataFrame:
+    ingest(Data(**data), Ingest(max_rejected=0.5), PROBLEM, Paths(folder))
+    return pl.read_parquet(Paths(folder).ingested / "rows.parquet")
+
+
+def measured(said: list[str], right: list[str]) -> dict[str, Statistic]:
+    return dict(PROBLEM.measure(pl.DataFrame({"predicted": said}), pl.DataFrame({"target": right}), {}))
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("name", "rows", "blank"), [("train", 7182, 1), ("dev", 1000, 0), ("test", 3643, 0)])
+def test_disfl_qa_is_read_and_its_blank_question_rejected(
+    name: str, rows: int, blank: int, tmp_path: Path
+) -> None:
+    columns = {"text": "disfluent", "target": "original"}
+    found = taken(tmp_path, path=str(SHARED / f"disfl_qa/{name}.json"), columns=columns)
+    lines = (Paths(tmp_path).ingested / "rejected.jsonl").read_text("utf-8").splitlines()
+    reasons = [json.loads(line)["reason"] for line in lines]
+    assert [reason for reason in reasons if not reason.startswith("duplicate")] == ["text: blank"] * blank
+    assert found.height + len(reasons) == rows
+    assert found.filter(pl.col("text") == pl.col("target")).height == {"train": 2, "dev": 0, "test": 1}[name]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("pair", "language", "space"), [("fra-eng", "fra", "\u00a0"), ("jpn-eng", "jpn", "\u3000")]
+)
+def test_parallel_lines_are_read_from_the_side_that_is_named(
+    pair: str, language: str, space: str, tmp_path: Path
+) -> None:
+    folder = SHARED / "tatoeba_laser_v1"
+    sides = [
+        (folder / f"tatoeba.{pair}.{side}").read_text("utf-8").removesuffix("\n").split("\n")
+        for side in (language, "eng")
+    ]
+    found = taken(tmp_path, path=str(folder), files=f"tatoeba.{pair}.{language}")
+    assert set(found.select("text", "target").iter_rows()) == set(zip(*sides, strict=True))
+    assert found["text"].str.contains(space).any()
+
+
+def test_files_that_are_not_parallel_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.de-en.de").write_text("eins\nzwei\n")
+    with pytest.raises(InputError, match="no such file"):
+        taken(tmp_path / "a", path=str(tmp_path), files="x.de-en.de")
+    (tmp_path / "x.de-en.en").write_text("one\n")
+    with pytest.raises(InputError, match=r"x.de-en.de has 2 lines and x.de-en.en 1"):
+        taken(tmp_path / "b", path=str(tmp_path), files="x.de-en.de")
+    with pytest.raises(InputError, match="belong together"):
+        taken(tmp_path / "c", path=str(tmp_path / "x.de-en.de"))
+
+
+def test_bleu_and_chrf_are_sacrebleus_on_any_rows() -> None:
+    from sacrebleu.metrics import BLEU, CHRF
+
+    found = measured(SAID, RIGHT)
+    random = np.random.default_rng(0)
+    for rows in (
+        [*range(len(SAID))],
+        [0],
+        [1],
+        [2],
+        [4],
+        [5],
+        *random.integers(0, len(SAID), (20, 5)).tolist(),
+    ):
+        pair = [SAID[row] for row in rows], [[RIGHT[row] for row in rows]]
+        expected = {
+            "bleu": BLEU().corpus_score(*pair).score / 100,
+            "chrf": CHRF().corpus_score(*pair).score / 100,
+        }
+        got = values(take({name: found[name] for name in expected}, rows))
+        assert got == pytest.approx(expected, abs=1e-12), rows
+
+
+@pytest.mark.shared
+def test_copying_disfl_qa_scores_what_sacrebleu_says(tmp_path: Path) -> None:
+    from sacrebleu.metrics import BLEU
+
+    columns = {"text": "disfluent", "target": "original"}
+    rows = taken(tmp_path, path=str(SHARED / "disfl_qa/test.json"), columns=columns)
+    expected = BLEU().corpus_score(rows["text"].to_list(), [rows["target"].to_list()]).score / 100
+    assert values(measured(rows["text"].to_list(), rows["target"].to_list()))["bleu"] == pytest.approx(
+        expected, abs=1e-12
+    )
+
+
+def test_rouge_is_rouge_scores() -> None:
+    # what rouge-score 0.1.2 says of these pairs, without stemming
+    assert counting.rouge(SAID[0], RIGHT[0]) == pytest.approx(
+        {"rouge_1": 5 / 6, "rouge_2": 0.6, "rouge_l": 5 / 6}
+    )
+    assert counting.rouge("a b c d", "d c b a") == pytest.approx(
+        {"rouge_1": 1.0, "rouge_2": 0.0, "rouge_l": 0.25}
+    )
+    assert counting.rouge("", "a") == {"rouge_1": 0.0, "rouge_2": 0.0, "rouge_l": 0.0}
+
+
+def test_a_target_is_cut_and_still_ends_with_the_end_token(tiny_model: Path) -> None:
+    problem = load(max_target_length=4)
+    processor = problem.processor(tiny_model, pl.LazyFrame(), Tokenize())
+    rows = pl.DataFrame({"text": ["my order is late"], "target": ["my order is very late again today"]})
+    (encoded,) = problem.encode(processor, rows, {}, Tokenize())
+    (labels,) = encoded.inputs["labels"].to_pylist()
+    assert (len(labels), labels[-1], encoded.truncated) == (4, processor.sep_token_id, 1)
+    assert processor.cls_token_id not in labels
+
+
+@pytest.mark.parametrize("family", [None, bart, t5])
+def test_what_is_generated_does_not_depend_on_order_or_neighbours(
+    family: Any, tiny_model: Path, tmp_path: Path
+) -> None:
+    base = tiny_model
+    if family is not None:
+        base = tmp_path / "base"
+        torch.manual_seed(0)
+        family(base, tiny_model)
+    problem = load(max_new_tokens=8, max_target_length=32, num_beams=2)
+    torch.manual_seed(0)
+    processor = problem.processor(base, pl.LazyFrame(), Tokenize())
+    model = problem.model(base, processor, {})[0].eval()
+    model.save_pretrained(tmp_path / "kept")
+    processor.save_pretrained(tmp_path / "kept")
+    again = problem.model(tmp_path / "kept", processor, {})[0].eval()
+    texts = ["my order is late", "refund", "is it about the money of my account again please", "hello"]
+    rows = pl.DataFrame({"text": texts, "target": texts})
+
+    def said(its: Any, some: pl.DataFrame, batch_size: int) -> list[str]:
+        from datasets import Dataset
+
+        (encoded,) = problem.encode(processor, some, {}, Tokenize())
+        data = Dataset.from_list(encoded.inputs.to_pylist())
+        return predicting.predict(problem, its, processor, data, some, {}, batch_size)["predicted"].to_list()
+
+    together = said(model, rows, 4)
+    assert said(model, rows, 1) == said(model, rows.reverse(), 3)[::-1] == said(again, rows, 4) == together
+    assert model.generation_config.num_beams == again.generation_config.num_beams == 2
