@@ -11,11 +11,12 @@ from pydantic import SkipValidation
 
 from flows.ledger.sources import is_url, pattern_in
 from tasks.shared.params import Params
-from tasks.shared.params_file import Layer, written_in
+from tasks.shared.params_file import PARAMS, Layer, parsed, replacing, written_in
 
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 Flag = Annotated[bool, Parameter(negative=())]
+FromRevision = Annotated[str | None, Parameter(name="--from")]
 ParamsFile = Annotated[Path | None, Parameter(name="--params")]
 if TYPE_CHECKING:
     TypedParams = Mapping[str, Any] | None
@@ -29,12 +30,30 @@ def say(sentence: str, *_: object) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 
-def given(params_file: Path | None, typed: TypedParams, checkout: Path) -> list[Layer]:
-    """Return what a command is to lay over params.yaml: a params file, and over that the command line."""
-    layers = [written_in(params_file)] if params_file else []
+def given(
+    from_revision: str | None, params_file: Path | None, typed: TypedParams, checkout: Path
+) -> list[Layer]:
+    """Return what a command is to lay over params.yaml.
+
+    All that stands in the params.yaml of a revision, over that a params file, over that the command line.
+    """
+    layers = [_at_revision(from_revision, checkout)] if from_revision else []
+    if params_file:
+        layers.append(written_in(params_file))
     if typed:
         layers.append(Layer("command line", _from_here(typed, Path.cwd(), checkout)))
     return layers
+
+
+def _at_revision(revision: str, checkout: Path) -> Layer:
+    """Return what makes the checkout's params those of a commit, branch, tag or experiment."""
+    from flows.git.commands import git
+    from flows.ledger.experiments import commit_named
+
+    commit, where = commit_named(checkout, revision), f"{PARAMS} of {revision}"
+    # the checkout may be a folder of a larger repository
+    text = git(checkout, "show", f"{commit}:./{PARAMS}")
+    return replacing(written_in(checkout / PARAMS), Layer(where, parsed(text, where)))
 
 
 def _from_here(typed: Mapping[str, Any], here: Path, checkout: Path) -> Mapping[str, Any]:

@@ -4,11 +4,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.common import FAILED, OK, Flag, ParamsFile, TypedParams, given, say
+from flows.cli.common import FAILED, OK, Flag, FromRevision, ParamsFile, TypedParams, given, say
 
 
 def plan(
     *,
+    from_revision: FromRevision = None,
     params_file: ParamsFile = None,
     isolated: Flag = False,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
@@ -25,6 +26,8 @@ def plan(
 
     Parameters
     ----------
+    from_revision
+        Begin with the params of a commit, branch, tag or experiment (such as HEAD), not the checkout's.
     params_file
         A whole or partial params file, laid over params.yaml first.
     isolated
@@ -38,6 +41,6 @@ def plan(
     from flows.report.plan import foresee, show
 
     checkout = workspace.root()
-    foreseen = foresee(given(params_file, params, checkout), checkout, say, isolated=isolated)
+    foreseen = foresee(given(from_revision, params_file, params, checkout), checkout, say, isolated=isolated)
     show(foreseen, as_json=as_json)
     return FAILED if exit_code and foreseen.to_run else OK

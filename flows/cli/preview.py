@@ -4,12 +4,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.common import OK, WRONG_INPUT, ParamsFile, TypedParams, given, say
+from flows.cli.common import OK, WRONG_INPUT, FromRevision, ParamsFile, TypedParams, given, say
 
 
 def preview(
     *,
     rows: Annotated[int, Parameter(name="--rows")] = 3,
+    from_revision: FromRevision = None,
     params_file: ParamsFile = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
     params: TypedParams = None,
@@ -27,6 +28,8 @@ def preview(
     ----------
     rows
         How many of the first rows are shown.
+    from_revision
+        Begin with the params of a commit, branch, tag or experiment (such as HEAD), not the checkout's.
     params_file
         A whole or partial params file, laid over params.yaml first.
     as_json
@@ -36,6 +39,6 @@ def preview(
     from flows.report.preview import looked_at, show
 
     checkout = workspace.root()
-    found = looked_at(given(params_file, params, checkout), checkout, max(rows, 0), say)
+    found = looked_at(given(from_revision, params_file, params, checkout), checkout, max(rows, 0), say)
     show(found, as_json=as_json)
     return WRONG_INPUT if found["stops"] else OK

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from flows.cli.common import OK, Flag, ParamsFile, TypedParams, given, say
+from flows.cli.common import OK, Flag, FromRevision, ParamsFile, TypedParams, given, say
 from flows.cli.session import Session
 from tasks.shared.params_file import PARAMS, Layer, lay_over, together, written_in
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 def run(
     *,
+    from_revision: FromRevision = None,
     params_file: ParamsFile = None,
     isolated: Flag = False,
     update_data: Flag = False,
@@ -34,6 +35,8 @@ def run(
 
     Parameters
     ----------
+    from_revision
+        Begin with the params of a commit, branch, tag or experiment (such as HEAD), not the checkout's.
     params_file
         A whole or partial params file, laid over params.yaml first.
     isolated
@@ -48,7 +51,7 @@ def run(
     from flows.engine import workspace
 
     checkout = workspace.root()
-    layers = given(params_file, params, checkout)
+    layers = given(from_revision, params_file, params, checkout)
     session = Session(checkout)
     if isolated:
         return _isolated(layers, session, update_data=update_data)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flows.cli.common import OK, Flag, ParamsFile, TypedParams, given, say
+from flows.cli.common import OK, Flag, FromRevision, ParamsFile, TypedParams, given, say
 from tasks import problems
 from tasks.shared import base_models
 from tasks.shared.columns import inputs
@@ -25,6 +25,7 @@ ROWS = 1000  # rows of train that are read where no text is given
 def tokenizer(
     *texts: str,
     base: Flag = False,
+    from_revision: FromRevision = None,
     params_file: ParamsFile = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
     params: TypedParams = None,
@@ -44,6 +45,8 @@ def tokenizer(
         What to read; none for rows of the train split.
     base
         The base model's tokenizer, also where a run has left one.
+    from_revision
+        Begin with the params of a commit, branch, tag or experiment (such as HEAD), not the checkout's.
     params_file
         A whole or partial params file, laid over params.yaml first.
     as_json
@@ -53,8 +56,8 @@ def tokenizer(
 
     checkout = workspace.root()
     with chdir(checkout):
-        whole = lay_over(written_in(Path(PARAMS)), *given(params_file, params, checkout))
-        is_given = params is not None or params_file is not None
+        whole = lay_over(written_in(Path(PARAMS)), *given(from_revision, params_file, params, checkout))
+        is_given = any(one is not None for one in (from_revision, params_file, params))
         which, processor = _loaded(whole, checkout, is_base=base or is_given)
         shown = [_shown(processor, text) for text in texts]
         told = _told(processor, which, shown or [_shown(processor, text) for text in _rows(whole)])

@@ -55,16 +55,21 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: there is no such params file") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    return parsed(text, str(path))
+
+
+def parsed(text: str, where: str) -> dict[str, Any]:
+    """Return the mapping that stands in the text of a file of params; `where` says which, in errors."""
     if why := why_not(text):
-        raise InputError(f"{path}: {why}; no params need that, so write it plainly")
+        raise InputError(f"{where}: {why}; no params need that, so write it plainly")
     try:
         values = deepcopy(_parsed(text))
     except YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
-        raise InputError(f"{path}: nested too deeply; no params need that, so write it plainly") from None
+        raise InputError(f"{where}: nested too deeply; no params need that, so write it plainly") from None
     if not isinstance(values, dict):
-        raise InputError(f"{path}: expected sections such as 'train:', found {type(values).__name__}")
+        raise InputError(f"{where}: expected sections such as 'train:', found {type(values).__name__}")
     return values
 
 
@@ -125,6 +130,19 @@ def lay_over(*layers: Layer) -> Params:
 def complete(layer: Layer) -> dict[str, Any]:
     """Return what params are before anything else is laid over them: the defaults where they say nothing."""
     return _over(Params.model_construct().model_dump(), _own_names(layer.values))
+
+
+def replacing(standing: Layer, wanted: Layer) -> Layer:
+    """Return what makes params what is wanted, whatever stands there: entries of its mappings go too."""
+    old, new = complete(standing), complete(wanted)
+    return Layer(wanted.where, {name: _instead(old.get(name), value) for name, value in new.items()})
+
+
+def _instead(old: Any, new: Any) -> Any:
+    if not (isinstance(old, dict) and isinstance(new, dict) and new):
+        return new
+    gone = dict.fromkeys(set(old) - set(new), NONE)
+    return {name: _instead(old.get(name), value) for name, value in new.items()} | gone
 
 
 def together(layers: Iterable[Layer]) -> dict[str, Any]:

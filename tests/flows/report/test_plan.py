@@ -76,6 +76,27 @@ def test_options_a_file_and_params_yaml_plan_the_same(project: Project, tmp_path
     assert fates(by_option) == ["unchanged", "unchanged", *["stale"] * 4]
 
 
+def test_a_plan_begins_with_the_params_of_a_revision_and_keeps_nothing_of_the_checkouts(
+    project: Project,
+) -> None:
+    file = project.root / "params.yaml"
+    committed = file.read_text("utf-8")
+    rewrite(file, "max_length: 128", "max_length: 64")
+    rewrite(file, "extra: {}", "extra: {neftune_noise_alpha: 5}")
+    changed = file.read_text("utf-8")
+    assert fates(plan(project)) == ["unchanged", "unchanged", *["stale"] * 4]
+    done = project.retrain("--from", "HEAD", command="plan")
+    assert "params.yaml would change: " in done.stderr
+    assert "train.extra.neftune_noise_alpha 5 -> none" in done.stderr
+    assert fates(plan(project, "--from", "HEAD")) == ["unchanged"] * 6
+    assert fates(plan(project, "--from", "HEAD", "--lr", "1e-4")) == ["unchanged"] * 3 + ["stale"] * 3
+    assert file.read_text("utf-8") == changed, "nothing is written"
+    nowhere = project.retrain("--from", "nowhere", command="plan", status=2)
+    assert "no commit, branch, tag or experiment 'nowhere'" in nowhere.stderr
+    project.retrain("--from", "HEAD")  # starts nothing: all is there
+    assert file.read_text("utf-8") == committed
+
+
 def test_what_was_computed_before_is_restored_through_a_chain_of_stages(project: Project) -> None:
     planned = plan(project, "--train.learning-rate", OTHER)
     assert fates(planned) == ["unchanged"] * 3 + ["restorable"] * 3

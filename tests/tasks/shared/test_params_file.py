@@ -7,7 +7,17 @@ import pytest
 
 from tasks.shared.errors import InputError
 from tasks.shared.params import Params
-from tasks.shared.params_file import Layer, differences, in_words, lay_over, load, read, save, together
+from tasks.shared.params_file import (
+    Layer,
+    differences,
+    in_words,
+    lay_over,
+    load,
+    read,
+    replacing,
+    save,
+    together,
+)
 from tests.support.project import ROOT
 
 TEXT = """\
@@ -347,3 +357,31 @@ def test_a_form_or_a_command_line_that_sends_such_a_value_is_told_which(value: o
             lay_over(Layer("form", {section: {name: value}}))
     with pytest.raises(InputError, match=r"^form: "):
         lay_over(Layer("form", {"problem": value}))
+
+
+def test_params_are_replaced_entry_by_entry_whatever_stood_there() -> None:
+    recipe = {
+        "problem": "text_generation",
+        "data": {"columns": {"text": "message", "label": "intent"}},
+        "model": {
+            "name": "some/tokenizer",
+            "from_scratch": {"type": "llama", "hidden_size": 64, "num_hidden_layers": 2},
+        },
+        "train": {"freeze": ["embeddings"], "extra": {"neftune_noise_alpha": 5}},
+        "text_generation": {"generation": {"rows": 3}, "lora": {"r": 8, "target_modules": ["q_proj"]}},
+    }
+    others: list[dict[str, Any]] = [
+        {},
+        {"problem": "fill_mask", "model": {"name": "some/other", "revision": "a" * 40}},
+        {"model": {"name": "some/tokenizer", "from_scratch": {"type": "llama", "num_hidden_layers": 3}}},
+        {
+            "model": {"name": "some/tokenizer", "from_scratch": {"type": "gpt2", "n_embd": 64}},
+            "train": {"extra": {}},
+        },
+        {"data": {"columns": {"text": "body"}}},
+    ]
+    for standing, wanted in [*((recipe, other) for other in others), *((other, recipe) for other in others)]:
+        there, then = Layer("params.yaml", standing), Layer("params.yaml of HEAD", wanted)
+        made = lay_over(there, replacing(there, then))
+        assert made.values() == lay_over(then).values()
+        assert lay_over(there, replacing(there, then), Layer("cli", {"train": {"seed": 3}})).train.seed == 3
