@@ -55,7 +55,7 @@ def serve(connection: socket.socket) -> None:
             with contextlib.suppress(ImportError):
                 importlib.import_module(pending.pop(0))
         if connection in ready:
-            data, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 1)
+            data, descriptors = _asked(connection)
             if not data:
                 _end(child)
                 return
@@ -91,9 +91,19 @@ def _end(child: int | None) -> None:
                 kill(child, signal.SIGKILL)
 
 
+def _asked(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """Return the flow's request and the descriptor sent with it; nothing when the flow is gone."""
+    try:
+        data, descriptors, _, _ = socket.recv_fds(connection, 1 << 20, 1)
+    except ConnectionResetError:
+        # it went without reading an answer
+        return b"", []
+    return data, descriptors
+
+
 def _answer(connection: socket.socket, message: dict[str, int]) -> None:
     # the flow is gone; the next recv says so
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(ConnectionError):
         connection.send(json.dumps(message).encode())
 
 

@@ -132,12 +132,18 @@ class Processes:
         """Have the server fork a stage; return its process id and the reading end of its output."""
         read, write = os.pipe()
         request = {"module": module, "cwd": str(self.root), "env": environment}
-        socket.send_fds(self.connection, [json.dumps(request).encode()], [write])
+        with contextlib.suppress(ConnectionError):
+            # that the server is gone, the answer says
+            socket.send_fds(self.connection, [json.dumps(request).encode()], [write])
         os.close(write)
         return self._answer()["pid"], read
 
     def _answer(self) -> dict[str, int]:
-        data = self.connection.recv(1 << 20)
+        try:
+            data = self.connection.recv(1 << 20)
+        except ConnectionResetError:
+            # it died with a request unread
+            data = b""
         if not data:
             raise StageFailedError(GONE)
         answer: dict[str, int] = json.loads(data)

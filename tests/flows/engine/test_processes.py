@@ -1,9 +1,17 @@
 """The processes of a run end with it."""
 
+import json
+import os
+import select
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from flows.engine import fork_server
+from flows.engine.processes import Processes, StageFailedError
 from tests.support.project import ROOT
 from tests.support.wait import until
 
@@ -55,3 +63,34 @@ def test_the_process_that_proves_a_package_ends_with_a_killed_stage(tmp_path: Pa
     stage.kill()
     stage.wait()
     until(lambda: not Path(f"/proc/{serving}").exists())
+
+
+def test_a_flow_that_is_gone_with_an_answer_unread_ends_the_process_that_forks_stages_without_a_word(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "writing.py").write_text(WRITING)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    words = [sys.executable, fork_server.__file__, str(theirs.fileno())]
+    server = subprocess.Popen(words, cwd=tmp_path, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True)
+    theirs.close()
+    read, write = os.pipe()
+    request = {"module": "writing", "cwd": str(tmp_path), "env": {}}
+    socket.send_fds(ours, [json.dumps(request).encode()], [write])
+    select.select([ours], [], [])
+    until((tmp_path / "stage").exists)
+    ours.close()
+    _, said = server.communicate()
+    assert (server.returncode, said) == (0, "")
+    until(lambda: not Path(f"/proc/{(tmp_path / 'stage').read_text()}").exists())
+    for descriptor in (read, write):
+        os.close(descriptor)
+
+
+def test_a_process_that_forks_stages_and_is_gone_is_a_sentence(tmp_path: Path) -> None:
+    with Processes(tmp_path) as processes:
+        processes.start()
+        assert processes.server
+        processes.server.kill()
+        processes.server.wait()
+        with pytest.raises(StageFailedError, match="the process that starts stages is gone; was it killed"):
+            processes.run("exec python -m writing", print, print)
