@@ -7,15 +7,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 
 from tasks.problems import Collator, Encoded, Prediction, Targets
 from tasks.problems.common.predicting import logits_of
 from tasks.problems.common.text import BATCH, TextProblem
-from tasks.problems.text_generation import adapters, batches, causal, chat, documents, ngrams
-from tasks.shared.columns import Column, Columns
-from tasks.shared.files import read_text
+from tasks.problems.text_generation import adapters, batches, causal, chat, documents
+from tasks.problems.text_generation.rows import ROWS, Text
+from tasks.shared.columns import Columns
 from tasks.shared.params import Data, Ingest, Tokenize
 from tasks.shared.statistics import Statistic, Statistics
 
@@ -23,28 +22,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-PLAIN = (".txt", ".text", ".md")
 # as tokenizers are saved
 TEMPLATE = "chat_template.jinja"
-COLUMNS: dict[str, Columns] = {
-    "text": {"text": Column("text", "input")},
-    "instructions": {"prompt": Column("text", "input"), "answer": Column("text", "target")},
-    "messages": {"messages": Column("messages", "input")},
-}
-EXAMPLES: dict[str, tuple[Mapping[str, Any], ...]] = {
-    "text": ({"text": "Speak, speak."},),
-    "instructions": (
-        {"prompt": "Anna has 3 apples and buys 4. How many has she?", "answer": "3 + 4 = 7\n#### 7"},
-    ),
-    "messages": (
-        {
-            "messages": [
-                {"role": "user", "content": "Where is my parcel?"},
-                {"role": "assistant", "content": "It comes on Friday."},
-            ]
-        },
-    ),
-}
+GENERATION = ("max_new_tokens", "num_beams", "repetition_penalty", "no_repeat_ngram_size")
 
 
 class TextGeneration(TextProblem):
@@ -60,24 +40,24 @@ class TextGeneration(TextProblem):
     formats = (".txt, .text and .md (rows text): documents, in parts of about chars_per_row characters",)
 
     @property
-    def is_text(self) -> bool:
-        """Whether rows are plain text."""
-        return bool(self.params.rows == "text")
+    def rows(self) -> Text:
+        """What rows are, by text_generation.rows."""
+        return ROWS[self.params.rows](self.params)
 
     @property
     def columns(self) -> Columns:  # type: ignore[override]
         """The columns of such rows."""
-        return COLUMNS[self.params.rows]
+        return self.rows.columns
 
     @property
     def examples(self) -> tuple[Mapping[str, Any], ...]:  # type: ignore[override]
         """Such rows."""
-        return EXAMPLES[self.params.rows]
+        return self.rows.examples
 
     @property
     def carried(self) -> tuple[str, ...]:  # type: ignore[override]
         """What counts, and is not for the model."""
-        return ("segment",) if self.is_text else ("characters",)
+        return (self.rows.carried,)
 
     @property
     def served_with(self) -> Mapping[str, Any]:  # type: ignore[override]
@@ -86,32 +66,19 @@ class TextGeneration(TextProblem):
 
     @property
     def _search(self) -> dict[str, Any]:
-        its = self.params.generation
-        names = ("max_new_tokens", "num_beams", "repetition_penalty", "no_repeat_ngram_size")
-        return {"do_sample": False, **{name: getattr(its, name) for name in names}}
+        return {"do_sample": False, **{name: getattr(self.params.generation, name) for name in GENERATION}}
 
     def read(self, file: Path, params: Data) -> Iterator[dict[str, Any]] | None:
-        """Yield plain text in parts, each with the number of its document."""
-        if not self.is_text or params.format != "auto" or file.suffix.lower() not in PLAIN:
-            return None
-        text = read_text(file, file.name, params.encoding)
-        whole = enumerate(documents.documents(text, self.params.document), start=1)
-        size = self.params.chars_per_row
-        return (
-            {"text": piece, "document": number}
-            for number, document in whole
-            for piece in documents.pieces(document, size)
-        )
+        """Yield plain text in parts."""
+        return self.rows.read(file, params)
 
     def reject(self, rows: pl.DataFrame, params: Ingest) -> pl.Series:
-        """Return why a conversation cannot be learned from."""
-        if self.params.rows != "messages":
-            return super().reject(rows, params)
-        return pl.Series([chat.fault(text) for text in rows["messages"]], dtype=pl.String)
+        """Return why a row cannot be learned from."""
+        return pl.Series(self.rows.faults(rows), dtype=pl.String)
 
     def texts(self, train: pl.LazyFrame) -> Iterator[list[str]]:
         """Yield what a tokenizer is learned from."""
-        if self.params.rows != "messages":
+        if "messages" not in self.columns:
             yield from super().texts(train)
             return
         for batch in train.select("messages").collect().iter_slices(BATCH):
@@ -123,13 +90,7 @@ class TextGeneration(TextProblem):
         """Yield documents side by side, or a conversation per row with labels where the model is to speak."""
         limit = min(params.max_length, processor.model_max_length)
         for start in range(0, rows.height, BATCH):
-            batch = rows[start : start + BATCH]
-            if self.is_text:
-                found = documents.windows(processor, batch, limit)
-                inputs, truncated = documents.inputs(found, start, limit, packing=self.params.packing), 0
-            else:
-                its = self.params
-                inputs, truncated = chat.inputs(processor, batch, limit, its.system, its.template_seconds)
+            inputs, truncated = self.rows.inputs(processor, rows[start : start + BATCH], start, limit)
             yield Encoded(inputs, truncated, _unknown(processor, inputs["input_ids"]))
 
     def collator(self, processor: "PreTrainedTokenizerBase") -> Collator:
@@ -193,30 +154,12 @@ class TextGeneration(TextProblem):
                 row[:-1][is_said].float(), labels[1:][is_said], reduction="none"
             )
             nats = lost.detach().double().cpu().numpy()
-            if not self.is_text:
-                counts = {
-                    "nats": float(nats.sum()),
-                    "tokens": len(nats),
-                    "characters": int(batch["characters"][number]),
-                }
-                found.append({"predicted": None, **counts} if self.params.rows == "instructions" else counts)
-                continue
-            segment = batch["segment"][number, 1:][is_said].cpu().numpy()
-            size = int(batch["segment"][number].max()) + 1
-            sums, tokens = np.bincount(segment, nats, size), np.bincount(segment, minlength=size)
-            found.append(
-                [
-                    {"nats": float(lost), "tokens": int(count)}
-                    for lost, count in zip(sums, tokens, strict=True)
-                ]
-            )
+            found.append(self.rows.counted(nats, is_said, batch[self.rows.carried][number]))
         return found
 
     def gather(self, found: list[Prediction], row: dict[str, Any]) -> Prediction:
         """Return the sums over a row's windows."""
-        if not self.is_text:
-            return found[0]
-        return {name: sum(its[name] for its in found) for name in ("nats", "tokens")}
+        return found[0] | {name: sum(its[name] for its in found) for name in ("nats", "tokens")}
 
     def complete(
         self,
@@ -229,14 +172,8 @@ class TextGeneration(TextProblem):
         from tasks.problems.text_generation.generating import generated
 
         its = self.params.generation
-        prompts = {}
-        for number, row in enumerate(rows.head(its.rows).iter_rows(named=True)):
-            if self.is_text:
-                prompts[number] = row["text"][: its.prompt_chars]
-            else:
-                prompts[number] = chat.prompt(
-                    processor, *chat.conversation(row, self.params.system), self.params.template_seconds
-                )
+        first = enumerate(rows.head(its.rows).iter_rows(named=True))
+        prompts = {number: self.rows.prompt(row, processor) for number, row in first}
         said = generated(model, processor, prompts, self._search, its.batch_size)
         texts = [said.get(number) for number in range(rows.height)]
         return predicted.with_columns(pl.Series("predicted", texts, dtype=pl.String))
@@ -244,16 +181,10 @@ class TextGeneration(TextProblem):
     def asked(self, folder: Path, rows: pl.DataFrame, predicted: pl.DataFrame) -> list[Any]:
         """Return what the pipeline is asked with for each row whose text was generated, as it was then."""
         has_template = (folder / TEMPLATE).exists()
-        found: list[Any] = []
-        for row, said in zip(rows.iter_rows(named=True), predicted["predicted"], strict=True):
-            messages, tools = ([], None) if self.is_text else chat.conversation(row, self.params.system)
-            if said is None or tools:
-                found.append(None)
-            elif self.is_text:
-                found.append(row["text"][: self.params.generation.prompt_chars])
-            else:
-                found.append(messages[:-1] if has_template else chat.plain_prompt(messages))
-        return found
+        pairs = zip(rows.iter_rows(named=True), predicted["predicted"], strict=True)
+        return [
+            None if said is None else self.rows.asked(row, has_template=has_template) for row, said in pairs
+        ]
 
     def measure(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> Statistics:
         """Return nats per character and token, and how often a generated final answer is right."""
@@ -269,53 +200,24 @@ class TextGeneration(TextProblem):
         if "tokens" in predictions.columns:
             counted = predictions.select("nats", pl.col("tokens").cast(pl.Int64))
             found |= {name: Statistic(name, counted) for name in ("nats_per_token", "perplexity")}
-        if not self.is_text and "predicted" in predictions.columns:
-            pairs = zip(predictions["predicted"], chat.answers(rows), strict=True)
-            right = [
-                None if said is None else self._final(said) == self._final(answer) for said, answer in pairs
-            ]
-            asked = pl.Series("asked", [int(it is not None) for it in right], dtype=pl.Int64)
-            hits = pl.Series("right", [int(bool(it)) for it in right], dtype=pl.Int64)
-            found["exact_match"] = Statistic("share_right", pl.DataFrame([hits, asked]))
+        said = predictions.get_column("predicted", default=None)
+        if said is not None and (right := self.rows.right(said, rows)) is not None:
+            counted = pl.DataFrame([pl.Series("right", right), said.is_not_null().alias("asked")])
+            found["exact_match"] = Statistic("share_right", counted.cast(pl.Int64))
         return found
-
-    def _final(self, answer: str) -> str:
-        return chat.final(answer, self.params.answer_pattern)
 
     def baselines(self, train: pl.DataFrame, test: pl.DataFrame, targets: Targets) -> dict[str, pl.DataFrame]:
         """Return what letters say that follow three others, and for answers, the most frequent one."""
-        if self.is_text:
-            return {"ngram": ngrams.of_documents(train, test)}
-        known, asked = chat.answers(train), chat.answers(test)
-        finals = pl.Series([self._final(answer) for answer in known])
-        frequent = finals.mode().sort()[0]
-        # an answer that has it
-        said = known[finals.index_of(frequent) or 0]
-        rows = [said if number < self.params.generation.rows else None for number in range(test.height)]
-        most_frequent = pl.DataFrame({"predicted": rows}, schema={"predicted": pl.String})
-        return {"ngram": ngrams.of_answers(known, asked), "most_frequent": most_frequent}
+        return self.rows.baselines(train, test)
 
     def samples(self, predictions: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
         """Return prompt, generated and expected text of the first rows."""
-        its = self.params.generation
-        first = rows.head(its.rows)
-        said = predictions["predicted"].head(its.rows)
-        if self.is_text:
-            texts = first["text"].to_list()
-            prompts, expected = (
-                [text[: its.prompt_chars] for text in texts],
-                [text[its.prompt_chars :] for text in texts],
-            )
-        else:
-            messages = [chat.conversation(row, None)[0] for row in first.iter_rows(named=True)]
-            prompts, expected = (
-                [chat.answer(some[:-1]) for some in messages],
-                [chat.answer(some) for some in messages],
-            )
-        return pl.DataFrame(
-            {"prompt": prompts, "generated": said.to_list(), "expected": expected},
-            schema_overrides={"generated": pl.String},
-        )
+        first = rows.head(self.params.generation.rows)
+        shown = [self.rows.shown(row) for row in first.iter_rows(named=True)]
+        said = predictions["predicted"].head(first.height)
+        texts = [(prompt, text, expected) for (prompt, expected), text in zip(shown, said, strict=True)]
+        names = ("prompt", "generated", "expected")
+        return pl.DataFrame(texts, schema=dict.fromkeys(names, pl.String), orient="row")
 
     def export(self, checkpoint: Path, out: Path) -> None:
         """Write the model that is packaged: adapters merged into the weights, or beside the base's."""

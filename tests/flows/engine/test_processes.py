@@ -71,7 +71,9 @@ def test_a_flow_that_is_gone_with_an_answer_unread_ends_the_process_that_forks_s
     (tmp_path / "writing.py").write_text(WRITING)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     words = [sys.executable, fork_server.__file__, str(theirs.fileno())]
-    server = subprocess.Popen(words, cwd=tmp_path, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        words, cwd=tmp_path, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True
+    )
     theirs.close()
     read, write = os.pipe()
     request = {"module": "writing", "cwd": str(tmp_path), "env": {}}

@@ -335,7 +335,7 @@ def test_conversations_are_taken_in_as_the_ecosystem_writes_them(tmp_path: Path,
     ],
 )
 def test_the_final_answer_is_what_the_last_match_says(said: str, final: str) -> None:
-    assert problem(answer_pattern="#### (.+)")._final(said) == final
+    assert problem(answer_pattern="#### (.+)").rows.final(said) == final
 
 
 def test_answers_are_compared_where_one_was_generated() -> None:
@@ -567,7 +567,7 @@ def test_gsm8k_answers_have_lines_and_a_final_number_with_commas_in_some() -> No
         table = pl.read_ndjson(SHARED / f"gsm8k/{name}.jsonl")
         assert table.height == count
         assert table["answer"].str.contains("\n").all()
-        finals = [made._final(answer) for answer in table["answer"]]
+        finals = [made.rows.final(answer) for answer in table["answer"]]
         assert all(float(final) == int(float(final)) for final in finals)
         commas += table["answer"].str.contains(r"#### .*,").sum()
     assert commas == 79 + 14
