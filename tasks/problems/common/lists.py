@@ -1,6 +1,6 @@
 """Columns of lists: in Arrow, and as the rows of a batch that are made equally long."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedTokenizerBase
 
+# a label that no loss counts (torch's `ignore_index`)
+IGNORED = -100
 
-def as_arrow(rows: Sequence[Sequence[int]]) -> "pa.ListArray":
-    """Return rows of numbers as list<int32>."""
+
+def as_arrow(rows: Iterable[Sequence[int]], lengths: np.ndarray | None = None) -> "pa.ListArray":
+    """Return rows of numbers as list<int32>; lengths (n,): how many each has, where that is known."""
     import pyarrow as pa
 
-    offsets = np.concatenate(([0], np.cumsum([len(row) for row in rows]))).astype(np.int32)
+    if lengths is None:
+        rows = list(rows)
+        lengths = np.array([len(row) for row in rows], np.int32)
+    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
     flat = np.fromiter(chain.from_iterable(rows), np.int32, int(offsets[-1]))
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
 

@@ -4,7 +4,6 @@ The tokenizer, model inputs, and a sequence classifier's answers.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from tasks.problems import Collator, Encoded, Problem, Targets
+from tasks.problems.common.lists import as_arrow
 from tasks.problems.common.predicting import logits_of
 from tasks.shared.columns import Column, Columns, inputs, present
 from tasks.shared.errors import InputError
@@ -96,9 +96,9 @@ class TextProblem(Problem):
             if processor.split_special_tokens:
                 _check_ends(ids, texts[0], processor, ends)
             lengths = np.fromiter(map(len, ids), np.int32, len(ids))
-            columns = {"input_ids": _lists(ids, lengths), "length": pa.array(lengths)}
+            columns = {"input_ids": as_arrow(ids, lengths), "length": pa.array(lengths)}
             if has_types:
-                columns["token_type_ids"] = _lists(types, lengths)
+                columns["token_type_ids"] = as_arrow(types, lengths)
             columns["labels"] = self.labels(batch, targets)
             unknown = 0
             if unknown_id is not None:
@@ -176,12 +176,3 @@ def _check_ends(
         if row.count(processor.eos_token_id) > max(ends, 1):
             spells = f"the text {text[:80]!r} spells {processor.eos_token}, by which this model ends a row"
             raise InputError(f"{spells}; take it out of the text, or name another model")
-
-
-def _lists(rows: Iterable[list[int]], lengths: np.ndarray) -> "pa.ListArray":
-    """Return rows of the given lengths (n,) as list<int32>."""
-    import pyarrow as pa
-
-    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
-    flat = np.fromiter(chain.from_iterable(rows), np.int32, int(offsets[-1]))
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))

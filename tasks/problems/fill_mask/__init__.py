@@ -8,7 +8,6 @@ of the chosen tokens eight in ten are masked, one is another, one stays.
 """
 
 import json
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,10 @@ import numpy as np
 import polars as pl
 
 from tasks.problems import Collator, Encoded, Prediction, Targets
-from tasks.problems.common.lists import as_arrow, padded
+from tasks.problems.common.lists import IGNORED, as_arrow, padded
 from tasks.problems.common.predicting import logits_of
-from tasks.problems.common.text import TextProblem
+from tasks.problems.common.text import BATCH, TextProblem
+from tasks.problems.fill_mask import masking
 from tasks.shared.columns import Column
 from tasks.shared.errors import InputError
 from tasks.shared.files import read_text
@@ -31,11 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BATCH = 1024
-# of a loss that is not counted
-IGNORED = -100
-# of the chosen tokens of train: what is masked, and what becomes any other
-MASKED, OTHER = 0.8, 0.1
 # how far another batch may move a token's probability; and, as a share of it, that of another token which
 # was as likely and takes its place
 SAME_SCORE, TIE = 1e-3, 1e-2
@@ -78,7 +73,7 @@ class FillMask(TextProblem):
             raise InputError(
                 f"model.name: {kind} has no mask token; name a model that was trained to fill masks"
             )
-        before, after = _special(processor)
+        before, after = masking.special_tokens(processor)
         limit = min(params.max_length, processor.model_max_length) - len(before) - len(after)
         special = set(processor.all_special_ids)
         for start in range(0, rows.height, BATCH):
@@ -89,9 +84,8 @@ class FillMask(TextProblem):
             ):
                 unknown += its.count(processor.unk_token_id)
                 for first in range(0, max(len(its), 1), limit):
-                    masked, answers = self._masked(
-                        its[first : first + limit], special, processor.mask_token_id
-                    )
+                    part = its[first : first + limit]
+                    masked, answers = masking.once(part, special, processor.mask_token_id, self.params)
                     ids.append([*before, *masked, *after])
                     labels.append([*([IGNORED] * len(before)), *answers, *([IGNORED] * len(after))])
                     numbers.append(number)
@@ -99,31 +93,11 @@ class FillMask(TextProblem):
             columns |= {"labels": as_arrow(labels), "row": pa.array(numbers, pa.int64())}
             yield Encoded(pa.RecordBatch.from_pydict(columns), 0, unknown)
 
-    def _masked(self, ids: list[int], special: set[int], mask: int) -> tuple[list[int], list[int]]:
-        """Return tokens with masks and what stands behind these, drawn from the tokens alone."""
-        draw = np.random.default_rng([self.params.seed, zlib.crc32(json.dumps(ids).encode())])
-        chosen = _chosen(ids, special, self.params.mask_share, draw)
-        masked = [mask if is_chosen else token for token, is_chosen in zip(ids, chosen, strict=True)]
-        return masked, [token if is_chosen else IGNORED for token, is_chosen in zip(ids, chosen, strict=True)]
-
     def augment(
         self, row: dict[str, Any], processor: "PreTrainedTokenizerBase", draw: np.random.Generator
     ) -> dict[str, Any]:
         """Return a train row with other tokens masked."""
-        ids = [
-            token if label == IGNORED else label
-            for token, label in zip(row["input_ids"], row["labels"], strict=True)
-        ]
-        chosen = _chosen(ids, set(processor.all_special_ids), self.params.mask_share, draw)
-        fate, any_token = draw.random(len(ids)), draw.integers(len(processor), size=len(ids))
-        seen, labels = list(ids), [IGNORED] * len(ids)
-        for place in np.flatnonzero(chosen).tolist():
-            labels[place] = ids[place]
-            if fate[place] < MASKED:
-                seen[place] = processor.mask_token_id
-            elif fate[place] < MASKED + OTHER:
-                seen[place] = int(any_token[place])
-        return {**row, "input_ids": seen, "labels": labels}
+        return masking.anew(row, processor, self.params.mask_share, draw)
 
     def collator(self, processor: "PreTrainedTokenizerBase") -> Collator:
         """Pad to the longest row of the batch."""
@@ -157,7 +131,7 @@ class FillMask(TextProblem):
         `filled`: the likeliest token of each mask and its probability, in JSON.
         """
         logits = logits_of(model, batch, logits)
-        before, after = _special(processor)
+        before, after = masking.special_tokens(processor)
         found = []
         for row, labels in enumerate(batch["labels"]):
             asked = labels != IGNORED
@@ -173,7 +147,7 @@ class FillMask(TextProblem):
             hits = int((best == labels[asked]).sum())
             said = {"nats": nats, "tokens": len(likely), "hits": hits, "filled": json.dumps(filled)}
             found.append(
-                said | {"masked": _as_text(its[len(before) : len(its) - len(after)], its, processor)}
+                said | {"masked": masking.as_text(its[len(before) : len(its) - len(after)], its, processor)}
             )
         return found
 
@@ -193,8 +167,8 @@ class FillMask(TextProblem):
 
     def token_baselines(self, train: "Dataset", test: "Dataset", num_rows: int) -> dict[str, pl.DataFrame]:
         """Return what guesses each token as often as it occurs among train's masked ones, and once more."""
-        _, known = _masked_tokens(train)
-        rows, asked = _masked_tokens(test)
+        _, known = masking.masked_tokens(train)
+        rows, asked = masking.masked_tokens(test)
         counts = np.bincount(known, minlength=max(known.max(), asked.max()) + 1)
         # one count for all tokens that do not occur there
         every = counts.sum() + np.count_nonzero(counts) + 1
@@ -222,41 +196,6 @@ class FillMask(TextProblem):
             abs(first["score"] - share) <= (SAME_SCORE if first["token"] == token else TIE * share)
             for (first, *_), (token, share) in zip(each, filled, strict=True)
         )
-
-
-def _chosen(ids: list[int], special: set[int], share: float, draw: np.random.Generator) -> np.ndarray:
-    """Return which tokens are to be guessed: each with this probability, one at least, no special ones."""
-    may = np.array([token not in special for token in ids], bool)
-    chosen: np.ndarray = may & (draw.random(len(ids)) < share)
-    if may.any() and not chosen.any():
-        chosen[draw.choice(np.flatnonzero(may))] = True
-    return chosen
-
-
-def _masked_tokens(data: "Dataset") -> tuple[np.ndarray, np.ndarray]:
-    """Return all masked tokens, and before them the number of each one's row."""
-    import pyarrow.compute as pc
-
-    labels = data.data["labels"]
-    tokens = pc.list_flatten(labels).to_numpy()
-    rows = np.repeat(data.data["row"].to_numpy(), pc.list_value_length(labels).to_numpy())
-    return rows[tokens != IGNORED], tokens[tokens != IGNORED]
-
-
-def _special(processor: "PreTrainedTokenizerBase") -> tuple[list[int], list[int]]:
-    """Return the special tokens before and behind a text."""
-    bare = processor("a", add_special_tokens=False)["input_ids"]
-    whole = processor("a")["input_ids"]
-    at = next(place for place in range(len(whole)) if whole[place : place + len(bare)] == bare)
-    return whole[:at], whole[at + len(bare) :]
-
-
-def _as_text(ids: list[int], whole: list[int], processor: "PreTrainedTokenizerBase") -> str:
-    """Return tokens as text; empty where they hold no mask, or the text makes other tokens."""
-    if processor.mask_token_id not in ids:
-        return ""
-    text: str = processor.decode(ids, clean_up_tokenization_spaces=False)
-    return text if processor(text, truncation=True)["input_ids"] == whole else ""
 
 
 def _paragraphs(file: Path, encoding: str) -> Iterator[dict[str, Any]]:

@@ -17,7 +17,7 @@ import polars as pl
 from tasks.problems import Collator, Encoded, Prediction, Problem, Targets
 from tasks.problems.common.lists import as_arrow
 from tasks.problems.common.predicting import logits_of
-from tasks.problems.common.text import TextProblem
+from tasks.problems.common.text import BATCH, TextProblem
 from tasks.problems.sentence_similarity import retrieval, serve
 from tasks.problems.sentence_similarity.retrieval import Retrieved
 from tasks.shared.columns import Column
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BATCH = 1024
 RANKS = (1, 5, 10)
 # of a vector what predictions.csv keeps, as proof that the package answers the same
 SHOWN = 8
@@ -93,9 +92,9 @@ class SentenceSimilarity(TextProblem):
                     continue
                 whole = [len(ids) for ids in processor(batch[column].to_list())["input_ids"]]
                 ids = processor(batch[column].to_list(), truncation=True, max_length=limit)["input_ids"]
-                columns[name] = as_arrow(ids)
-                lengths.append([len(its) for its in ids])
-                truncated |= np.array(whole) > np.array(lengths[-1])
+                lengths.append(np.array([len(its) for its in ids]))
+                columns[name] = as_arrow(ids, lengths[-1])
+                truncated |= np.array(whole) > lengths[-1]
             # the Trainer asks for the loss of what has labels
             columns.setdefault("labels", pa.array(np.zeros(batch.height, np.int64)))
             columns["length"] = pa.array(np.max(lengths, axis=0), pa.int32())
@@ -203,20 +202,16 @@ class SentenceSimilarity(TextProblem):
 
     def baselines(self, train: pl.DataFrame, test: pl.DataFrame, targets: Targets) -> dict[str, pl.DataFrame]:
         """Return what is found by TF-IDF of words (1-2) and letters (2-5), learned from train."""
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.pipeline import make_union
-        from sklearn.preprocessing import normalize
+        from sklearn.preprocessing import Normalizer
 
-        words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-        letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
-        learned = make_union(words, letters).fit(train["text"].to_list())
-        vectors, target = normalize(learned.transform(test["text"].to_list())), test[list(self.columns)[1]]
+        from tasks.problems.common.baselines import tfidf
+
+        learned = tfidf(Normalizer()).fit(train["text"].to_list())
+        vectors, target = learned.transform(test["text"].to_list()), test[list(self.columns)[1]]
         if self.has_labels:
             found = retrieval.by_label(vectors, target.to_list())
         else:
-            found = retrieval.by_pair(
-                vectors, normalize(learned.transform(target.to_list())), target.to_list()
-            )
+            found = retrieval.by_pair(vectors, learned.transform(target.to_list()), target.to_list())
         return {"tfidf": pl.DataFrame({"predicted": target[found.nearest], "rank": found.rank})}
 
     def draw(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> "dict[str, Figure]":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from tasks.problems import Collator, Encoded, Prediction, Targets
+from tasks.problems.common.lists import IGNORED
 from tasks.problems.common.predicting import logits_of
 from tasks.problems.common.text import BATCH, TextProblem
 from tasks.problems.text_generation import adapters, batches, causal, chat, documents
@@ -131,7 +132,7 @@ class TextGeneration(TextProblem):
         inputs = batches.of_model(batch)
         causal.check(model, inputs)
         logits = model(**inputs).logits
-        last = (batch["labels"] != documents.IGNORED).cumsum(1).argmax(1)
+        last = (batch["labels"] != IGNORED).cumsum(1).argmax(1)
         return logits[range(len(last)), last]
 
     def predict(
@@ -149,7 +150,7 @@ class TextGeneration(TextProblem):
         found: list[Any] = []
         # one after the other: a copy of all logits would take as much memory again
         for number, (row, labels) in enumerate(zip(logits, batch["labels"], strict=True)):
-            is_said = labels[1:] != documents.IGNORED
+            is_said = labels[1:] != IGNORED
             lost = torch.nn.functional.cross_entropy(
                 row[:-1][is_said].float(), labels[1:][is_said], reduction="none"
             )

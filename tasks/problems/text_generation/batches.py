@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.problems.text_generation.documents import IGNORED
+from tasks.problems.common.lists import IGNORED
 
 
 def of_model(batch: Mapping[str, Any]) -> dict[str, Any]:

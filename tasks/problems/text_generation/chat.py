@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from tasks.problems.text_generation.documents import IGNORED
+from tasks.problems.common.lists import IGNORED
 from tasks.shared.errors import InputError
 
 if TYPE_CHECKING:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from tasks.problems.common.lists import IGNORED
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedTokenizerBase
 
 BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
-IGNORED = -100
 
 
 def documents(text: str, by: str) -> list[str]:

@@ -16,21 +16,19 @@ import numpy as np
 import polars as pl
 
 from tasks.problems import Collator, Encoded, Prediction, Targets
-from tasks.problems.common.lists import as_arrow, padded
+from tasks.problems.common.lists import IGNORED, padded
 from tasks.problems.common.predicting import logits_of, without_carried
-from tasks.problems.common.text import TextProblem
-from tasks.problems.token_classification import conll
+from tasks.problems.common.text import BATCH, TextProblem
+from tasks.problems.token_classification import aligned, conll
 from tasks.problems.token_classification.entities import (
     Entity,
-    Lookup,
     grouped,
     have_prefix,
-    of_tags,
     tag,
     tags_of,
-    usual_tags,
 )
-from tasks.problems.token_classification.rows import NOTHING, ROWS, Part, Spans, Tags, from_words, in_words
+from tasks.problems.token_classification.guesses import guesses
+from tasks.problems.token_classification.rows import NOTHING, ROWS, Spans, Tags
 from tasks.shared.columns import Column, labels
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data, Ingest, Tokenize
@@ -41,9 +39,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BATCH = 1024
-# of a loss that is not counted
-IGNORED = -100
 # two tags whose probabilities are as near as this may change places in another batch
 SAME_SCORE = 1e-4
 
@@ -131,44 +126,17 @@ class TokenClassification(TextProblem):
     ) -> Iterator[Encoded]:
         """Yield `input_ids`, cut; what each token stands for (`starts`, `ends`); its tag's number as label.
 
-        A token that stands for nothing has no label. `size`: how many words, or characters, the row has.
         Raises InputError for a tokenizer that does not say which word a token is of.
         """
-        import pyarrow as pa
-
         if not processor.is_fast:
             kind = type(processor).__name__
             raise InputError(
                 f"model.name: {kind} does not tell which word a token is of; "
                 "name a model with a tokenizer.json"
             )
-        said: Any = self.rows
-        given, actual = (rows[name] for name in self.columns)
-        how = {"is_split_into_words": self.has_tags, "return_offsets_mapping": True}
         limit = min(params.max_length, processor.model_max_length)
-        for start in range(0, rows.height, BATCH):
-            texts = given[start : start + BATCH].to_list()
-            whole = processor(texts, **how)["input_ids"]
-            cut = processor(texts, **how, truncation=True, max_length=limit)
-            parts = [said.parts(cut, row, text) for row, text in enumerate(texts)]
-            entities = said.entities(actual[start : start + BATCH])
-            columns = {"input_ids": as_arrow(cut["input_ids"])}
-            # XLNet's alone are other than 0
-            if any(map(any, cut.get("token_type_ids", ()))):
-                columns["token_type_ids"] = as_arrow(cut["token_type_ids"])
-            columns["length"] = pa.array(map(len, cut["input_ids"]), pa.int32())
-            columns["starts"] = as_arrow([[part[0] for part in its] for its in parts])
-            columns["ends"] = as_arrow([[part[1] for part in its] for its in parts])
-            columns["size"] = pa.array(map(len, texts), pa.int32())
-            columns["labels"] = as_arrow(
-                [_labels(its, of, targets) for its, of in zip(parts, entities, strict=True)]
-            )
-            truncated = sum(len(one) > len(other) for one, other in zip(whole, cut["input_ids"], strict=True))
-            yield Encoded(
-                pa.RecordBatch.from_pydict(columns),
-                truncated,
-                lost=sum(map(said.num_lost, parts, texts, entities)),
-            )
+        for batch in rows.iter_slices(BATCH):
+            yield aligned.inputs(processor, self.rows, batch, targets, limit)
 
     def collator(self, processor: "PreTrainedTokenizerBase") -> Collator:
         """Pad to the longest row of the batch."""
@@ -256,23 +224,7 @@ class TokenClassification(TextProblem):
 
     def baselines(self, train: pl.DataFrame, test: pl.DataFrame, targets: Targets) -> dict[str, pl.DataFrame]:
         """Return the entities of train found again by their words, and each word's most frequent tag."""
-        rows: Any = self.rows
-        given, target = self.columns
-        known = []
-        for row, entities in zip(train[given], rows.entities(train[target]), strict=True):
-            known.append((rows.texts(row), in_words(entities, rows.words(row))))
-        lookup = Lookup(known)
-        usual = usual_tags((words, tags_of(its, len(words), has_prefix=True)) for words, its in known)
-        found: dict[str, list[Any]] = {"entity_lookup": [], "usual_tag": []}
-        for row in test[given]:
-            texts, words = rows.texts(row), rows.words(row)
-            tags = [usual.get(word.lower(), OUTSIDE) for word in texts]
-            for name, entities in (("entity_lookup", lookup.find(texts)), ("usual_tag", of_tags(tags))):
-                found[name].append(rows.said(from_words(entities, words), len(row), targets))
-        return {
-            name: pl.DataFrame({"predicted": pl.Series(its, dtype=test[target].dtype)})
-            for name, its in found.items()
-        }
+        return guesses(self.rows, train, test, targets)
 
     def draw(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> "dict[str, Figure]":
         """Draw which type is taken for which, where the same part is found or none, and F1 by type."""
@@ -324,21 +276,6 @@ def _num_other_tags(
         said, true = (tags_of(entities, size, has_prefix=targets["has_prefix"]) for entities in (one, two))
         counts.append(sum(map(str.__ne__, said, true)))
     return pl.Series(counts, dtype=pl.Int64)
-
-
-def _labels(parts: list[Part], entities: list[Entity], targets: Targets) -> list[int]:
-    """Return the number of each token's tag; a type that is not in train counts as none."""
-    number = {label: index for index, label in enumerate(targets["labels"])}
-    found, last = [], None
-    for start, end in parts:
-        if (start, end) == NOTHING:
-            found.append(IGNORED)
-            continue
-        its = next((entity for entity in entities if entity.start < end and entity.end > start), None)
-        said = OUTSIDE if its is None else tag(its.type, begins=its != last, has_prefix=targets["has_prefix"])
-        found.append(number.get(said, number[OUTSIDE]))
-        last = its
-    return found
 
 
 PROBLEM = TokenClassification

@@ -11,7 +11,8 @@ from tasks import problems
 from tasks.problems import Problem
 from tasks.problems.common import pretrained
 from tasks.problems.token_classification import conll
-from tasks.problems.token_classification.entities import Entity, Lookup, of_tags
+from tasks.problems.token_classification.entities import Entity, of_tags
+from tasks.problems.token_classification.guesses import Lookup
 from tasks.shared.errors import InputError
 from tasks.shared.params import Params, Tokenize
 from tasks.shared.statistics import per_label, values
