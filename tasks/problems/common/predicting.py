@@ -1,6 +1,6 @@
 """What a model predicts for all rows of a split: batches of like length, a prediction per row in the end."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from torch import Tensor
     from transformers import PreTrainedModel
+
+MOST_PADDING = 0.1
 
 
 def predict(
@@ -27,23 +29,40 @@ def predict(
 ) -> pl.DataFrame:
     """Return what a model predicts for each row, in the rows' order.
 
-    data: the rows as `encode` has made them. say: is told how many inputs are done. Inputs of like length
-    share a batch, so that little is padded.
+    data: the rows as `encode` has made them. batch_size: the most inputs that share a batch. say: is told
+    how many inputs are done.
     """
     import torch
 
-    order = np.argsort(data.data["length"].to_numpy(), kind="stable")[::-1]
     inputs = data.select_columns(given(problem, data.column_names))
     collate = problem.collator(processor)
     found: dict[int, Prediction] = {}
     with torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            some = [int(number) for number in order[start : start + batch_size]]
+        for some in batches(data.data["length"].to_pylist(), batch_size):
             made = collate([inputs[number] for number in some])
             batch = {name: tensor.to(model.device) for name, tensor in made.items()}
             found |= zip(some, problem.predict(model, processor, batch, targets), strict=True)
-            say(start + len(some))
+            say(len(found))
     return by_row(problem, [found[number] for number in range(len(inputs))], data, rows)
+
+
+def batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Yield the numbers of inputs that share a batch, the longest first; a tenth of it is padding at most.
+
+    That makes a few batches more than filling each would, however many inputs there are: about one for each
+    fifth by which lengths fall.
+    """
+    batch: list[int] = []
+    tokens = 0
+    for number in np.argsort(-np.asarray(lengths, np.int64), kind="stable").tolist():
+        tokens += lengths[number]
+        size = lengths[batch[0]] * (len(batch) + 1) if batch else 0
+        if len(batch) == batch_size or tokens < (1 - MOST_PADDING) * size:
+            yield batch
+            batch, tokens = [], lengths[number]
+        batch.append(number)
+    if batch:
+        yield batch
 
 
 def by_row(problem: Problem, found: list[Prediction], data: "Dataset", rows: pl.DataFrame) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tasks.problems.common.predicting import batches
 from tasks.shared.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,13 +35,11 @@ def generated(
         if not encoded:
             beside = f"leaves no room for a prompt among the model's {room} positions"
             raise InputError(f"text_generation.generation.max_new_tokens {new} {beside}; lower it")
-    order = sorted(
-        (number for number, ids in encoded.items() if ids), key=lambda number: (-len(encoded[number]), number)
-    )
+    asked = [number for number, ids in encoded.items() if ids]
     found = {}
     with torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            some = order[start : start + batch_size]
+        for batch in batches([len(encoded[number]) for number in asked], batch_size):
+            some = [asked[place] for place in batch]
             longest = len(encoded[some[0]])
             ids = torch.full((len(some), longest), processor.pad_token_id)
             mask = torch.zeros_like(ids)
