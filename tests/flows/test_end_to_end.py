@@ -149,9 +149,12 @@ MOMENTS = {
     "while saving": (2 * STEPS, "save"),
     "asked to end": (2 * STEPS + 5, "step"),
 }
+QUICK = ("between checkpoints", "asked to end")
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MOMENTS]
+)
 def test_a_killed_training_goes_on_to_the_same_bytes(
     trained: Project, undisturbed: dict[str, str], moment: str
 ) -> None:

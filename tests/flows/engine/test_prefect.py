@@ -3,6 +3,8 @@
 import re
 import sys
 
+import pytest
+
 from tests.support.project import Project
 from tests.support.server import artifacts, ask, flow_run, task_states
 from tests.support.stages import STAGES
@@ -12,6 +14,7 @@ VERDICT = (
 )
 
 
+@pytest.mark.slow
 def test_a_form_refuses_what_cannot_be_and_its_run_shows_stages_logs_progress_and_report(
     project: Project, server: str
 ) -> None:

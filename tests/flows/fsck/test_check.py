@@ -69,6 +69,7 @@ def damage(project: Project, *surely: Path, seed: int, count: int = 20) -> set[s
     return {flip(path) for path in (*surely, *drawn)}
 
 
+@pytest.mark.slow
 def test_twenty_flipped_bytes_are_named_and_computed_again(trained: Project) -> None:
     before = contents(trained)
     assert re.fullmatch(r"\d+ objects, [\d.]+ [kM]B: all whole", check(trained).summary)
