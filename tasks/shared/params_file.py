@@ -25,6 +25,7 @@ PARAMS = Path("params.yaml")
 # control characters but tab and line ends, and halves of surrogate pairs
 UNWRITABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 MOST_BITS = 4096
+FEW = 4
 # how much of a wrong value a sentence shows
 SHOWN = reprlib.Repr()
 SHOWN.maxstring = SHOWN.maxother = SHOWN.maxlong = 300
@@ -252,8 +253,12 @@ def differences(
 
 
 def in_words(values: list[tuple[str, Any, Any]]) -> str:
-    """Return differences as people read them: train.max_steps -1 -> 20, split.time_column none -> when."""
-    return ", ".join(f"{name} {word(old)} -> {word(new)}" for name, old, new in values)
+    """Return differences as people read them: train.max_steps -1 -> 20, split.time_column none -> when.
+
+    A few stand in a line; more have one each.
+    """
+    told = [f"{name} {word(old)} -> {word(new)}" for name, old, new in values]
+    return ", ".join(told) if len(told) <= FEW else "".join(f"\n  {one}" for one in told)
 
 
 def word(value: Any) -> str:

@@ -307,6 +307,7 @@ def test_differences_are_told_in_words() -> None:
     assert in_words(differ) == (
         "data.header true -> false, data.columns.label none -> intent, split.time_column when -> none, train.max_steps -1 -> 20"
     )
+    assert in_words(differ[:1] * 5) == "\n  data.header true -> false" * 5
     assert differences(base.model_dump(), base.model_dump()) == []
 
 
