@@ -18,10 +18,9 @@ from tasks.problems import Collator, Encoded, Prediction, Problem, Targets
 from tasks.problems.common.lists import as_arrow
 from tasks.problems.common.predicting import logits_of
 from tasks.problems.common.text import BATCH, TextProblem
-from tasks.problems.sentence_similarity import retrieval, serve
+from tasks.problems.sentence_similarity import modules, retrieval, serve
 from tasks.problems.sentence_similarity.retrieval import Retrieved
 from tasks.shared.columns import Column
-from tasks.shared.files import read_json, write_json
 from tasks.shared.params import Tokenize
 from tasks.shared.statistics import Statistic, Statistics
 
@@ -33,7 +32,6 @@ RANKS = (1, 5, 10)
 # of a vector what predictions.csv keeps, as proof that the package answers the same
 SHOWN = 8
 SAME = 1e-3
-MODULES = ("Transformer", "Pooling", "Normalize")
 
 
 class SentenceSimilarity(TextProblem):
@@ -229,31 +227,7 @@ class SentenceSimilarity(TextProblem):
     def export(self, checkpoint: Path, out: Path) -> None:
         """Write the model, and beside it what tells sentence-transformers how to make a vector."""
         Problem.export(self, checkpoint, out)
-        settings = read_json(out / "config.json")
-        width = next(
-            settings[name] for name in ("hidden_size", "d_model", "n_embd", "dim") if name in settings
-        )
-        modules = []
-        for number, name in enumerate(MODULES):
-            path = f"{number}_{name}" if number else ""
-            modules.append(
-                {
-                    "idx": number,
-                    "name": str(number),
-                    "path": path,
-                    "type": f"sentence_transformers.models.{name}",
-                }
-            )
-        (out / "modules.json").write_text(json.dumps(modules, indent=2) + "\n", encoding="utf-8")
-        (out / "1_Pooling").mkdir(exist_ok=True)
-        write_json(
-            out / "1_Pooling/config.json",
-            {
-                "word_embedding_dimension": width,
-                "pooling_mode_mean_tokens": True,
-                "pooling_mode_cls_token": False,
-            },
-        )
+        modules.write(out)
 
     def agrees(self, served: list[float], predicted: Prediction) -> bool:
         """Return whether the served vector begins as that which was measured."""
