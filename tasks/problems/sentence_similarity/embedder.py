@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from tasks.problems.common.predicting import batches
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -38,7 +40,20 @@ class Pooled:
             loss = of_labels(vectors[0], labels, self.temperature)
         return SequenceClassifierOutput(loss=loss, logits=torch.stack(vectors, dim=1))
 
-    def _embedded(self, ids: Tensor | None, mask: Any) -> Tensor:
+    def _embedded(self, ids: Any, mask: Any) -> Tensor:
+        """Return a vector per row.
+
+        What a batch contrasts is drawn at random, so lengths in it differ: a CPU, where padding costs most,
+        reads it in parts of like lengths.
+        """
+        if ids.device.type != "cpu":
+            return self._read(ids, mask)
+        parts = list(batches(mask.sum(1).tolist(), len(ids)))
+        found = [self._read(*_cropped(ids[part], mask[part])) for part in parts]
+        order = torch.tensor([number for part in parts for number in part])
+        return torch.cat(found)[order.argsort()]
+
+    def _read(self, ids: Tensor, mask: Tensor) -> Tensor:
         given = {"input_ids": ids, "attention_mask": mask}
         if self.config.is_encoder_decoder:
             # the encoder alone reads
@@ -47,6 +62,12 @@ class Pooled:
             tokens = super().forward(**given)[0]  # type: ignore[misc]
         weights = mask.unsqueeze(-1).to(tokens.dtype)
         return functional.normalize((tokens * weights).sum(1) / weights.sum(1).clamp(min=1), dim=-1)
+
+
+def _cropped(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a batch without the columns that are padding in all of its rows."""
+    is_read = mask.any(0)
+    return ids[:, is_read], mask[:, is_read]
 
 
 def pooled(model: "PreTrainedModel", temperature: float) -> "PreTrainedModel":
