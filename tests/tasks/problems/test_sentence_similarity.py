@@ -56,6 +56,33 @@ def test_recall_and_reciprocal_rank_are_means_over_rows() -> None:
     assert found["mean_reciprocal_rank"] == pytest.approx((1 + 1 / 2 + 0 + 1 / 6) / 4)
 
 
+def test_a_batch_of_many_lengths_is_read_in_parts_to_the_same_vectors_and_gradients(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = pretrained.saved_tokenizer(tiny_model)
+    model, _ = problem().model(tiny_model, tokenizer, {})
+    model.eval()
+    texts = [" ".join(["where is my parcel"] * size) for size in (1, 5, 1, 9, 2, 5, 30)]
+    batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+    sizes: list[tuple[int, ...]] = []
+    model.get_input_embeddings().register_forward_hook(lambda _, given, __: sizes.append(given[0].shape))
+    labels = torch.tensor([0, 1, 0, 1, 2, 2, 0])
+
+    def answer() -> tuple[torch.Tensor, torch.Tensor]:
+        said = model(batch["input_ids"], batch["attention_mask"], labels=labels)
+        (gradient,) = torch.autograd.grad(said.loss, [model.get_input_embeddings().weight])
+        return said.logits, gradient
+
+    parts = answer()
+    assert len(sizes) >= 4
+    assert sum(rows for rows, _ in sizes) == len(texts)
+    read = sum(rows * columns for rows, columns in sizes)
+    assert read <= int(batch["attention_mask"].sum()) / 0.9
+    monkeypatch.setattr(type(model), "_embedded", type(model)._read)  # type: ignore[attr-defined]
+    for mine, whole in zip(parts, answer(), strict=True):
+        assert torch.allclose(mine, whole, atol=1e-5)
+
+
 def test_the_loss_of_labels_is_that_of_khosla_2020() -> None:
     vectors = torch.nn.functional.normalize(
         torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), dim=-1
