@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 MOST_PADDING = 0.1
+# numbers that a model answers with at once where each token has one for every word of a vocabulary: 256 MB
+MOST_LOGITS = 2**26
 
 
 def predict(
@@ -96,3 +98,19 @@ def logits_of(model: "PreTrainedModel", inputs: Mapping[str, Any], known: Any = 
     # BART answers with more than logits
     logits: Tensor = found[0] if isinstance(found, tuple) else found
     return logits
+
+
+def logits_by_row(
+    model: "PreTrainedModel", inputs: Mapping[str, Any], known: Any = None
+) -> "Iterator[Tensor]":
+    """Yield what a language model answers to each row, (tokens, vocabulary), as `logits_of`.
+
+    A few rows are answered at once, so that memory does not go with how many a batch has.
+    """
+    if known is not None:
+        yield from logits_of(model, inputs, known)
+        return
+    rows, tokens = inputs["input_ids"].shape
+    few = max(1, MOST_LOGITS // (tokens * model.config.get_text_config().vocab_size))
+    for start in range(0, rows, few):
+        yield from logits_of(model, {name: values[start : start + few] for name, values in inputs.items()})

@@ -17,7 +17,7 @@ import polars as pl
 
 from tasks.problems import Collator, Encoded, Prediction, Targets
 from tasks.problems.common.lists import IGNORED, as_arrow, padded
-from tasks.problems.common.predicting import logits_of
+from tasks.problems.common.predicting import logits_by_row
 from tasks.problems.common.text import BATCH, TextProblem
 from tasks.problems.fill_mask import masking
 from tasks.shared.columns import Column
@@ -130,13 +130,12 @@ class FillMask(TextProblem):
         `masked`: the text with its masks where it makes the same tokens again;
         `filled`: the likeliest token of each mask and its probability, in JSON.
         """
-        logits = logits_of(model, batch, logits)
         before, after = masking.special_tokens(processor)
-        found = []
-        for row, labels in enumerate(batch["labels"]):
+        answered, found = logits_by_row(model, batch, logits), []
+        for row, (its_logits, labels) in enumerate(zip(answered, batch["labels"], strict=True)):
             asked = labels != IGNORED
             # only where something is asked: the vocabulary is large
-            likely = logits[row, asked].double().log_softmax(-1)
+            likely = its_logits[asked].double().log_softmax(-1)
             nats = -likely.gather(-1, labels[asked].unsqueeze(-1)).sum().item()
             share, best = likely.exp().max(-1) if len(likely) else (likely.sum(-1), likely.sum(-1))
             its = batch["input_ids"][row][batch["attention_mask"][row] == 1].tolist()

@@ -142,7 +142,7 @@ class SentenceSimilarity(TextProblem):
         """Return each text's vector, and its pair's."""
         found = logits_of(model, batch, logits)
         names = ("vector", "pair_vector")[: found.shape[1]]
-        return [dict(zip(names, row, strict=True)) for row in found.float().cpu().tolist()]
+        return [dict(zip(names, row, strict=True)) for row in found.float().cpu().numpy()]
 
     def complete(
         self,
@@ -170,12 +170,10 @@ class SentenceSimilarity(TextProblem):
         )
 
     def _retrieved(self, predicted: pl.DataFrame, rows: pl.DataFrame) -> Retrieved:
-        vectors = np.array(predicted["vector"].to_list(), np.float32)
+        vectors = _stacked(predicted["vector"])
         if self.has_labels:
             return retrieval.by_label(vectors, rows["label"].to_list())
-        return retrieval.by_pair(
-            vectors, np.array(predicted["pair_vector"].to_list(), np.float32), rows["text_pair"].to_list()
-        )
+        return retrieval.by_pair(vectors, _stacked(predicted["pair_vector"]), rows["text_pair"].to_list())
 
     def measure(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> Statistics:
         """Return for how many rows something alike is among the nearest, and the mean of 1 / its rank.
@@ -233,6 +231,11 @@ class SentenceSimilarity(TextProblem):
         """Return whether the served vector begins as that which was measured."""
         begins = json.loads(predicted["vector_begins"])
         return all(abs(mine - its) <= SAME for mine, its in zip(served, begins, strict=False))
+
+
+def _stacked(vectors: pl.Series) -> np.ndarray:
+    """Return a list of numbers per row as (rows, dimensions) float32."""
+    return vectors.explode().to_numpy().astype(np.float32, copy=False).reshape(len(vectors), -1)
 
 
 PROBLEM = SentenceSimilarity

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# rows that are compared with all others at once
-AT_ONCE = 1024
+# rows that are compared with all others at once; fewer where that would be more numbers than these
+AT_ONCE, MOST_NUMBERS = 1024, 2**22
 
 
 class Retrieved(NamedTuple):
@@ -48,8 +48,9 @@ def by_pair(vectors: Any, pairs: Any, texts: Sequence[str]) -> Retrieved:
 
 def _found(asked: Any, known: Any, right: Any, *, without_itself: bool) -> Retrieved:
     parts = []
-    for start in range(0, asked.shape[0], AT_ONCE):
-        stop = min(start + AT_ONCE, asked.shape[0])
+    at_once = max(1, min(AT_ONCE, MOST_NUMBERS // known.shape[0]))
+    for start in range(0, asked.shape[0], at_once):
+        stop = min(start + at_once, asked.shape[0])
         similar = asked[start:stop] @ known.T
         similar = np.array(similar.todense() if hasattr(similar, "todense") else similar, np.float64)
         rows = np.arange(stop - start)

@@ -11,7 +11,7 @@ import polars as pl
 
 from tasks.problems import Collator, Encoded, Prediction, Targets
 from tasks.problems.common.lists import IGNORED
-from tasks.problems.common.predicting import logits_of
+from tasks.problems.common.predicting import logits_by_row
 from tasks.problems.common.text import BATCH, TextProblem
 from tasks.problems.text_generation import adapters, batches, causal, chat, documents
 from tasks.problems.text_generation.rows import ROWS, Text
@@ -146,10 +146,10 @@ class TextGeneration(TextProblem):
         """Return the nats and the number of the tokens that are to be said, of each row of each input."""
         import torch
 
-        logits = logits_of(model, batches.of_model(batch), logits)
+        answered = logits_by_row(model, batches.of_model(batch), logits)
         found: list[Any] = []
         # one after the other: a copy of all logits would take as much memory again
-        for number, (row, labels) in enumerate(zip(logits, batch["labels"], strict=True)):
+        for number, (row, labels) in enumerate(zip(answered, batch["labels"], strict=True)):
             is_said = labels[1:] != IGNORED
             lost = torch.nn.functional.cross_entropy(
                 row[:-1][is_said].float(), labels[1:][is_said], reduction="none"

@@ -14,7 +14,7 @@ from datasets import Dataset
 from tasks import problems
 from tasks.ingest import ingest
 from tasks.problems import Problem
-from tasks.problems.common import pretrained
+from tasks.problems.common import predicting, pretrained
 from tasks.problems.fill_mask import FillMask
 from tasks.shared import base_models
 from tasks.shared.errors import InputError
@@ -137,6 +137,24 @@ def test_the_served_text_makes_the_tokens_that_were_asked(tiny_model: Path) -> N
         assert processor(text)["input_ids"] == row["input_ids"]
         assert processor.mask_token in text
     assert all(len(json.loads(one["filled"])) == one["tokens"] for one in said)
+
+
+def test_a_large_vocabulary_is_asked_for_few_texts_at_once_to_the_same_answers(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, processor = encoded(tiny_model, texts()[:50])
+    batch = problem().collator(processor)(rows[:50])
+    model = problem().model(tiny_model, processor, {})[0].eval()
+    sizes: list[int] = []
+    model.register_forward_hook(lambda *made: sizes.append(len(made[-1].logits)))
+    with torch.inference_mode():
+        at_once = problem().predict(model, processor, batch, {})
+        monkeypatch.setattr(predicting, "MOST_LOGITS", 20 * batch["input_ids"].shape[1] * len(processor))
+        apart = problem().predict(model, processor, batch, {})
+    assert sizes == [50, 20, 20, 10]
+    for one, other in zip(at_once, apart, strict=True):
+        assert one["nats"] == pytest.approx(other["nats"], rel=1e-5)
+        assert (one["tokens"], one["masked"]) == (other["tokens"], other["masked"])
 
 
 def test_a_model_without_a_mask_is_refused(tmp_path: Path, tiny_model: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from tasks import problems
 from tasks.problems import Problem
 from tasks.problems.common import pretrained
-from tasks.problems.sentence_similarity import serve
+from tasks.problems.sentence_similarity import retrieval, serve
 from tasks.problems.sentence_similarity.embedder import of_labels, of_pairs
 from tasks.problems.sentence_similarity.retrieval import by_label, by_pair
 from tasks.shared.params import Params
@@ -44,6 +44,18 @@ def test_a_row_looks_for_its_pair_among_all() -> None:
     found = by_pair(VECTORS, VECTORS[[0, 3, 2, 1]], ["k", "l", "m", "n"])
     assert found.rank.tolist() == [1, 2, 1, 2]
     assert by_pair(np.ones((2, 1)), np.ones((2, 1)), ["same", "same"]).rank.tolist() == [1, 1]
+
+
+def test_rows_are_looked_for_in_parts_to_the_same_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.random.default_rng(0).standard_normal((50, 4))
+    labels = [str(number % 7) for number in range(50)]
+    found = by_label(vectors, labels), by_pair(vectors, vectors[::-1], labels)
+    monkeypatch.setattr(retrieval, "MOST_NUMBERS", 8 * len(vectors))
+    for one, other in zip(
+        found, (by_label(vectors, labels), by_pair(vectors, vectors[::-1], labels)), strict=True
+    ):
+        assert one.nearest.tolist() == other.nearest.tolist()
+        assert one.rank.tolist() == other.rank.tolist()
 
 
 def test_recall_and_reciprocal_rank_are_means_over_rows() -> None:
