@@ -37,6 +37,13 @@ def options() -> tuple[list[str], Options]:
         help="padding, evaluate_memory, training_others: a folder of the data sets that examples/*.yaml name",
     )
     parser.add_argument(
+        "--examples",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="the same: only these, such as wnut17 (default: all)",
+    )
+    parser.add_argument(
         "--data",
         type=Path,
         help="a folder with train.csv and test.csv (columns text and category), such as BANKING77",

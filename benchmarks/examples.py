@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from benchmarks.measure import ROOT, Table
+from benchmarks.measure import ROOT, Options, Table
 from tasks import problems
 from tasks.ingest import ingest
 from tasks.shared import base_models
@@ -32,14 +32,18 @@ def params_of(file: Path, sets: Path | None) -> Params:
     return params.model_copy(update={"model": base_models.resolve(params.model)})
 
 
-def by_example(table: Table, sets: Path | None, row: Callable[[Params], list[str]]) -> Table:
+def by_example(table: Table, options: Options, row: Callable[[Params], list[str]]) -> Table:
     """Return a table with a row of each params file; a note says whose data set is not there."""
     for file in sorted((ROOT / "examples").glob("*.yaml")):
-        print(f"  {file.name}", file=sys.stderr, flush=True)
-        try:
-            table.rows.append([file.name, *row(params_of(file, sets))])
-        except InputError as error:
-            table.notes.append(f"{file.name}: left out: {error}")
+        if not options.examples or file.stem in options.examples:
+            print(f"  {file.name}", file=sys.stderr, flush=True)
+            try:
+                table.rows.append([file.name, *row(params_of(file, options.sets))])
+            except InputError as error:
+                table.notes.append(f"{file.name}: left out: {error}")
+            else:
+                # a set can take minutes: what is known is said, should the rest be interrupted
+                print(f"  {' | '.join(table.rows[-1])}", file=sys.stderr, flush=True)
     return table
 
 

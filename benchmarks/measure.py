@@ -30,6 +30,8 @@ class Options:
     data: Path | None
     # a folder of the data sets that params files in examples/ name
     sets: Path | None
+    # names of those params files; none: all
+    examples: list[str]
     steps: int  # optimizer steps of a training, where epochs is None
     epochs: float | None
     batch_size: int

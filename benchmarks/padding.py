@@ -27,7 +27,7 @@ COLUMNS = (
 
 def measure(options: Options) -> list[Table]:
     """Return the shares; those of a data set that is not there are named in a note."""
-    return [by_example(Table("Padding in a batch", COLUMNS), options.sets, _shares)]
+    return [by_example(Table("Padding in a batch", COLUMNS), options, _shares)]
 
 
 def _shares(params: Params) -> list[str]:

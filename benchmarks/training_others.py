@@ -7,7 +7,7 @@ is cut into blocks, which need no padding.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,21 +29,21 @@ OURS = "ours"
 GROUPED = {"train_sampling_strategy": "group_by_length"}
 
 
-def measure(options: Options) -> list[Table]:
-    """Return a table for each problem; those of a data set that is not there say so."""
-    tables = []
+def measure(options: Options) -> Iterator[Table]:
+    """Yield a table for each problem; those of a data set that is not there say so."""
     for name, (script, package) in SCRIPTS.items():
+        if options.examples and name not in options.examples:
+            continue
         if package and not find_spec(package):
-            tables.append(Table(f"{name}: left out", ("why",), [[f"{package} is not installed"]]))
+            yield Table(f"{name}: left out", ("why",), [[f"{package} is not installed"]])
             continue
         try:
             params = params_of(ROOT / "examples" / f"{name}.yaml", options.sets)
         except InputError as error:
-            tables.append(Table(f"{name}: left out", ("why",), [[str(error)]]))
+            yield Table(f"{name}: left out", ("why",), [[str(error)]])
             continue
         with tempfile.TemporaryDirectory(prefix="retrain-bench-") as folder:
-            tables.append(_beside(name, script, params, Path(folder), options.repeat or REPEAT))
-    return tables
+            yield _beside(name, script, params, Path(folder), options.repeat or REPEAT)
 
 
 def _beside(name: str, script: str, params: Params, here: Path, repeat: int) -> Table:
