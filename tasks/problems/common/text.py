@@ -79,14 +79,9 @@ class TextProblem(Problem):
         tokenizing.
         """
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         names = inputs(self.columns, rows)
         example = processor(*["a"] * len(names))
-        unknown_id = processor.unk_token_id
-        if unknown_id in (processor.bos_token_id, processor.eos_token_id):
-            # GPT-2 calls all of them <|endoftext|> and knows every byte
-            unknown_id = None
         max_length = min(params.max_length, processor.model_max_length)
         has_types = any(example.get("token_type_ids", ()))
         ends = example["input_ids"].count(processor.eos_token_id)
@@ -100,9 +95,7 @@ class TextProblem(Problem):
             if has_types:
                 columns["token_type_ids"] = as_arrow(types, lengths)
             columns["labels"] = self.labels(batch, targets)
-            unknown = 0
-            if unknown_id is not None:
-                unknown = pc.sum(pc.equal(columns["input_ids"].flatten(), unknown_id)).as_py() or 0
+            unknown = num_unknown(processor, columns["input_ids"])
             yield Encoded(pa.RecordBatch.from_pydict(columns), truncated, unknown)
 
     def probe(self, model: "PreTrainedModel", batch: Mapping[str, Any]) -> Any:
@@ -117,6 +110,37 @@ class TextProblem(Problem):
 
         collate: Collator = DataCollatorWithPadding(processor)
         return collate
+
+
+class RowsProblem(TextProblem):
+    """A text problem whose rows are of one of several kinds: its param `rows` says of which."""
+
+    @property
+    def rows(self) -> Any:
+        """The kind: its `columns`, its `examples`, and whatever else goes by it."""
+        raise NotImplementedError
+
+    @property
+    def columns(self) -> Columns:  # type: ignore[override]
+        """The columns of such rows."""
+        columns: Columns = self.rows.columns
+        return columns
+
+    @property
+    def examples(self) -> tuple[Mapping[str, Any], ...]:  # type: ignore[override]
+        """Such rows."""
+        examples: tuple[Mapping[str, Any], ...] = self.rows.examples
+        return examples
+
+
+def num_unknown(processor: "PreTrainedTokenizerBase", ids: "pa.ListArray") -> int:
+    """Return how many tokens of some rows the vocabulary does not know."""
+    import pyarrow.compute as pc
+
+    # GPT-2 calls all of them <|endoftext|> and knows every byte
+    if processor.unk_token_id in (None, processor.bos_token_id, processor.eos_token_id):
+        return 0
+    return int(pc.sum(pc.equal(ids.flatten(), processor.unk_token_id)).as_py() or 0)
 
 
 def answers(model: "PreTrainedModel", batch: Mapping[str, Any], logits: Any = None) -> np.ndarray:

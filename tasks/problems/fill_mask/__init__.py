@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from tasks.problems import Collator, Encoded, Prediction, Targets
-from tasks.problems.common.lists import IGNORED, as_arrow, padded
+from tasks.problems.common.lists import IGNORED, padded
 from tasks.problems.common.predicting import logits_by_row
 from tasks.problems.common.text import BATCH, TextProblem
 from tasks.problems.fill_mask import masking
@@ -66,32 +66,15 @@ class FillMask(TextProblem):
 
         Raises InputError for a tokenizer without a mask.
         """
-        import pyarrow as pa
-
         if processor.mask_token_id is None:
             kind = type(processor).__name__
             raise InputError(
                 f"model.name: {kind} has no mask token; name a model that was trained to fill masks"
             )
-        before, after = masking.special_tokens(processor)
-        limit = min(params.max_length, processor.model_max_length) - len(before) - len(after)
-        special = set(processor.all_special_ids)
+        limit = min(params.max_length, processor.model_max_length)
         for start in range(0, rows.height, BATCH):
             texts = rows["text"][start : start + BATCH].to_list()
-            ids, labels, numbers, unknown = [], [], [], 0
-            for number, its in enumerate(
-                processor(texts, add_special_tokens=False)["input_ids"], start=start
-            ):
-                unknown += its.count(processor.unk_token_id)
-                for first in range(0, max(len(its), 1), limit):
-                    part = its[first : first + limit]
-                    masked, answers = masking.once(part, special, processor.mask_token_id, self.params)
-                    ids.append([*before, *masked, *after])
-                    labels.append([*([IGNORED] * len(before)), *answers, *([IGNORED] * len(after))])
-                    numbers.append(number)
-            columns = {"input_ids": as_arrow(ids), "length": pa.array(map(len, ids), pa.int32())}
-            columns |= {"labels": as_arrow(labels), "row": pa.array(numbers, pa.int64())}
-            yield Encoded(pa.RecordBatch.from_pydict(columns), 0, unknown)
+            yield masking.inputs(processor, texts, start, limit, self.params)
 
     def augment(
         self, row: dict[str, Any], processor: "PreTrainedTokenizerBase", draw: np.random.Generator

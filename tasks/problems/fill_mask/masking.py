@@ -2,11 +2,13 @@
 
 import json
 import zlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tasks.problems.common.lists import IGNORED
+from tasks.problems import Encoded
+from tasks.problems.common.lists import IGNORED, as_arrow
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -14,6 +16,33 @@ if TYPE_CHECKING:
 
 # of the chosen tokens of train: what is masked, and what becomes any other
 MASKED, OTHER = 0.8, 0.1
+
+
+def inputs(
+    processor: "PreTrainedTokenizerBase", texts: Sequence[str], first: int, limit: int, own: Any
+) -> Encoded:
+    """Return texts with masks, in parts of at most `limit` tokens.
+
+    `input_ids` list<int32>; `labels` list<int32>, what stands behind the masks, else ignored;
+    `row` int64, counted from `first`, the number of the first text; `length` int32.
+    """
+    import pyarrow as pa
+
+    before, after = special_tokens(processor)
+    room = limit - len(before) - len(after)
+    special = set(processor.all_special_ids)
+    ids, labels, numbers, unknown = [], [], [], 0
+    for number, its in enumerate(processor(texts, add_special_tokens=False)["input_ids"], start=first):
+        unknown += its.count(processor.unk_token_id)
+        for start in range(0, max(len(its), 1), room):
+            part = its[start : start + room]
+            masked, answers = once(part, special, processor.mask_token_id, own)
+            ids.append([*before, *masked, *after])
+            labels.append([*([IGNORED] * len(before)), *answers, *([IGNORED] * len(after))])
+            numbers.append(number)
+    columns = {"input_ids": as_arrow(ids), "length": pa.array(map(len, ids), pa.int32())}
+    columns |= {"labels": as_arrow(labels), "row": pa.array(numbers, pa.int64())}
+    return Encoded(pa.RecordBatch.from_pydict(columns), 0, unknown)
 
 
 def once(ids: list[int], special: set[int], mask: int, own: Any) -> tuple[list[int], list[int]]:

@@ -3,7 +3,6 @@
 Transformers 5 has no pipeline for it: serve.py answers with nothing else, and evaluate uses its functions.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import polars as pl
 from tasks.problems import Collator, Encoded, Prediction, Processor, Targets
 from tasks.problems.common.predicting import without_carried
 from tasks.problems.common.text import BATCH, TextProblem
-from tasks.problems.question_answering import serve, squad
+from tasks.problems.question_answering import serve, squad, windows
 from tasks.shared.answers import Answer, answers, as_json
 from tasks.shared.columns import Column
 from tasks.shared.errors import InputError
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from transformers import PreTrainedModel
 
-# the ends of sentences, in the scripts that mark them, ideographic ones among them
-SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])|\n")
 SAME_SCORE = 1e-3  # other batches sum in another order
 FEWEST = 16  # tokens of which a window is made
 
@@ -100,29 +97,9 @@ class QuestionAnswering(TextProblem):
         start_positions, end_positions int64: the tokens of the first answer, or where there is none in the
         window, the one that says so.
         """
-        import pyarrow as pa
-
         first = 0
         for some in rows.iter_slices(BATCH):
-            given = [answers(text) for text in some["answers"]]
-            columns: dict[str, list[Any]] = {}
-            overlap = self.params.doc_stride
-            for row, window in serve.windows(processor, some["question"], some["context"], overlap):
-                start, end = _places(given[row], window["starts"], window["ends"])
-                more = {"start_positions": start, "end_positions": end}
-                more |= {"row": first + row, "length": len(window["starts"])}
-                window.pop("attention_mask", None)
-                for name, value in (window | more).items():
-                    columns.setdefault(name, []).append(value)
-            arrays = {}
-            for name, values in columns.items():
-                kind = pa.int32() if name == "length" else pa.int64()
-                kind = pa.list_(pa.int32()) if isinstance(values[0], list) else kind
-                arrays[name] = pa.array(values, kind)
-            unknown = sum(ids.count(processor.unk_token_id) for ids in columns["input_ids"])
-            most = processor.model_max_length // 2
-            cut = sum(serve.shortened(processor, asked, most) != asked.lstrip() for asked in some["question"])
-            yield Encoded(pa.RecordBatch.from_pydict(arrays), cut, unknown)
+            yield windows.inputs(processor, some, first, self.params.doc_stride)
             first += some.height
 
     def model(
@@ -201,12 +178,8 @@ class QuestionAnswering(TextProblem):
 
     def baselines(self, train: pl.DataFrame, test: pl.DataFrame, targets: Targets) -> dict[str, pl.DataFrame]:
         """Return the sentence with most words of the question; and no answer, where train has some."""
-        sentences = []
-        for question, context in test.select("question", "context").iter_rows():
-            asked = set(squad.normalized(question).split())
-            parts = [part for part in SENTENCE.split(context) if part.strip()]
-            best = max(parts, key=lambda part: len(asked & set(squad.normalized(part).split())))
-            sentences.append(as_json([Answer(best, context.index(best))]))
+        pairs = test.select("question", "context").iter_rows()
+        sentences = [as_json([squad.most_alike_sentence(*pair)]) for pair in pairs]
         found = {"most_alike_sentence": pl.DataFrame({"predicted": sentences})}
         if targets["no_answer"]:
             found["no_answer"] = pl.DataFrame({"predicted": [as_json([])] * test.height})
@@ -225,19 +198,6 @@ class QuestionAnswering(TextProblem):
         scores = (served[0]["score"], float(predicted["confidence"]))
         of_it = [one["score"] for one in served if one["answer"] == said]
         return any(all(abs(score - other) <= SAME_SCORE for other in scores) for score in of_it)
-
-
-def _places(given: list[Answer], starts: list[int], ends: list[int]) -> tuple[int, int]:
-    """Return the first and last token of the first answer; where it is not all here, the one that says so."""
-    none = starts.index(serve.NOWHERE)
-    inside = [token for token, start in enumerate(starts) if 0 <= start < ends[token]]
-    if not given or not inside:
-        return none, none
-    start, end = given[0].start, given[0].start + len(given[0].text)
-    of_text = [token for token in inside if ends[token] > start and starts[token] < end]
-    if starts[inside[0]] > start or ends[inside[-1]] < end or not of_text:
-        return none, none
-    return of_text[0], of_text[-1]
 
 
 PROBLEM = QuestionAnswering

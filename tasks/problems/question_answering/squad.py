@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tasks.shared.answers import Answer
 from tasks.shared.errors import InputError
 from tasks.shared.values import written
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
+# the ends of sentences, in the scripts that mark them, ideographic ones among them
+SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])|\n")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -84,3 +87,11 @@ def _f1(predicted: list[str], right: list[str]) -> float:
         return float(predicted == right)
     common = sum((Counter(predicted) & Counter(right)).values())
     return 2 * common / (len(predicted) + len(right))
+
+
+def most_alike_sentence(question: str, context: str) -> Answer:
+    """Return the sentence of a text with most words of a question."""
+    asked = set(normalized(question).split())
+    parts = [part for part in SENTENCE.split(context) if part.strip()]
+    best = max(parts, key=lambda part: len(asked & set(normalized(part).split())))
+    return Answer(best, context.index(best))

@@ -15,12 +15,11 @@ import numpy as np
 import polars as pl
 
 from tasks.problems import Collator, Encoded, Prediction, Problem, Targets
-from tasks.problems.common.lists import as_arrow
 from tasks.problems.common.predicting import logits_of
-from tasks.problems.common.text import BATCH, TextProblem
-from tasks.problems.sentence_similarity import modules, retrieval, serve
-from tasks.problems.sentence_similarity.retrieval import Retrieved
-from tasks.shared.columns import Column
+from tasks.problems.common.text import BATCH, RowsProblem
+from tasks.problems.sentence_similarity import inputs, modules, retrieval, serve
+from tasks.problems.sentence_similarity.retrieval import RANKS, Retrieved
+from tasks.problems.sentence_similarity.rows import ROWS, Labels, Pairs
 from tasks.shared.params import Tokenize
 from tasks.shared.statistics import Statistic, Statistics
 
@@ -28,13 +27,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-RANKS = (1, 5, 10)
+# what the vectors of a column's texts are called
+VECTORS = {"text": "vector", "text_pair": "pair_vector"}
 # of a vector what predictions.csv keeps, as proof that the package answers the same
 SHOWN = 8
 SAME = 1e-3
 
 
-class SentenceSimilarity(TextProblem):
+class SentenceSimilarity(RowsProblem):
     """Rows are (text, label) or (text, text_pair)."""
 
     task = "sentence-similarity"
@@ -45,31 +45,13 @@ class SentenceSimilarity(TextProblem):
     headline = "recall_at_1"
 
     @property
-    def has_labels(self) -> bool:
-        """Whether texts of one label are alike."""
-        return bool(self.params.rows == "labels")
-
-    @property
-    def columns(self) -> Mapping[str, Column]:  # type: ignore[override]
-        """The columns, by sentence_similarity.rows."""
-        target = (
-            {"label": Column("category", "target")}
-            if self.has_labels
-            else {"text_pair": Column("text", "target")}
-        )
-        return {"text": Column("text", "input"), **target}
-
-    @property
-    def examples(self) -> tuple[Mapping[str, Any], ...]:  # type: ignore[override]
-        """Such rows."""
-        like = (
-            {"label": "card_arrival"} if self.has_labels else {"text_pair": "how long does a new card take"}
-        )
-        return ({"text": "when will my card come", **like},)
+    def rows(self) -> Labels | Pairs:
+        """What rows are, by sentence_similarity.rows."""
+        return ROWS[self.params.rows]
 
     def learn_targets(self, train: pl.DataFrame) -> Targets:
         """Return the labels by their spelling."""
-        return {"labels": train["label"].unique().sort().to_list()} if self.has_labels else {}
+        return {"labels": train["label"].unique().sort().to_list()} if "label" in self.columns else {}
 
     def encode(
         self, processor: "PreTrainedTokenizerBase", rows: pl.DataFrame, targets: Targets, params: Tokenize
@@ -78,44 +60,13 @@ class SentenceSimilarity(TextProblem):
 
         `length` is that of the longer text.
         """
-        import pyarrow as pa
-
-        number = {label: index for index, label in enumerate(targets.get("labels", ()))}
         limit = min(params.max_length, processor.model_max_length)
         for batch in rows.iter_slices(BATCH):
-            columns, lengths, truncated = {}, [], np.zeros(batch.height, bool)
-            for column, name in zip(self.columns, ("input_ids", "pair_input_ids"), strict=True):
-                if column == "label":
-                    columns["labels"] = pa.array([number[label] for label in batch[column]], pa.int64())
-                    continue
-                whole = [len(ids) for ids in processor(batch[column].to_list())["input_ids"]]
-                ids = processor(batch[column].to_list(), truncation=True, max_length=limit)["input_ids"]
-                lengths.append(np.array([len(its) for its in ids]))
-                columns[name] = as_arrow(ids, lengths[-1])
-                truncated |= np.array(whole) > lengths[-1]
-            # the Trainer asks for the loss of what has labels
-            columns.setdefault("labels", pa.array(np.zeros(batch.height, np.int64)))
-            columns["length"] = pa.array(np.max(lengths, axis=0), pa.int32())
-            yield Encoded(pa.RecordBatch.from_pydict(columns), int(truncated.sum()))
+            yield inputs.encoded(processor, batch.select(*self.columns), targets.get("labels", ()), limit)
 
     def collator(self, processor: "PreTrainedTokenizerBase") -> Collator:
         """Pad texts and pairs, each to the longest of the batch."""
-
-        def collate(rows: list[dict[str, Any]]) -> Mapping[str, Any]:
-            import torch
-
-            batch: dict[str, Any] = {}
-            for prefix in ("", "pair_"):
-                if f"{prefix}input_ids" in rows[0]:
-                    padded = processor.pad(
-                        {"input_ids": [row[f"{prefix}input_ids"] for row in rows]}, return_tensors="pt"
-                    )
-                    batch |= {f"{prefix}{name}": padded[name] for name in ("input_ids", "attention_mask")}
-            if "labels" in rows[0]:
-                batch["labels"] = torch.tensor([row["labels"] for row in rows])
-            return batch
-
-        return collate
+        return lambda rows: inputs.collated(processor, rows)
 
     def model(
         self, base: Path, processor: "PreTrainedTokenizerBase", targets: Targets
@@ -141,7 +92,7 @@ class SentenceSimilarity(TextProblem):
     ) -> list[Prediction]:
         """Return each text's vector, and its pair's."""
         found = logits_of(model, batch, logits)
-        names = ("vector", "pair_vector")[: found.shape[1]]
+        names = list(VECTORS.values())[: found.shape[1]]
         return [dict(zip(names, row, strict=True)) for row in found.float().cpu().numpy()]
 
     def complete(
@@ -170,10 +121,7 @@ class SentenceSimilarity(TextProblem):
         )
 
     def _retrieved(self, predicted: pl.DataFrame, rows: pl.DataFrame) -> Retrieved:
-        vectors = _stacked(predicted["vector"])
-        if self.has_labels:
-            return retrieval.by_label(vectors, rows["label"].to_list())
-        return retrieval.by_pair(vectors, _stacked(predicted["pair_vector"]), rows["text_pair"].to_list())
+        return self.rows.retrieved(rows, lambda column: _stacked(predicted[VECTORS[column]]))
 
     def measure(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> Statistics:
         """Return for how many rows something alike is among the nearest, and the mean of 1 / its rank.
@@ -185,16 +133,7 @@ class SentenceSimilarity(TextProblem):
         if "rank" not in predictions.columns:
             right = predictions["predicted"] == rows[list(self.columns)[1]]
             return {"recall_at_1": Statistic("accuracy", pl.DataFrame({"found_at_1": right}))}
-        rank, found = predictions["rank"].cast(pl.Float64), {}
-        for most in RANKS:
-            found[f"recall_at_{most}"] = Statistic(
-                "accuracy", pl.DataFrame({f"found_at_{most}": rank.is_between(1, most)})
-            )
-        inverse = pl.Series([1 / its if its else 0.0 for its in rank], dtype=pl.Float64)
-        return {
-            **found,
-            "mean_reciprocal_rank": Statistic("mean", pl.DataFrame({"reciprocal_rank": inverse})),
-        }
+        return retrieval.statistics(predictions["rank"].cast(pl.Float64))
 
     def baselines(self, train: pl.DataFrame, test: pl.DataFrame, targets: Targets) -> dict[str, pl.DataFrame]:
         """Return what is found by TF-IDF of words (1-2) and letters (2-5), learned from train."""
@@ -203,11 +142,8 @@ class SentenceSimilarity(TextProblem):
         from tasks.problems.common.baselines import tfidf
 
         learned = tfidf(Normalizer()).fit(train["text"].to_list())
-        vectors, target = learned.transform(test["text"].to_list()), test[list(self.columns)[1]]
-        if self.has_labels:
-            found = retrieval.by_label(vectors, target.to_list())
-        else:
-            found = retrieval.by_pair(vectors, learned.transform(target.to_list()), target.to_list())
+        found = self.rows.retrieved(test, lambda column: learned.transform(test[column].to_list()))
+        target = test[list(self.columns)[1]]
         return {"tfidf": pl.DataFrame({"predicted": target[found.nearest], "rank": found.rank})}
 
     def draw(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> "dict[str, Figure]":

@@ -4,7 +4,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import polars as pl
 
+from tasks.shared.statistics import Statistic, Statistics
+
+# among how many of the nearest something alike is looked for
+RANKS = (1, 5, 10)
 # rows that are compared with all others at once; fewer where that would be more numbers than these
 AT_ONCE, MOST_NUMBERS = 1024, 2**22
 
@@ -65,3 +70,14 @@ def _found(asked: Any, known: Any, right: Any, *, without_itself: bool) -> Retri
         nearest = np.where(is_wrong.any(axis=1), is_wrong.argmax(axis=1), is_nearest.argmax(axis=1))
         parts.append((nearest, similar[rows, nearest], np.where(alike.any(axis=1), rank, 0)))
     return Retrieved(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def statistics(rank: pl.Series) -> Statistics:
+    """Return for how many rows something alike is among the nearest, and the mean of 1 / its rank."""
+    found = {}
+    for most in RANKS:
+        is_found = pl.DataFrame({f"found_at_{most}": rank.is_between(1, most)})
+        found[f"recall_at_{most}"] = Statistic("accuracy", is_found)
+    inverse = pl.Series([1 / its if its else 0.0 for its in rank], dtype=pl.Float64)
+    found["mean_reciprocal_rank"] = Statistic("mean", pl.DataFrame({"reciprocal_rank": inverse}))
+    return found

@@ -12,15 +12,13 @@ import polars as pl
 from tasks.problems import Collator, Encoded, Prediction, Targets
 from tasks.problems.common.lists import IGNORED
 from tasks.problems.common.predicting import logits_by_row
-from tasks.problems.common.text import BATCH, TextProblem
-from tasks.problems.text_generation import adapters, batches, causal, chat, documents
+from tasks.problems.common.text import BATCH, RowsProblem, num_unknown
+from tasks.problems.text_generation import adapters, batches, causal, chat, counts, generating
 from tasks.problems.text_generation.rows import ROWS, Text
-from tasks.shared.columns import Columns
 from tasks.shared.params import Data, Ingest, Tokenize
-from tasks.shared.statistics import Statistic, Statistics
+from tasks.shared.statistics import Statistics
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # as tokenizers are saved
@@ -28,7 +26,7 @@ TEMPLATE = "chat_template.jinja"
 GENERATION = ("max_new_tokens", "num_beams", "repetition_penalty", "no_repeat_ngram_size")
 
 
-class TextGeneration(TextProblem):
+class TextGeneration(RowsProblem):
     """Rows are texts, (prompt, answer) or conversations: text_generation.rows says which."""
 
     task = "text-generation"
@@ -44,16 +42,6 @@ class TextGeneration(TextProblem):
     def rows(self) -> Text:
         """What rows are, by text_generation.rows."""
         return ROWS[self.params.rows](self.params)
-
-    @property
-    def columns(self) -> Columns:  # type: ignore[override]
-        """The columns of such rows."""
-        return self.rows.columns
-
-    @property
-    def examples(self) -> tuple[Mapping[str, Any], ...]:  # type: ignore[override]
-        """Such rows."""
-        return self.rows.examples
 
     @property
     def carried(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -92,7 +80,7 @@ class TextGeneration(TextProblem):
         limit = min(params.max_length, processor.model_max_length)
         for start in range(0, rows.height, BATCH):
             inputs, truncated = self.rows.inputs(processor, rows[start : start + BATCH], start, limit)
-            yield Encoded(inputs, truncated, _unknown(processor, inputs["input_ids"]))
+            yield Encoded(inputs, truncated, num_unknown(processor, inputs["input_ids"]))
 
     def collator(self, processor: "PreTrainedTokenizerBase") -> Collator:
         """Pad on the right: documents by one more that nobody sees, conversations by a mask."""
@@ -114,14 +102,7 @@ class TextGeneration(TextProblem):
         model, said = pretrained.model(self.head, base, processor, **more)
         if lora.r:
             adapters.add(model, lora)
-        generates = model.generation_config
-        if generates.eos_token_id is None:
-            generates.eos_token_id = documents.end(processor)
-        if generates.pad_token_id is None:
-            generates.pad_token_id = processor.pad_token_id
-        # a model that keeps a cache wherever it is called takes documents side by side for one
-        # (transformers' `_preprocess_mask_arguments`)
-        model.config.use_cache, generates.use_cache = False, True
+        generating.prepare(model, processor)
         return model, said
 
     def probe(self, model: "PreTrainedModel", batch: Mapping[str, Any]) -> Any:
@@ -170,12 +151,10 @@ class TextGeneration(TextProblem):
         predicted: pl.DataFrame,
     ) -> pl.DataFrame:
         """Return the predictions with what is generated for the first rows."""
-        from tasks.problems.text_generation.generating import generated
-
         its = self.params.generation
         first = enumerate(rows.head(its.rows).iter_rows(named=True))
         prompts = {number: self.rows.prompt(row, processor) for number, row in first}
-        said = generated(model, processor, prompts, self._search, its.batch_size)
+        said = generating.generated(model, processor, prompts, self._search, its.batch_size)
         texts = [said.get(number) for number in range(rows.height)]
         return predicted.with_columns(pl.Series("predicted", texts, dtype=pl.String))
 
@@ -189,23 +168,9 @@ class TextGeneration(TextProblem):
 
     def measure(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> Statistics:
         """Return nats per character and token, and how often a generated final answer is right."""
-        found = {}
-        if "nats" in predictions.columns:
-            characters = (
-                predictions["characters"]
-                if "characters" in predictions.columns
-                else rows["text"].str.len_chars()
-            )
-            counted = pl.DataFrame([predictions["nats"], characters.cast(pl.Int64).alias("characters")])
-            found["nats_per_character"] = Statistic("nats_per_character", counted)
-        if "tokens" in predictions.columns:
-            counted = predictions.select("nats", pl.col("tokens").cast(pl.Int64))
-            found |= {name: Statistic(name, counted) for name in ("nats_per_token", "perplexity")}
         said = predictions.get_column("predicted", default=None)
-        if said is not None and (right := self.rows.right(said, rows)) is not None:
-            counted = pl.DataFrame([pl.Series("right", right), said.is_not_null().alias("asked")])
-            found["exact_match"] = Statistic("share_right", counted.cast(pl.Int64))
-        return found
+        right = None if said is None else self.rows.right(said, rows)
+        return counts.statistics(predictions, rows, right)
 
     def baselines(self, train: pl.DataFrame, test: pl.DataFrame, targets: Targets) -> dict[str, pl.DataFrame]:
         """Return what letters say that follow three others, and for answers, the most frequent one."""
@@ -232,15 +197,6 @@ class TextGeneration(TextProblem):
         """Return whether the pipeline generates the same text."""
         (answer,) = served
         return bool(answer["generated_text"] == (predicted["predicted"] or ""))
-
-
-def _unknown(processor: "PreTrainedTokenizerBase", ids: "pa.ListArray") -> int:
-    """Return how many tokens the vocabulary does not know."""
-    import pyarrow.compute as pc
-
-    if processor.unk_token_id in (None, processor.bos_token_id, processor.eos_token_id):
-        return 0
-    return int(pc.sum(pc.equal(ids.flatten(), processor.unk_token_id)).as_py() or 0)
 
 
 PROBLEM = TextGeneration

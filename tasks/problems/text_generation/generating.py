@@ -4,10 +4,23 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks.problems.common.predicting import batches
+from tasks.problems.text_generation import documents
 from tasks.shared.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def prepare(model: "PreTrainedModel", processor: "PreTrainedTokenizerBase") -> None:
+    """Have a model end what it generates as it has learned to, and read documents side by side."""
+    generates = model.generation_config
+    if generates.eos_token_id is None:
+        generates.eos_token_id = documents.end(processor)
+    if generates.pad_token_id is None:
+        generates.pad_token_id = processor.pad_token_id
+    # a model that keeps a cache wherever it is called takes documents side by side for one
+    # (transformers' `_preprocess_mask_arguments`)
+    model.config.use_cache, generates.use_cache = False, True
 
 
 def generated(

@@ -18,21 +18,15 @@ import polars as pl
 from tasks.problems import Collator, Encoded, Prediction, Targets
 from tasks.problems.common.lists import IGNORED, padded
 from tasks.problems.common.predicting import logits_of, without_carried
-from tasks.problems.common.text import BATCH, TextProblem
-from tasks.problems.token_classification import aligned, conll
-from tasks.problems.token_classification.entities import (
-    Entity,
-    grouped,
-    have_prefix,
-    tag,
-    tags_of,
-)
+from tasks.problems.common.text import BATCH, RowsProblem
+from tasks.problems.token_classification import aligned, conll, scores
+from tasks.problems.token_classification.entities import have_prefix, tag
 from tasks.problems.token_classification.guesses import guesses
 from tasks.problems.token_classification.rows import NOTHING, ROWS, Spans, Tags
-from tasks.shared.columns import Column, labels
+from tasks.shared.columns import labels
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data, Ingest, Tokenize
-from tasks.shared.statistics import Statistic, Statistics, per_label
+from tasks.shared.statistics import Statistics, per_label
 from tasks.shared.tagged import OUTSIDE
 
 if TYPE_CHECKING:
@@ -43,7 +37,7 @@ if TYPE_CHECKING:
 SAME_SCORE = 1e-4
 
 
-class TokenClassification(TextProblem):
+class TokenClassification(RowsProblem):
     """Rows are (tokens, tags) or (text, spans)."""
 
     task = "token-classification"
@@ -67,16 +61,6 @@ class TokenClassification(TextProblem):
     def has_tags(self) -> bool:
         """Whether rows are words with a tag each."""
         return isinstance(self.rows, Tags)
-
-    @property
-    def columns(self) -> Mapping[str, Column]:  # type: ignore[override]
-        """The columns of such rows."""
-        return self.rows.columns
-
-    @property
-    def examples(self) -> tuple[Mapping[str, Any], ...]:  # type: ignore[override]
-        """Such rows."""
-        return self.rows.examples
 
     @property
     def served_with(self) -> Mapping[str, Any]:  # type: ignore[override]
@@ -111,14 +95,9 @@ class TokenClassification(TextProblem):
 
         A byte-pair one is told that a blank stands before each word, as it was in texts.
         """
-        from tokenizers.pre_tokenizers import ByteLevel
-
         made = super().processor(base, train, params)
-        splits = made.backend_tokenizer.pre_tokenizer if made.is_fast else None
-        if self.has_tags and isinstance(splits, ByteLevel) and not splits.add_prefix_space:
-            splits.add_prefix_space = True
-            made.backend_tokenizer.pre_tokenizer = splits
-            made.add_prefix_space = made.init_kwargs["add_prefix_space"] = True
+        if self.has_tags and made.is_fast:
+            aligned.put_blanks_before_words(made)
         return made
 
     def encode(
@@ -174,53 +153,23 @@ class TokenClassification(TextProblem):
         found = []
         for row, size in enumerate(sizes.tolist()):
             (places,) = np.nonzero(starts[row] >= 0)
-            its = shares[row, places]
-            best = np.sort(its, axis=1)[:, -2:] if len(places) else np.ones((1, 2))
-            tags = [targets["labels"][number] for number in its.argmax(axis=1)]
-            its_entities = grouped(
-                zip(starts[row, places].tolist(), ends[row, places].tolist(), tags, strict=True)
-            )
-            said: Prediction = {"predicted": self.rows.said(its_entities, size, targets)}
+            parts = list(zip(starts[row, places].tolist(), ends[row, places].tolist(), strict=True))
+            entities, how_sure = aligned.entities(parts, shares[row, places], targets["labels"])
+            said: Prediction = {"predicted": self.rows.said(entities, size, targets)}
             if self.has_tags:
-                at: list[int | None] = [None] * size
-                for word, place in zip(
-                    starts[row, places].tolist(), (places - mask[row].argmax()).tolist(), strict=True
-                ):
-                    at[word] = place
-                said["at"] = json.dumps(at)
-            found.append(
-                {
-                    **said,
-                    "confidence": float(best[:, -1].min()),
-                    "margin": float((best[:, -1] - best[:, -2]).min()),
-                }
-            )
+                # without the padding on the left
+                token_of = dict(zip(parts, (places - mask[row].argmax()).tolist(), strict=True))
+                said["at"] = json.dumps([token_of.get((word, word + 1)) for word in range(size)])
+            found.append(said | how_sure)
         return found
 
     def measure(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> Statistics:
         """Return F1, precision and recall of whole entities of all types, and the share of right tags."""
-        known = pl.Enum(targets["types"])
-        target = list(self.columns)[1]
-        mine, its = self.rows.entities(predictions["predicted"]), self.rows.entities(rows[target])
-        hits = [sorted(set(one) & set(other)) for one, other in zip(mine, its, strict=True)]
-        types, counts = {}, {}
-        for name, of_rows in (("found", hits), ("predicted", mine), ("actual", its)):
-            types[f"{name}_types"] = pl.Series(
-                [[entity.type for entity in of_row] for of_row in of_rows], dtype=pl.List(known)
-            )
-            counts[name] = pl.Series(map(len, of_rows), dtype=pl.Int64)
-        found = {
-            "entity_f1": Statistic("typed_entity_f1", pl.DataFrame(types)),
-            "precision": Statistic(
-                "rate", pl.DataFrame({name: counts[name] for name in ("found", "predicted")})
-            ),
-            "recall": Statistic("rate", pl.DataFrame({name: counts[name] for name in ("found", "actual")})),
-        }
-        if self.has_tags:
-            words = rows[target].list.len().cast(pl.Int64)
-            right = words - _num_other_tags(mine, its, words, targets)
-            found["accuracy"] = Statistic("rate", pl.DataFrame({"right": right, "words": words}))
-        return found
+        return scores.statistics(self.rows, predictions["predicted"], self._actual(rows), targets)
+
+    def _actual(self, rows: pl.DataFrame) -> pl.Series:
+        """Return the target of each row."""
+        return rows[list(self.columns)[1]]
 
     def baselines(self, train: pl.DataFrame, test: pl.DataFrame, targets: Targets) -> dict[str, pl.DataFrame]:
         """Return the entities of train found again by their words, and each word's most frequent tag."""
@@ -230,19 +179,11 @@ class TokenClassification(TextProblem):
         """Draw which type is taken for which, where the same part is found or none, and F1 by type."""
         from tasks.problems.common import figures
 
-        none, pairs = "(none)", []
-        both = zip(
-            self.rows.entities(predictions["predicted"]),
-            self.rows.entities(rows[list(self.columns)[1]]),
-            strict=True,
-        )
-        for mine, its in both:
-            said, true = ({entity[:2]: entity.type for entity in of_row} for of_row in (mine, its))
-            pairs += [(said.get(part, none), true.get(part, none)) for part in sorted({*said, *true})]
-        predicted, actual = (pl.Series([pair[side] for pair in pairs], dtype=pl.String) for side in (0, 1))
+        predicted, actual = scores.types_of_parts(self.rows, predictions["predicted"], self._actual(rows))
+        types = [*targets["types"], scores.NONE]
         by_type = per_label(self.measure(predictions, rows, targets)["entity_f1"])
         return {
-            "confusion_of_types": figures.confusion_matrix(predicted, actual, [*targets["types"], none]),
+            "confusion_of_types": figures.confusion_matrix(predicted, actual, types),
             "f1_by_type": figures.bars(
                 {name: its["f1"] for name, its in by_type.items()}, "F1 of entities on test"
             ),
@@ -251,31 +192,8 @@ class TokenClassification(TextProblem):
     def agrees(self, served: list[dict[str, Any]], predicted: Prediction) -> bool:
         """Return whether the served tags make the predicted entities, but where two tags are as likely."""
         (mine,) = self.rows.entities(pl.Series([predicted["predicted"]]))
-        if float(predicted["margin"]) < SAME_SCORE:
-            return True
-        if self.has_tags:
-            tags = {token["index"]: token["entity"] for token in served}
-            at = json.loads(predicted["at"])
-            return mine == grouped(
-                (word, word + 1, tags[place]) for word, place in enumerate(at) if place is not None
-            )
-        # the blank before its word is no part of it
-        its = [
-            Entity(max(group["start"], entity.start), group["end"], group["entity_group"])
-            for group, entity in zip(served, mine, strict=False)
-        ]
-        return len(served) == len(mine) and its == mine
-
-
-def _num_other_tags(
-    mine: list[list[Entity]], its: list[list[Entity]], words: pl.Series, targets: Targets
-) -> pl.Series:
-    """Return how many words of each row are tagged otherwise, in whatever scheme it was written."""
-    counts = []
-    for one, two, size in zip(mine, its, words, strict=True):
-        said, true = (tags_of(entities, size, has_prefix=targets["has_prefix"]) for entities in (one, two))
-        counts.append(sum(map(str.__ne__, said, true)))
-    return pl.Series(counts, dtype=pl.Int64)
+        is_close = float(predicted["margin"]) < SAME_SCORE
+        return is_close or bool(self.rows.agrees(served, mine, predicted))
 
 
 PROBLEM = TokenClassification

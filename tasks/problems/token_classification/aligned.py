@@ -1,17 +1,30 @@
-"""Model inputs in which each token stands for a part of its row, and has that part's tag as its label."""
+"""Tokens that stand for parts of their row: with a part's tag as label, and put together to entities."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from tasks.problems import Encoded, Targets
 from tasks.problems.common.lists import IGNORED, as_arrow
-from tasks.problems.token_classification.entities import Entity, tag
+from tasks.problems.token_classification.entities import Entity, grouped, tag
 from tasks.problems.token_classification.rows import NOTHING, Part, Spans, Tags
 from tasks.shared.tagged import OUTSIDE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+def put_blanks_before_words(processor: "PreTrainedTokenizerBase") -> None:
+    """Have a byte-pair tokenizer read words that stand alone as it read them in texts."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    splits = processor.backend_tokenizer.pre_tokenizer
+    if isinstance(splits, ByteLevel) and not splits.add_prefix_space:
+        splits.add_prefix_space = True
+        processor.backend_tokenizer.pre_tokenizer = splits
+        processor.add_prefix_space = processor.init_kwargs["add_prefix_space"] = True
 
 
 def inputs(
@@ -63,3 +76,18 @@ def _labels(parts: list[Part], entities: list[Entity], targets: Targets) -> list
         found.append(number.get(said, number[OUTSIDE]))
         last = its
     return found
+
+
+def entities(
+    parts: Sequence[Part], shares: np.ndarray, labels: Sequence[str]
+) -> tuple[list[Entity], dict[str, float]]:
+    """Return the entities that parts of a row are tagged as, and how sure that is.
+
+    shares (parts, labels): how likely each tag is. `confidence`: the probability of the least sure tag;
+    `margin`: how far ahead of the second the closest one is.
+    """
+    tags = [labels[number] for number in shares.argmax(axis=1)]
+    found = grouped((*part, tag) for part, tag in zip(parts, tags, strict=True))
+    best = np.sort(shares, axis=1)[:, -2:] if len(parts) else np.ones((1, 2))
+    margin = float((best[:, -1] - best[:, -2]).min())
+    return found, {"confidence": float(best[:, -1].min()), "margin": margin}

@@ -1,13 +1,14 @@
 """What rows say of their entities: a tag for each word, or spans of a text."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import polars as pl
 
-from tasks.problems import Targets
-from tasks.problems.token_classification.entities import Entity, of_tags, tags_of
+from tasks.problems import Prediction, Targets
+from tasks.problems.token_classification.entities import Entity, grouped, of_tags, tags_of
 from tasks.shared.columns import Column
 from tasks.shared.tagged import SPAN
 
@@ -66,6 +67,12 @@ class Tags:
     def texts(self, given: list[str]) -> list[str]:
         """Return the words."""
         return list(given)
+
+    def agrees(self, served: list[dict[str, Any]], mine: list[Entity], predicted: Prediction) -> bool:
+        """Return whether the served tags make some entities, by the tokens that stand for words (`at`)."""
+        tags = {token["index"]: token["entity"] for token in served}
+        places = enumerate(json.loads(predicted["at"]))
+        return mine == grouped((word, word + 1, tags[place]) for word, place in places if place is not None)
 
 
 class Spans:
@@ -128,6 +135,15 @@ class Spans:
     def texts(self, given: str) -> list[str]:
         """Return the words and signs."""
         return WORD.findall(given)
+
+    def agrees(self, served: list[dict[str, Any]], mine: list[Entity], predicted: Prediction) -> bool:
+        """Return whether the served entities are some."""
+        # the blank before its word is no part of it
+        its = [
+            Entity(max(group["start"], entity.start), group["end"], group["entity_group"])
+            for group, entity in zip(served, mine, strict=False)
+        ]
+        return len(served) == len(mine) and its == mine
 
 
 ROWS: dict[str, Tags | Spans] = {"tags": Tags(), "spans": Spans()}
