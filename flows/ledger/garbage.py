@@ -6,12 +6,14 @@ is kept, so that metrics, inputs and the records that restore them stay, and no 
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from dvc.repo import Repo
 
 from flows.git.commands import git, names
+from flows.git.refs import NONE
 from flows.ledger import journal
 from flows.ledger.experiments import experiments
 from flows.ledger.run_cache import read, records
@@ -113,31 +115,44 @@ def _named(checkout: Path) -> set[str]:
                 blobs.add(how.split()[2])
     asked = "".join(f"{blob}\n" for blob in sorted(blobs))
     found.update(HASH.findall(git(checkout, "cat-file", "--batch", given=asked)))
-    for folder in _checkouts(checkout):
-        for name in names(folder, "ls-files", "-z", "--cached", "--others", "--", *RECORDS):
+    for folder in _of_worktrees(checkout, "worktree"):
+        found.update(_named_as_it_stands(Path(folder)))
+    return found
+
+
+def _named_as_it_stands(folder: Path) -> set[str]:
+    """Return every hash in a checkout's files; none when it is a run's worktree that is gone by now."""
+    try:
+        listed = names(folder, "ls-files", "-z", "--cached", "--others", "--", *RECORDS)
+    except (InputError, FileNotFoundError):
+        if folder.is_dir():
+            raise
+        return set()
+    found: set[str] = set()
+    for name in (*listed, journal.FILE):
+        # a run that ends may remove it meanwhile
+        with suppress(FileNotFoundError):
             if (folder / name).is_file():
                 found.update(HASH.findall((folder / name).read_text("utf-8", "replace")))
-        before = folder / journal.FILE
-        if before.exists():
-            found.update(HASH.findall(before.read_text("utf-8", "replace")))
     return found
 
 
 def _commits(checkout: Path) -> set[str]:
-    found = set(git(checkout, "rev-list", "--no-walk=unsorted", "--all").splitlines())
+    # `--all` fails on the HEAD of a worktree that is just being added
+    heads = [head for head in _of_worktrees(checkout, "HEAD") if head != NONE]
+    found = set(git(checkout, "rev-list", "--no-walk=unsorted", "--glob=refs/*", *heads).splitlines())
     for kept in experiments(checkout):
         # an experiment of `dvc exp save` may be several commits
         found.update(git(checkout, "rev-list", kept.commit, f"^{kept.baseline}").splitlines())
     return found
 
 
-def _checkouts(checkout: Path) -> Iterator[Path]:
-    """Yield the checkout and all worktrees of its repository."""
-    yield checkout
+def _of_worktrees(checkout: Path, wanted: str) -> Iterator[str]:
+    """Yield what Git lists under a word, of the checkout and all worktrees of its repository."""
     for line in git(checkout, "worktree", "list", "--porcelain").splitlines():
-        what, _, folder = line.partition(" ")
-        if what == "worktree" and Path(folder).is_dir():
-            yield Path(folder)
+        what, _, value = line.partition(" ")
+        if what == wanted:
+            yield value
 
 
 def _with_listed(named: set[str], store: Path) -> set[str]:

@@ -75,6 +75,18 @@ def test_what_a_run_under_way_has_made_outlives_dvc_gc_and_is_no_experiment_yet(
     assert len(objects(home)) == 3
 
 
+def test_worktrees_that_come_and_go_meanwhile_stop_no_garbage_collection(home: Path) -> None:
+    made(home)
+    kept = objects(home)
+    for name in ("coming", "gone"):
+        git(home, "worktree", "add", "--detach", str(home.parent / name), "HEAD")
+    # as Git leaves it while it adds one
+    (home / ".git/worktrees/coming/HEAD").write_text(f"{'0' * 40}\n")
+    shutil.rmtree(home.parent / "gone")
+    collect(home, dry_run=False)
+    assert objects(home) == kept
+
+
 def test_garbage_is_not_collected_while_a_run_puts_into_the_cache_what_no_ref_names_yet(home: Path) -> None:
     with without_gc(home), pytest.raises(LockError):
         as_documented_before(home)
