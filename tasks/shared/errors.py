@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# how the libraries that do not hand on the system's number tell of it: Git, SQLite, Rust's, PyTorch's writer
-FULL = re.compile(
-    "No space left on device|Disk quota exceeded|disk is full|os error (28|122)"
-    "|PytorchStreamWriter failed|inline_container.* unexpected pos"
-)
+# how the libraries that do not hand on the system's number tell of it: Git, SQLite, Rust's
+FULL = re.compile("No space left on device|Disk quota exceeded|disk is full|os error (28|122)")
+# PyTorch's writer, which knows only that a write has failed
+UNWRITTEN = re.compile("PytorchStreamWriter failed|inline_container.* unexpected pos|iostream error")
 BROKEN = re.compile("Input/output error|disk I/O error|Read-only file system|os error (5|30)")
 NEARLY = 1_000_000  # bytes: with less, whatever fails fails for that
 SAFE = "nothing that was finished is lost: run the same command again, and it goes on from there"
@@ -75,6 +74,9 @@ def disk_trouble(error: BaseException) -> str | None:
         place = (str(behind.filename) if isinstance(behind, OSError) and behind.filename else None) or place
         if number in (errno.ENOSPC, errno.EDQUOT) or FULL.search(text):
             return f"the disk is full{_while_writing(place)}; free some space; {SAFE}"
+        if UNWRITTEN.search(text):
+            remedy = "free some space; if there is enough, `dmesg` may say why"
+            return f"the disk is full or fails{_while_writing(place)}; {remedy}; {SAFE}"
         if number in (errno.EIO, errno.EROFS) or BROKEN.search(text):
             where = f" at {place}" if place else ""
             said = " ".join(str(behind).split())

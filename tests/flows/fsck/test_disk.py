@@ -55,8 +55,9 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
             "[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file data/1: file write failed"
         ),
         RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 244160 vs 244048"),
+        RuntimeError("basic_ios::clear: iostream error"),
     ],
-    ids=["a file", "a quota", "SQLite", "Rust", "PyTorch", "PyTorch at the end"],
+    ids=["a file", "a quota", "SQLite", "Rust", "PyTorch", "PyTorch at the end", "PyTorch's stream"],
 )
 def test_a_full_disk_is_one_sentence_whichever_library_tells_of_it(error: Exception) -> None:
     told = raised(error)
