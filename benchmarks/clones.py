@@ -30,14 +30,20 @@ def fresh_clone() -> Iterator[Project]:
 
 @contextmanager
 def clone_at(commit: str) -> Iterator[Project]:
-    """Yield a new clone of one of this repository's commits with an empty cache; it is deleted in the end."""
+    """Yield a new clone of one of this repository's commits with an empty cache; it is deleted in the end.
+
+    It has a virtual environment of its own, as `make install` makes it there: a commit refuses to run under
+    versions that it does not pin.
+    """
     folder = Path(tempfile.mkdtemp(prefix="retrain-bench-"))
     try:
         root = folder / "project"
         for words in (["clone", "-q", "--no-local", ROOT, root], ["-C", root, "checkout", "-q", commit]):
             subprocess.run(["git", *words], check=True)
         subprocess.run(["git", "-C", root, "remote", "remove", "origin"], check=True)
-        yield Project(root, environment(root))
+        subprocess.run(["make", "-s", "-C", root, "install", f"PYTHON={sys.executable}"], check=True)
+        python, env = root / ".venv/bin/python", environment(root)
+        yield Project(root, env | {"PATH": f"{python.parent}:{env['PATH']}"}, str(python))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -51,7 +57,7 @@ def seconds(project: Project, *words: str, server: str | None = None) -> float:
     project.env = given | ({"PREFECT_API_URL": server} if server else {})
     began = time.perf_counter()
     try:
-        project.run(sys.executable, "-m", *words, timeout=HOURS)
+        project.run(project.python, "-m", *words, timeout=HOURS)
     finally:
         project.env = given
     return time.perf_counter() - began

@@ -1,12 +1,13 @@
 """What it costs that inputs and cache objects are verified: `retrain run` beside itself at the commit before.
 
-Two clones, each with a folder of raw files under DVC: the tickets, and beside them 1 MB or 2 GB that DVC
-hashes and no stage reads. Wall time of whole processes, in turn: all cached, and with ingest stale (package
-follows it, as it names all params). Nothing is restored.
+Two clones, each with the versions that it pins installed, and with a folder of raw files under DVC: the
+tickets, and beside them 1 MB or 2 GB that DVC hashes and no stage reads. Wall time of whole processes, in
+turn: all cached, and with ingest stale (package follows it, as it names all params). Nothing is restored.
 """
 
 import itertools
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.clones import clone_at, fresh_clone, seconds
@@ -26,17 +27,17 @@ QUICK = ("--train.max-steps", "2", "--evaluate.n-resamples", "100")
 def measure(options: Options) -> list[Table]:
     """Return a table for each size, all cached and with a stale stage."""
     tables = []
-    for size, count in SIZES.items():
-        with fresh_clone() as ours, clone_at(f"{_added(MODULE)}^") as before:
+    # of a text's length: all are long enough, and each makes ingest stale
+    limits = itertools.count(10_001)
+    with fresh_clone() as ours, clone_at(f"{_added(MODULE)}^") as before:
+        for size, count in SIZES.items():
             for project in (ours, before):
                 _start(project, count)
-            tables += _tables(size, {OURS: ours, BEFORE: before}, options.repeat or REPEAT)
+            tables += _tables(size, {OURS: ours, BEFORE: before}, limits, options.repeat or REPEAT)
     return tables
 
 
-def _tables(size: str, projects: dict[str, Project], repeat: int) -> list[Table]:
-    limits = itertools.count(10_001)  # of a text's length: all are long enough, and each makes ingest stale
-
+def _tables(size: str, projects: dict[str, Project], limits: Iterator[int], repeat: int) -> list[Table]:
     def stale(project: Project) -> float:
         return seconds(project, "flows", "run", "--ingest.max-chars", str(next(limits)))
 
@@ -60,7 +61,7 @@ def _tables(size: str, projects: dict[str, Project], repeat: int) -> list[Table]
 def _start(project: Project, count: int) -> None:
     """Put the raw files under DVC and compute all stages from them once."""
     raw = project.root / "data/raw/many"
-    raw.mkdir()
+    raw.mkdir(exist_ok=True)
     shutil.copyfile(project.root / "data/raw/tickets.csv", raw / "tickets.csv")
     block = bytes(range(256)) * 4000
     with (raw / "ballast.bin").open("wb") as file:
