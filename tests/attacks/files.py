@@ -27,6 +27,8 @@ LONG, SHORT = 500, 12
 MEMORY = 1 << 30
 STAGE = 3
 SECONDS = 60
+# types of text, and those that hold the same bytes
+AS_BYTES = {"string": "binary", "large_string": "large_binary", "string_view": "binary_view"}
 
 WORDS = 'where is my parcel, please|I want "my" money back|caf\u00e9 \U0001f600 closed|a; b; c|it\'s 5" wide|no|7|2.50| x '
 LABELS = ("order", "refund", "greeting")
@@ -418,6 +420,8 @@ def _by_arrow(file: Path, kind: str) -> list[dict[str, Any]]:
     for name in names:
         try:
             column = parquet.read([name]).column(name) if kind == "parquet" else table.column(name)
+            # text as bytes: where it lies is checked, and one row that is no text leaves the others what they are
+            column = column.cast(AS_BYTES.get(str(column.type), column.type))
             column.validate(full=True)
             values = column.to_pylist()
         except (pa.ArrowException, OSError, KeyError):
