@@ -1,11 +1,12 @@
 """Isolated runs while garbage is collected over and over: every run that ends well has its model, in the cache and in Git."""
 
+import io
 import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import chdir, suppress
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from random import Random
 
@@ -13,10 +14,10 @@ import yaml
 from dvc.lock import LockError
 from dvc.repo import Repo
 
+from flows.cli.gc import gc
 from flows.git.commands import git
 from flows.git.worktrees import worktree
 from flows.ledger.experiments import experiments, save
-from flows.ledger.garbage import collect
 from flows.ledger.running import IsolatedRun
 from flows.ledger.sharing import share_cache
 from flows.ledger.stages import Ledger
@@ -47,23 +48,48 @@ def run(home: Path, number: int) -> None:
 
 
 def collecting(home: Path) -> None:
-    """Collect garbage until killed, by DVC's command and by ours in turn."""
-    while True:
-        # while a run puts something into the cache, DVC gives up
-        with suppress(LockError), Repo(str(home)) as repo:
-            repo.gc(workspace=True, all_branches=True, all_tags=True, all_experiments=True, force=True)
-        collect(home, dry_run=False)
+    """Collect garbage until killed, as `dvc gc -w -a -T -A` and `retrain gc` do, in turn."""
+    with chdir(home), redirect_stdout(io.StringIO()):
+        while True:
+            # while a run puts something into the cache, DVC gives up
+            with suppress(LockError), Repo() as repo:
+                repo.gc(workspace=True, all_branches=True, all_tags=True, all_experiments=True, force=True)
+            gc(yes=True)
+
+
+@contextmanager
+def garbage_collected(home: Path) -> Iterator[Callable[[], bool]]:
+    """Have garbage collected over and over; yield what tells whether it still is, and not ended by an error."""
+    collector = FORKED.Process(target=collecting, args=(home,))
+    collector.start()
+    try:
+        yield collector.is_alive
+    finally:
+        collector.kill()
+        collector.join()
 
 
 def missing(home: Path, commit: str) -> set[str]:
-    """Return what an experiment's dvc.lock names of outputs that the cache does not hold, and the listings in it."""
-    stage = yaml.safe_load(git(home, "show", f"{commit}:dvc.lock"))["stages"]["make"]
-    named = {output["md5"] for output in stage["outs"] if output["path"] == "made"}
+    """Return what an experiment's dvc.lock names of outputs, and the listings in it, that neither Git nor the cache holds."""
+    in_git = git(home, "ls-tree", "-r", "--name-only", commit).splitlines()
+    named = set()
+    for stage in yaml.safe_load(git(home, "show", f"{commit}:dvc.lock"))["stages"].values():
+        named |= {output["md5"] for output in stage["outs"] if output["path"] not in in_git}
     for name in list(named):
         listing = home / ".dvc/cache/files/md5" / name[:2] / name[2:]
-        if listing.exists():
+        if name.endswith(".dir") and listing.exists():
             named |= {entry["md5"] for entry in yaml.safe_load(listing.read_text())}
     return named - objects(home)
+
+
+def fault(home: Path, name: str, status: int | None, *, is_collecting: bool) -> str | None:
+    """Return what is wrong with a run that has ended beside the garbage collection."""
+    kept = {experiment.name: experiment.commit for experiment in experiments(home)}
+    if status != 0 or name not in kept:
+        return f"ended with {status}"
+    if lost := missing(home, kept[name]):
+        return f"completed, and {len(lost)} of its objects are gone"
+    return None if is_collecting else "the garbage collection has ended with an error"
 
 
 def attempts(seed: int, count: int, scratch: Path) -> Iterator[Attempt]:
@@ -71,27 +97,16 @@ def attempts(seed: int, count: int, scratch: Path) -> Iterator[Attempt]:
     os.environ.update(environment(scratch))
     home = pipeline(scratch / "home")
     for first in range(seed, seed + count, TOGETHER):
-        collector = FORKED.Process(target=collecting, args=(home,))
-        collector.start()
-        runs = {
-            number: FORKED.Process(target=run, args=(home, number))
-            for number in range(first, first + TOGETHER)
-        }
-        for process in runs.values():
-            process.start()
-        for process in runs.values():
-            process.join()
-        is_collecting = collector.is_alive()
-        collector.kill()
-        collector.join()
-        kept = {experiment.name: experiment.commit for experiment in experiments(home)}
+        with garbage_collected(home) as is_collecting:
+            runs = {
+                number: FORKED.Process(target=run, args=(home, number))
+                for number in range(first, first + TOGETHER)
+            }
+            for process in runs.values():
+                process.start()
+            for process in runs.values():
+                process.join()
+            collects = is_collecting()
         for number, process in runs.items():
-            name = f"run-{number}"
-            fault = None
-            if process.exitcode != 0 or name not in kept:
-                fault = f"ended with {process.exitcode}"
-            elif lost := missing(home, kept[name]):
-                fault = f"completed, and {len(lost)} of its objects are gone"
-            elif not is_collecting:
-                fault = "the garbage collection has ended with an error"
-            yield Attempt(f"seed {number}", fault)
+            wrong = fault(home, f"run-{number}", process.exitcode, is_collecting=collects)
+            yield Attempt(f"seed {number}", wrong)

@@ -33,6 +33,7 @@ from tests.support.small import made, objects, pipeline
 LONG, SHORT = 40, 4
 PAGE = 4096
 ROOMY = "64m"
+IS_ROOT = os.geteuid() == 0
 # what Python tells before it writes, renames, links or makes something
 WRITES = ("open", "os.rename", "os.link", "os.mkdir", "os.remove", "os.truncate")
 FORKED = multiprocessing.get_context("fork")
@@ -40,8 +41,11 @@ FORKED = multiprocessing.get_context("fork")
 
 @contextmanager
 def mounted(folder: Path) -> Iterator[Path]:
-    """Put a disk of its own under a folder."""
+    """Put a disk of its own under a folder, where this may: only root may."""
     folder.mkdir()
+    if not IS_ROOT:
+        yield folder
+        return
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOMY}", "tmpfs", str(folder)], check=True)
     try:
         yield folder
@@ -162,7 +166,7 @@ def attempts(seed: int, count: int, scratch: Path) -> Iterator[Attempt]:
     """Yield attempts on a full disk (where this may mount one) and on one whose writes fail, in turn."""
     os.environ.update(environment(scratch))
     log = scratch / "said.log"
-    with mounted(scratch / "disk") if os.geteuid() == 0 else _folder(scratch / "disk") as disk:
+    with mounted(scratch / "disk") as disk:
         template = pipeline(scratch / "template")
         home = shutil.copytree(template, disk / "home", symlinks=True)
         before = pages(disk)
@@ -173,7 +177,7 @@ def attempts(seed: int, count: int, scratch: Path) -> Iterator[Attempt]:
             chance = Random(seed + number)  # noqa: S311 (the same attempt again, no secret)
             shutil.rmtree(home)
             shutil.copytree(template, home, symlinks=True)
-            if os.geteuid() == 0 and number % 2 == 0:
+            if IS_ROOT and number % 2 == 0:
                 free = chance.randrange(needed)
                 resize(disk, str((pages(disk) + free) * PAGE))
                 status, said = in_a_process(home, log)
@@ -184,9 +188,3 @@ def attempts(seed: int, count: int, scratch: Path) -> Iterator[Attempt]:
                 status, said = in_a_process(home, log, lambda at=at, code=code: fail_at(at, home, code))  # type: ignore[misc]
                 case = f"seed {seed + number}: {errno.errorcode[code]} at write {at}"
             yield Attempt(case, wrong(home, log, good, status, said))
-
-
-@contextmanager
-def _folder(folder: Path) -> Iterator[Path]:
-    folder.mkdir()
-    yield folder
