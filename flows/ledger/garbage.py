@@ -20,7 +20,7 @@ from flows.ledger.run_cache import read, records
 from flows.ledger.running import without_gc
 from flows.ledger.validation import is_hash
 from tasks.shared.errors import InputError
-from tasks.shared.locks import alone_if_free, forget
+from tasks.shared.locks import alone_if_free, forget, is_free
 
 HASH = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")
 RECORDS = ("dvc.lock", "*.dvc")  # the files in which DVC writes hashes down
@@ -54,6 +54,7 @@ def collect(checkout: Path, *, dry_run: bool) -> Garbage:
             raise InputError(f"the DVC cache {repo.cache.legacy.path} {why}; use {remedy}")
         kept = _with_listed(_named(checkout), store)
         objects = [path for path in sorted(store.glob("[0-9a-f][0-9a-f]/*")) if _is_garbage(path, kept)]
+        objects += _unfinished(checkout, store)
         unrestorable = [path for path in records(repo) if not _is_restorable(path, kept)]
         found = Garbage(tuple(objects), tuple(unrestorable), sum(path.stat().st_size for path in objects))
         if not dry_run:
@@ -88,6 +89,16 @@ def _is_garbage(path: Path, kept: set[str]) -> bool:
     name = path.parent.name + path.name
     # whatever else lies there is being written just now
     return is_hash(name) and name not in kept
+
+
+def _unfinished(checkout: Path, store: Path) -> list[Path]:
+    """Return what DVC began to copy into the cache and a kill or a full disk kept from being finished.
+
+    None while an isolated run is under way: it pulls without the lock that is held here.
+    """
+    found = sorted(store.glob("[0-9a-f][0-9a-f]/.*.tmp"))
+    runs = (checkout / ".retrain/worktrees").glob("*.lock")
+    return found if all(is_free(lock) for lock in runs) else []
 
 
 def _is_restorable(record: Path, kept: set[str]) -> bool:

@@ -13,7 +13,7 @@ from dvc.exceptions import DvcException
 from dvc.fs import LocalFileSystem
 from dvc.output import Output
 from dvc.stage import PipelineStage, Stage
-from dvc.stage.cache import _get_stage_hash
+from dvc.stage.cache import _can_hash, _get_stage_hash
 from dvc.stage.decorators import rwlocked, unlocked_repo
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc_data.hashfile._progress import QueryingProgress
@@ -319,7 +319,7 @@ class Ledger:
         with self._without_gc():
             stage.save()
             stage.commit()
-            if not stage.outs_cached():
+            if not self._is_cached(stage):
                 free = shutil.disk_usage(self.cache).free / 1e6
                 where = f"the DVC cache {self.cache} ({free:.1f} MB free)"
                 why = "the disk is full or not writable, or an object there is damaged (`retrain check`)"
@@ -331,6 +331,16 @@ class Ledger:
                 Lockfile(self.repo, str(file)).dump(stage)
             if self.isolated_run:
                 self.isolated_run.mark()
+
+    def _is_cached(self, stage: PipelineStage) -> bool:
+        """Return whether the cache holds all that a stage has made.
+
+        Where the run-cache restores it, metrics too, which DVC has put there for that.
+        """
+        if not stage.outs_cached() or not _can_hash(stage):
+            return bool(stage.outs_cached())
+        entry = to_single_stage_lockfile(stage)
+        return bool(self.repo.stage_cache._create_stage(entry, wdir=stage.wdir).outs_cached())  # noqa: SLF001
 
     def refuse_lost(self) -> None:
         """Raise InputError when the cache no longer holds all that the stages have made.

@@ -15,7 +15,7 @@ from tests.support.forking import forking, interpreter
 from tests.support.project import make_tiny_model, tiny_project
 from tests.support.server import prefect_server
 
-LONG, SHORT = TOGETHER, TOGETHER
+LONG, SHORT = TOGETHER, 2
 QUICK = ("--train.max-steps", "2", "--evaluate.n-resamples", "100")
 
 

@@ -1,6 +1,7 @@
 """A disk that is full or fails is said in one sentence, wherever it strikes and whatever a library makes of it."""
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -16,7 +17,9 @@ from flows.engine.processes import Processes, StageFailedError
 from flows.git.commands import git
 from tasks.shared import progress
 from tasks.shared.errors import SAFE, DiskError, InputError, disk_in_words, full
+from tests.attacks.disk import in_a_process
 from tests.support.project import ROOT, environment, tiny
+from tests.support.small import objects, pipeline
 
 STRACE = shutil.which("strace")
 
@@ -160,3 +163,24 @@ def test_a_stage_ends_with_the_sentence_whatever_it_was_writing(
     (told,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert told.startswith(f"error: ingest: {says}")
     assert "Traceback" not in done.stderr
+
+
+def test_a_metric_that_cannot_be_written_to_the_cache_fails_the_run_that_would_restore_it_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    home, log = pipeline(tmp_path / "home"), tmp_path / "log"
+    metric = hashlib.md5(b'{"length": 6}\n', usedforsecurity=False).hexdigest()
+
+    def fail() -> None:
+        def told(event: str, arguments: tuple[object, ...]) -> None:
+            if event == "os.rename" and str(arguments[1]).endswith(f"/{metric[:2]}/{metric[2:]}"):
+                raise OSError(errno.EIO, "Input/output error", str(arguments[1]))
+
+        sys.addaudithook(told)
+
+    # that of a sentence, which goes past what pytest has put in the place of standard output
+    assert in_a_process(home, log, fail)[0] == 1
+    assert in_a_process(home, log)[0] == 0
+    assert metric in objects(home)

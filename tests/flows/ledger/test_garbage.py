@@ -87,6 +87,19 @@ def test_worktrees_that_come_and_go_meanwhile_stop_no_garbage_collection(home: P
     assert objects(home) == kept
 
 
+def test_what_was_never_copied_to_its_end_is_freed_once_no_isolated_run_may_be_at_it(home: Path) -> None:
+    made(home)
+    kept = objects(home)
+    part = home / ".dvc/cache/files/md5/00/.kg1Y2hQ.tmp"
+    part.parent.mkdir(exist_ok=True)
+    part.write_text("half of a mod")
+    with under_way(home, "mine\n"):
+        collect(home, dry_run=False)
+        assert part.exists()
+    assert collect(home, dry_run=False).objects == (part,)
+    assert objects(home) == kept
+
+
 def test_garbage_is_not_collected_while_a_run_puts_into_the_cache_what_no_ref_names_yet(home: Path) -> None:
     with without_gc(home), pytest.raises(LockError):
         as_documented_before(home)
