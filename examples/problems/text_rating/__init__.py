@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from tasks.problems import Prediction, Targets
-from tasks.problems.common.text import TextProblem, answers
+from tasks.problems.common.predicting import answers
+from tasks.problems.common.text import TextProblem
 from tasks.shared.columns import Column
 from tasks.shared.statistics import Statistic, Statistics
 

@@ -114,3 +114,9 @@ def logits_by_row(
     few = max(1, MOST_LOGITS // (tokens * model.config.get_text_config().vocab_size))
     for start in range(0, rows, few):
         yield from logits_of(model, {name: values[start : start + few] for name, values in inputs.items()})
+
+
+def answers(model: "PreTrainedModel", batch: Mapping[str, Any], logits: Any = None) -> np.ndarray:
+    """Return a classifier's logits (rows, labels) float32 for a batch."""
+    found: np.ndarray = logits_of(model, batch, logits).float().cpu().numpy()
+    return found

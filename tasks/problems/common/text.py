@@ -12,7 +12,6 @@ import polars as pl
 
 from tasks.problems import Collator, Encoded, Problem, Targets
 from tasks.problems.common.lists import as_arrow
-from tasks.problems.common.predicting import logits_of
 from tasks.shared.columns import Column, Columns, inputs, present
 from tasks.shared.errors import InputError
 from tasks.shared.params import Tokenize, Train
@@ -80,7 +79,7 @@ class TextProblem(Problem):
         """
         import pyarrow as pa
 
-        names = inputs(self.columns, rows)
+        names = read(self.columns, rows)
         example = processor(*["a"] * len(names))
         max_length = min(params.max_length, processor.model_max_length)
         has_types = any(example.get("token_type_ids", ()))
@@ -143,12 +142,6 @@ def num_unknown(processor: "PreTrainedTokenizerBase", ids: "pa.ListArray") -> in
     return int(pc.sum(pc.equal(ids.flatten(), processor.unk_token_id)).as_py() or 0)
 
 
-def answers(model: "PreTrainedModel", batch: Mapping[str, Any], logits: Any = None) -> np.ndarray:
-    """Return a sequence classifier's logits (rows, labels) float32 for a batch."""
-    found: np.ndarray = logits_of(model, batch, logits).float().cpu().numpy()
-    return found
-
-
 def refuse_smoothing(params: Train) -> None:
     """Raise InputError for label smoothing: the Trainer's knows one label per row, and nothing else."""
     if params.label_smoothing_factor:
@@ -157,7 +150,12 @@ def refuse_smoothing(params: Train) -> None:
 
 def joined(rows: pl.DataFrame, columns: Columns) -> list[str]:
     """Return the texts of each row in one, for what reads only one."""
-    return rows.select(pl.concat_str(inputs(columns, rows), separator=" ")).to_series().to_list()
+    return rows.select(pl.concat_str(read(columns, rows), separator=" ")).to_series().to_list()
+
+
+def read(columns: Columns, rows: pl.DataFrame) -> list[str]:
+    """Return the names of the columns that hold what is read: of the inputs, those that are no files."""
+    return [name for name in inputs(columns, rows) if columns[name].kind in READ]
 
 
 def _ids(

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from tasks.problems import Loss, Prediction, Targets
-from tasks.problems.common.text import TEXTS, TextProblem, answers, joined, refuse_smoothing
+from tasks.problems.common.predicting import answers
+from tasks.problems.common.text import TEXTS, TextProblem, joined, refuse_smoothing
 from tasks.problems.text_multi_label_classification.params import Own
 from tasks.problems.text_multi_label_classification.thresholds import one, per_label
 from tasks.shared.columns import Column

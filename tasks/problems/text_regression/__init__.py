@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from tasks.problems import Loss, Prediction, Targets
-from tasks.problems.common.text import TEXTS, TextProblem, answers, joined, refuse_smoothing
+from tasks.problems.common.predicting import answers
+from tasks.problems.common.text import TEXTS, TextProblem, joined, refuse_smoothing
 from tasks.problems.text_regression.params import Own
 from tasks.shared.columns import Column
 from tasks.shared.errors import InputError
