@@ -82,6 +82,7 @@ def forget(made: Project) -> None:
         "plots",
         "metrics",
         "data/ingested",
+        "data/media",
         "data/splits",
         "data/tokens",
     ):

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from flows.cli.common import OK, Flag, FromRevision, ParamsFile, TypedParams, given, say
 from tasks import problems
+from tasks.problems import tokenizer_of
 from tasks.shared import base_models
 from tasks.shared.columns import inputs
 from tasks.shared.errors import InputError, readable
@@ -75,6 +76,8 @@ def _loaded(params: Params, checkout: Path, *, is_base: bool) -> tuple[str, Any]
     # transformers needs seconds to import torch, and no tokenizer does
     sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if not params.own.has_tokenizer:
+        raise InputError(f"problem {params.problem} reads no text, so it has no tokenizer to show")
     problem, kept = problems.load(params.problem, params.own), Paths().tokens / "tokenizer"
     if kept.is_dir() and not is_base:
         which, processor = "the run's", problem.load_processor(kept)
@@ -89,6 +92,7 @@ def _loaded(params: Params, checkout: Path, *, is_base: bool) -> tuple[str, Any]
             f"{model.name}'s",
             problem.processor(base_models.fetch(model), pl.LazyFrame(), params.tokenize),
         )
+    processor = tokenizer_of(processor)
     if not hasattr(processor, "convert_ids_to_tokens"):
         kind = type(processor).__name__
         raise InputError(f"problem {params.problem} reads with a {kind}, which is no tokenizer")

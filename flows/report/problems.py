@@ -41,7 +41,7 @@ def told(name: str) -> dict[str, Any]:
         "task": problem.task,
         "served_by": "serve.py" if problem.serve else "pipeline",
         "rows": [_rows(option, its) for option, its in _kinds(name)],
-        "formats": [*problem.formats],
+        "formats": [*problem.formats, *_media(problem)],
         "params": _params(name),
         "params_files": _params_files(name),
     }
@@ -64,6 +64,13 @@ def show(those: Sequence[Mapping[str, Any]], *, whole: bool, as_json: bool) -> N
 
 def _loaded(name: str, **own: str) -> Problem:
     return problems.load(name, Params.model_validate({"problem": name, name: own}).own)
+
+
+def _media(problem: Problem) -> Iterator[str]:
+    """Yield what files rows can be, or name, beside tables."""
+    if problem.media_endings:
+        endings = ", ".join(problem.media_endings)
+        yield f"files ({endings}) that a table names, or whose folders are labels; see data.media_path"
 
 
 def _about(name: str) -> str:

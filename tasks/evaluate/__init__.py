@@ -29,6 +29,7 @@ def evaluate(params: Evaluate, problem: Problem, paths: Paths) -> None:
     mistakes.csv, samples.csv where the problem has some, and pictures in `figures`.
     Raises InputError when the model answers with what is no finite number.
     """
+    problem.media = paths.media
     targets = read_json(paths.tokens / "targets.json")
     train, test = (pl.read_parquet(paths.split(name)) for name in ("train", "test"))
     groups = test["source_group"] if "source_group" in test.columns else None
@@ -51,8 +52,9 @@ def evaluate(params: Evaluate, problem: Problem, paths: Paths) -> None:
 
     by_row = measured.Measured(test["id"], dict(statistics), groups, slices)
     measured.write(by_row, paths.plots / "statistics.arrow")
-    predictions.write(predicted, test, problem.columns, paths.plots / "predictions.csv")
-    worst = predictions.mistakes(predicted, test, problem.columns, params.worst_mistakes)
+    compared = problem.comparable(test)
+    predictions.write(predicted, compared, problem.columns, paths.plots / "predictions.csv")
+    worst = predictions.mistakes(predicted, compared, problem.columns, params.worst_mistakes)
     worst.write_csv(paths.plots / "mistakes.csv", float_precision=6)
     samples = problem.samples(predicted, test)
     if samples is not None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from tasks.ingest.column_names import SOURCE, in_one_spelling, in_our_names, wanted
+from tasks.ingest import media
+from tasks.ingest.column_names import READ, SOURCE, in_one_spelling, in_our_names, wanted
 from tasks.ingest.readers import read
 from tasks.ingest.rows import Reject
 from tasks.problems import Problem, refuse_unknown_columns
@@ -21,6 +22,7 @@ from tasks.shared.paths import Paths
 from tasks.shared.stage import warn
 from tasks.shared.values import as_text
 
+SHOWN = 40  # labels that a sentence lists
 REASON = 200  # characters of a reason that a summary shows
 REPEATED = "duplicate: an earlier row of the same split says exactly this"
 
@@ -35,13 +37,25 @@ def ingest(data: Data, params: Ingest, problem: Problem, paths: Paths) -> None:
     refuse_unknown_columns(data.columns, problem)
     its = columns.present(problem.columns, data.columns)
     raw, rejects, notes = read(data, wanted(data, problem))
-    total = raw.height + len(rejects)
     named, names = in_our_names(raw, data, problem.columns)
     named, changed = in_one_spelling(named, its)
     notes += changed
+    named = _with_labels(named, its, params)
+    total = named.height + len(rejects)
     reasons = columns.faults(named, its, params)
+    column = columns.media(its)
+    if column is not None:
+        missing = media.without_file(named, column)
+        reasons = missing.zip_with(missing.is_not_null(), reasons)
     rejects += _rejects(named, reasons)
-    rows = columns.parse(named.filter(reasons.is_null()), its)
+    rows = named.filter(reasons.is_null())
+    paths.media.mkdir(parents=True, exist_ok=True)
+    if column is not None:
+        rows, changed = media.take_in(rows, column, data, params, problem, paths.media)
+        notes += changed
+        rejects += _rejects(rows.drop("reason"), rows["reason"])
+        rows = rows.filter(pl.col("reason").is_null()).drop("reason")
+    rows = columns.parse(rows, its)
     reasons = problem.reject(rows, params)
     rejects += _rejects(rows, reasons)
     rows = _with_ids(rows.filter(reasons.is_null()), its)
@@ -54,6 +68,8 @@ def ingest(data: Data, params: Ingest, problem: Problem, paths: Paths) -> None:
     rows = _some(rows, params.max_rows)
     sampled = f"ingest.max_rows: {rows.height} of {usable} usable rows are taken, by their content ids"
     warnings = warn([sampled] if rows.height < usable else [])
+    if column is not None:
+        media.keep_only(rows[column], paths.media)
 
     _write(rows, rejects, names, its, paths.ingested)
     counts = {
@@ -65,12 +81,30 @@ def ingest(data: Data, params: Ingest, problem: Problem, paths: Paths) -> None:
     }
     kinds = its.items()
     described = {name: columns.kind(column).describe(rows[name]) for name, column in kinds}
+    if column is not None:
+        described[column] |= media.facts(rows, column)
     noted = {"notes": notes} if notes else {}
     found = {**counts, **noted, **_rows_per_label(rows, its), "columns": described, **warnings}
     write_json(paths.metric("ingest"), found)
     rejected = f"{len(rejects)} rejected ({counts['duplicates']} duplicates)"
     conflicting = f"{counts['conflicting_labels']} under more than one label"
     print(f"{total} rows read, {rows.height} taken, {rejected}, {conflicting}", *notes, sep="\n")
+
+
+def _with_labels(named: pl.DataFrame, its: Columns, params: Ingest) -> pl.DataFrame:
+    """Return the rows with the labels that ingest.labels names; all, if it names none."""
+    if not params.labels:
+        return named
+    target = next((name for name in columns.targets(its) if its[name].kind == "category"), None)
+    if target is None:
+        raise InputError(
+            "ingest.labels: rows of this problem have no column with one label each; leave it empty"
+        )
+    chosen = named.filter(named[target].str.strip_chars().is_in(params.labels))
+    if not chosen.height:
+        has = ", ".join(sorted(named[target].drop_nulls().unique().to_list())[:SHOWN])
+        raise InputError(f"ingest.labels: no row has one of {', '.join(params.labels)}; there are {has}")
+    return chosen
 
 
 def _with_ids(rows: pl.DataFrame, its: Columns) -> pl.DataFrame:
@@ -134,7 +168,7 @@ def _rejects(table: pl.DataFrame, reasons: pl.Series) -> list[Reject]:
     found = []
     refused = table.with_columns(reasons.alias("reason")).filter(reasons.is_not_null())
     for row in refused.iter_rows(named=True):
-        values = {key: value for key, value in row.items() if key not in (*SOURCE, "id", "reason")}
+        values = {key: value for key, value in row.items() if key not in (*READ, "id", "reason")}
         # JSON has no word for what is not finite
         for key, value in values.items():
             if isinstance(value, float) and not math.isfinite(value):

@@ -6,14 +6,17 @@ import polars as pl
 
 from tasks.ingest.rows import Wanted
 from tasks.problems import Problem
-from tasks.shared.columns import Columns, kind, present
+from tasks.shared import columns
+from tasks.shared.columns import SOURCE_MEDIA, Columns, kind, present
 from tasks.shared.errors import InputError, did_you_mean
 from tasks.shared.params import Data
 from tasks.shared.values import as_text
 
 SOURCE = ("source_file", "source_row", "source_split")
+# what reading writes beside the files' columns: where a row has a picture or sound, its file too
+READ = (*SOURCE, SOURCE_MEDIA)
 # what split writes beside them
-RESERVED = ("id", *SOURCE, "source_group")
+RESERVED = ("id", *READ, "source_group")
 RAW = "raw_"
 SHOWN = 40  # columns that a sentence lists
 
@@ -24,7 +27,9 @@ def wanted(data: Data, problem: Problem) -> Wanted:
     names = {data.columns.get(column, column).strip(): column for column in its}
     lists = [name for name, column in names.items() if kind(problem.columns[column]).has_lists]
     objects = [name for name, column in names.items() if kind(problem.columns[column]).has_objects]
-    return Wanted(names, lists, data.column_names, problem.read, objects=objects)
+    media = next((name for name, column in names.items() if column == columns.media(its)), None)
+    endings = problem.media_endings
+    return Wanted(names, lists, data.column_names, problem.read, objects, media, endings)
 
 
 def in_our_names(raw: pl.DataFrame, data: Data, columns: Columns) -> tuple[pl.DataFrame, dict[str, str]]:
@@ -80,9 +85,9 @@ def _names_in_files(raw: pl.DataFrame) -> dict[str, str]:
     """Return the name in `raw` for each column name in the files."""
     names = {}
     for column in raw.columns:
-        if column not in SOURCE:
+        if column not in READ:
             own = column.removeprefix(RAW)
-            names[own if kept_name(own, SOURCE) == column else column] = column
+            names[own if kept_name(own, READ) == column else column] = column
     return names
 
 

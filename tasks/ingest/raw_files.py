@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.ingest.formats import ENDINGS
+from tasks.ingest.rows import Wanted
 from tasks.shared.entries import is_hidden, matching, refuse_endless, refuse_odd_name, refuse_outside
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data
@@ -26,7 +27,7 @@ class File:
     field: str | None = None
 
 
-def raw_files(params: Data) -> tuple[list[File], dict[str, str]]:
+def raw_files(params: Data, wanted: Wanted) -> tuple[list[File], dict[str, str]]:
     """Return the files in a fixed order, and for each one in the folder that is passed over the reason.
 
     Raises InputError where there is none, and for a link that leads out of the folder: what it leads to is
@@ -43,7 +44,7 @@ def raw_files(params: Data) -> tuple[list[File], dict[str, str]]:
     if root.is_file():
         return _parts(root, predefined, params), {}
     if not predefined and not params.files:
-        return _whole_folder(root, params)
+        return _whole_folder(root, params, wanted)
     files = []
     picked: list[tuple[str | None, str]] = [*predefined.items()] or [(None, params.files or "")]
     for split, pattern in picked:
@@ -51,14 +52,16 @@ def raw_files(params: Data) -> tuple[list[File], dict[str, str]]:
         param = f"data.{split}_file" if split else "data.files"
         if Path(glob).is_absolute() or ".." in Path(glob).parts:
             raise InputError(f"{param}: '{glob}' leaves the folder data.path '{root}'; name files inside it")
-        found = matching(root, glob, param)
+        found = matching(root, glob, param, wanted.media_endings)
         if not found:
             missing = f"no file in '{root}' matches '{glob}'"
-            raise InputError(f"data.path: {missing}; known endings: {', '.join(ENDINGS)}")
+            known = ", ".join([*ENDINGS, *wanted.media_endings])
+            raise InputError(f"data.path: {missing}; known endings: {known}")
         if "**" in glob:
             refuse_linked_folders(root)
         for path in found:
-            refuse_outside(path, root)
+            if not wanted.is_media(path):
+                refuse_outside(path, root)
             name = path.relative_to(root).as_posix()
             keys = _keys(field)
             files += [File(split, f"{name}#{key}", path, key) for key in keys] or [File(split, name, path)]
@@ -83,11 +86,15 @@ def _keys(field: str) -> list[str]:
     return field.split("+") if field else []
 
 
-def _whole_folder(root: Path, params: Data) -> tuple[list[File], dict[str, str]]:
-    """Return every file of a known format, each once, and why the others are passed over."""
+def _whole_folder(root: Path, params: Data, wanted: Wanted) -> tuple[list[File], dict[str, str]]:
+    """Return every file of a known format, each once, and why the others are passed over.
+
+    Pictures and sounds are rows of their own only where there is no table, which would name them.
+    """
     refuse_linked_folders(root)
     passed_over: dict[str, str] = {}
     readable: list[Path] = []
+    pictures: list[Path] = []
     saved = _saved_rows(root)
     for path in sorted(root.glob("**/*")):
         refuse_odd_name(path)
@@ -95,11 +102,14 @@ def _whole_folder(root: Path, params: Data) -> tuple[list[File], dict[str, str]]
         about = (*SAVED, SAVED_SPLITS) if path.parent in saved else (SAVED_SPLITS,)
         if path.name in (*OURS, *about) or path.suffix == ".dvc" or path.is_dir():
             continue
-        if why := _unread(path, relative, saved, params):
+        if wanted.is_media(path) and not is_hidden(relative):
+            pictures.append(path)
+        elif why := _unread(path, relative, saved, params):
             passed_over[relative.as_posix()] = why
         else:
             refuse_outside(path, root)
             readable.append(path)
+    readable = readable or pictures
     splits = _saved_splits(root)
     # a file that is linked to is read once, under its own name
     own = {path.resolve(): path for path in sorted(readable, key=lambda path: not path.is_symlink())}
@@ -111,7 +121,8 @@ def _whole_folder(root: Path, params: Data) -> tuple[list[File], dict[str, str]]
         else:
             passed_over[name] = f"a link to {own[path.resolve()].relative_to(root).as_posix()}, which is"
     if not files:
-        raise InputError(f"data.path: no file in '{root}' can be read; known endings: {', '.join(ENDINGS)}")
+        known = ", ".join([*ENDINGS, *wanted.media_endings])
+        raise InputError(f"data.path: no file in '{root}' can be read; known endings: {known}")
     return files, passed_over
 
 

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import polars as pl
 
-from tasks.ingest.column_names import SOURCE, kept_name
+from tasks.ingest.column_names import READ, kept_name
 from tasks.ingest.contents import contents
+from tasks.ingest.media_paths import beside_tables, rows_of
 from tasks.ingest.raw_files import File, raw_files
 from tasks.ingest.rows import Read, Reject, Wanted
 from tasks.shared.errors import InputError
@@ -31,13 +32,16 @@ def read(params: Data, wanted: Wanted | None = None) -> Raw:
     wanted: the columns that must be there; of the others, those that hold one plain value per row are there
     too. Raises InputError for a missing, empty, binary or wrongly encoded file.
     """
-    files, passed_over = raw_files(params)
+    wanted = wanted or Wanted()
+    files, passed_over = raw_files(params, wanted)
     notes: dict[str, list[str]] = {}
     for name, why in passed_over.items():
         notes.setdefault(f"not read, {why}", []).append(name)
     tables, rejects = [], []
     without: dict[str | None, list[tuple[File, Read]]] = {}
-    for file, found in contents(files, params, wanted or Wanted()):
+    media = [file for file in files if wanted.is_media(file.path)]
+    others = [file for file in files if not wanted.is_media(file.path)]
+    for file, found in contents(others, params, wanted):
         rejects += found.rejects
         for note in found.notes:
             notes.setdefault(note, []).append(file.name)
@@ -48,13 +52,17 @@ def read(params: Data, wanted: Wanted | None = None) -> Raw:
             if not found.rejects:
                 notes.setdefault("no rows", []).append(file.name)
     _refuse_nothing(files, without)
+    if tables and wanted.media:
+        tables = [beside_tables(table, params, wanted) for table in tables]
+    if media:
+        tables.append(rows_of(media, params, wanted.media or ""))
     table = pl.concat(_of_one_type(tables), how="diagonal_relaxed")
     return Raw(table, rejects, [*map(_sentence, notes.items())])
 
 
 def _table(found: Read, file: File) -> pl.DataFrame:
     table = pl.DataFrame(found.columns)
-    table = table.rename({column: kept_name(column, SOURCE) for column in table.columns})
+    table = table.rename({column: kept_name(column, READ) for column in table.columns})
     split = pl.lit(file.split, pl.String)
     return table.with_columns(source_file=pl.lit(file.name), source_row=found.numbers, source_split=split)
 

@@ -47,6 +47,13 @@ class Wanted:
     own: Callable[[Path, Data], Iterator[dict[str, Any]] | None] = lambda *_: None
     # those of the file's columns where a cell may hold an object
     objects: Collection[str] = ()
+    # that of the file's columns whose values are files, and the endings that these may have
+    media: str | None = None
+    media_endings: Collection[str] = ()
+
+    def is_media(self, path: Path) -> bool:
+        """Return whether a file is a picture or sound of a row, by its ending."""
+        return path.suffix.lower() in self.media_endings
 
 
 @dataclass

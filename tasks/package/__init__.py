@@ -35,6 +35,7 @@ def package(params: Params, problem: Problem, paths: Paths) -> None:
     repeat evaluate's predictions.csv in a process of its own; raises InputError when it does not. The
     manifest is written last, so its existence proves the rest.
     """
+    problem.media = paths.media
     out = paths.package
     out.mkdir(parents=True, exist_ok=True)
     problem.export(paths.checkpoint, out)

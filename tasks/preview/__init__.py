@@ -41,7 +41,11 @@ def preview(params: Params, num_rows: int) -> dict[str, Any]:
         stops += stopped
         encoded = None if stops else tokens(params, problem, paths)
     its = columns.present(problem.columns, params.data.columns)
-    shown = taken.head(num_rows).select(*its, "source_file", "source_row")
+    shown = taken.head(num_rows)
+    if (media := columns.media(its)) is not None:
+        # nobody recognises a hash
+        shown = shown.with_columns(pl.col(columns.SOURCE_MEDIA).alias(media))
+    shown = shown.select(*its, "source_file", "source_row")
     return {
         "data": params.data.path,
         "problem": params.problem,

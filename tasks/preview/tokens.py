@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tasks.problems import Problem
+from tasks.problems import Problem, tokenizer_of
 from tasks.shared import base_models, columns
 from tasks.shared.errors import InputError
 from tasks.shared.params import Params
@@ -23,6 +23,8 @@ def tokens(params: Params, problem: Problem, paths: Paths) -> dict[str, Any]:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
+    if not params.own.has_tokenizer:
+        return {"why": "the model reads no text"}
     if params.tokenize.train.kind:
         return {
             "why": f"a tokenizer (tokenize.train.kind {params.tokenize.train.kind}) is learned by the run"
@@ -55,11 +57,12 @@ def _encoded(params: Params, problem: Problem, processor: Any, train: Path) -> d
     rows = pl.scan_parquet(train)
     targets = problem.learn_targets(rows.select(columns.targets(problem.columns)).collect())
     first = rows.head(ROWS).collect()
-    lengths, cut, unknown = [], 0, 0
+    lengths, cut, unknown, read = [], 0, 0, 0
     for encoded in problem.encode(processor, first, targets, params.tokenize):
         lengths.append(encoded.inputs["length"].to_numpy())
         cut += encoded.truncated
         unknown += encoded.unknown
+        read += int(lengths[-1].sum()) if encoded.tokens is None else encoded.tokens
     every = np.concatenate(lengths)
     return {
         "rows": first.height,
@@ -67,7 +70,8 @@ def _encoded(params: Params, problem: Problem, processor: Any, train: Path) -> d
         "length": {f"p{q}": int(np.percentile(every, q, method="nearest")) for q in columns.PERCENTILES},
         "cut": cut,
         "cut_at": min(
-            params.tokenize.max_length, getattr(processor, "model_max_length", params.tokenize.max_length)
+            params.tokenize.max_length,
+            getattr(tokenizer_of(processor), "model_max_length", params.tokenize.max_length),
         ),
-        "unknown_share": unknown / max(int(every.sum()), 1),
+        "unknown_share": unknown / max(read, 1),
     }

@@ -48,8 +48,28 @@ class Encoded:
     truncated: int = 0
     # tokens that the vocabulary does not know
     unknown: int = 0
+    # tokens among which the unknown ones are; None: as many as all lengths say
+    tokens: int | None = None
     # what was to be learned and no model input stands for, such as words that were cut off
     lost: int = 0
+
+
+class Unusable(Exception):  # noqa: N818 (a reason, as rejected rows have one)
+    """Why a picture or a sound cannot be used; its row is rejected."""
+
+
+@dataclass
+class Media:
+    """A picture or a sound as it is kept."""
+
+    # as it came, or written anew where it was no plain one
+    content: bytes
+    # of the file's name, such as .png
+    suffix: str
+    # what is worth watching from run to run, such as the width in pixels
+    facts: dict[str, float]
+    # what was done to it, in a few words
+    changed: str = ""
 
 
 class Problem(Protocol):
@@ -80,6 +100,12 @@ class Problem(Protocol):
     serve: Path | None = None
     # whether train rows are seen otherwise in each epoch, as `augment` says
     augments: bool = False
+    # what `length` counts of an input
+    units: str = "tokens"
+    # where the files of a column of pictures or sounds lie, by what rows say; stages set it
+    media: Path = Path("data/media")
+    # the endings of the files that such a column may have
+    media_endings: tuple[str, ...] = ()
     # the share of rows of which the package may say something else: where tokens are equally likely, sums in
     # another order decide, and with that what comes after
     ties: float = 0.0
@@ -97,6 +123,13 @@ class Problem(Protocol):
         may be used.
         """
         return None
+
+    def keep(self, content: bytes, params: "Ingest") -> Media:
+        """Return what is kept of a picture or sound that rows name; raise Unusable where it is none.
+
+        It runs in a fork with little memory, where nothing that has threads of its own may be used.
+        """
+        raise NotImplementedError
 
     def reject(self, rows: "pl.DataFrame", params: "Ingest") -> "pl.Series":
         """Return for each row, each of whose values can be used, a reason why it cannot be; else null."""
@@ -202,6 +235,10 @@ class Problem(Protocol):
         """
         return {}
 
+    def comparable(self, rows: "pl.DataFrame") -> "pl.DataFrame":
+        """Return rows whose targets are as predictions are compared with them, such as in small letters."""
+        return rows
+
     def measure(self, predictions: "pl.DataFrame", rows: "pl.DataFrame", targets: Targets) -> "Statistics":
         """Return what each row adds to each metric; a baseline's predictions hold nothing but `predicted`."""
 
@@ -256,6 +293,11 @@ def load(name: str, own: "Section | None" = None) -> Problem:
     """
     module = importlib.import_module(f"tasks.problems.{name}")
     return cast(Problem, module.PROBLEM(own))
+
+
+def tokenizer_of(processor: Processor) -> Processor:
+    """Return the tokenizer that a processor is, or holds beside what reads pictures."""
+    return getattr(processor, "tokenizer", processor)
 
 
 def refuse_unknown_columns(named: Iterable[str], problem: Problem) -> None:

@@ -12,19 +12,26 @@ from typing import Any
 
 from tasks.shared.errors import did_you_mean
 
-Sizes = dict[str, bool | int | float | str | None]
+Sizes = dict[str, bool | int | float | str | list[int] | None]
 
-# the Auto classes of problems with texts, and where transformers lists the types that have such a head
+# the Auto classes of problems, and where transformers lists the types that have such a head
 HEADS = {
     "AutoModel": "MODEL_MAPPING_NAMES",
+    "AutoModelForAudioClassification": "MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES",
+    "AutoModelForCTC": "MODEL_FOR_CTC_MAPPING_NAMES",
     "AutoModelForCausalLM": "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+    "AutoModelForImageClassification": "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES",
     "AutoModelForMaskedLM": "MODEL_FOR_MASKED_LM_MAPPING_NAMES",
     "AutoModelForQuestionAnswering": "MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES",
     "AutoModelForSeq2SeqLM": "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
     "AutoModelForSequenceClassification": "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
     "AutoModelForTokenClassification": "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES",
+    "AutoModelForVisualQuestionAnswering": "MODEL_FOR_VISUAL_QUESTION_ANSWERING_MAPPING_NAMES",
 }
 SCALARS: dict[str, type | tuple[type, ...]] = {"bool": bool, "int": int, "float": (int, float), "str": str}
+# a size for each part of a model, such as the width of each stage
+LIST = "list of int"
+LISTS = {"list[int]", "tuple[int, ...]"}
 NEGATIVE = "negative"
 LARGEST = 10**9  # nobody has a size like that
 # what the tokenizer, the problem and the stage decide
@@ -53,16 +60,14 @@ def types() -> frozenset[str]:
 def sizes(kind: str) -> dict[str, frozenset[str]]:
     """Return what may be set of a model type's config, by its own and by shared names, and of which kinds.
 
-    Kinds: bool, int, float, str, None; `negative` where the default is.
+    Kinds: bool, int, float, str, list of int, None; `negative` where the default is.
     """
     settable: dict[str, frozenset[str]] = {}
     shared_names: dict[str, str] = {}
     for statement in _config_body(kind):
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            kinds = {kind.strip() for kind in ast.unparse(statement.annotation).split("|")} & {
-                *SCALARS,
-                "None",
-            }
+            kinds = {kind.strip() for kind in ast.unparse(statement.annotation).split("|")}
+            kinds = (kinds & {*SCALARS, "None"}) | ({LIST} if kinds & LISTS else set())
             if kinds - {"None"} and not _is_decided(statement.target.id):
                 may_be_negative = isinstance(statement.value, ast.UnaryOp)
                 settable[statement.target.id] = frozenset(kinds | ({NEGATIVE} if may_be_negative else set()))
@@ -105,9 +110,11 @@ def _is_one_of(value: Any, kinds: frozenset[str]) -> bool:
         return "None" in kinds
     if isinstance(value, bool):
         return "bool" in kinds
+    if isinstance(value, list):
+        return LIST in kinds and all(type(its) is int and 0 <= its < LARGEST for its in value)
     if isinstance(value, (int, float)) and (value >= LARGEST or (value < 0 and NEGATIVE not in kinds)):
         return False
-    return any(isinstance(value, SCALARS[kind]) for kind in kinds - {"None", "bool", NEGATIVE})
+    return any(isinstance(value, SCALARS[kind]) for kind in kinds & SCALARS.keys() - {"bool"})
 
 
 @cache

@@ -19,7 +19,23 @@ SHOWN = 80  # characters of what is no number
 STRATA = 10  # parts of the ranks of a number that a stratified split treats alike
 PERCENTILES = (5, 50, 95, 99, 100)
 
-Kinds = Literal["text", "category", "categories", "number", "answers", "tokens", "tags", "spans", "messages"]
+Kinds = Literal[
+    "text",
+    "category",
+    "categories",
+    "number",
+    "answers",
+    "tokens",
+    "tags",
+    "spans",
+    "messages",
+    "image",
+    "audio",
+]
+# kinds whose values are files
+MEDIA = ("image", "audio")
+# where a row's file lies among the raw ones, which people know it by
+SOURCE_MEDIA = "source_media"
 
 
 @dataclass(frozen=True)
@@ -110,7 +126,7 @@ def _fault_of_answers(texts: pl.Expr, _: Ingest) -> pl.Expr:
 def _describe_answers(column: pl.Series) -> dict[str, Any]:
     texts = [[one.text for one in answers.answers(said)] for said in column]
     lengths = pl.Series([len(its[0]) for its in texts if its], dtype=pl.Int64)
-    return {"answers": {"none": sum(not its for its in texts), "chars": _percentiles(lengths)}}
+    return {"answers": {"none": sum(not its for its in texts), "chars": percentiles(lengths)}}
 
 
 def _other_answer(predicted: pl.Series, actual: pl.Series) -> pl.Series:
@@ -149,7 +165,8 @@ def _types(function: Callable[[Any], list[str]]) -> Callable[[pl.Series], pl.Ser
     return lambda rows: _of_rows(function, rows, dtype=pl.List(pl.String)).explode(empty_as_null=False)
 
 
-def _percentiles(numbers: pl.Series) -> dict[str, Any]:
+def percentiles(numbers: pl.Series) -> dict[str, Any]:
+    """Return the numbers that some percent of all do not exceed, such as p50; 0 of none."""
     return {f"p{q}": numbers.quantile(q / 100, "nearest") or 0 for q in PERCENTILES}
 
 
@@ -182,7 +199,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "text": Kind(
         fault=_fault_of_text,
-        describe=lambda texts: {"chars": _percentiles(texts.str.len_chars().cast(pl.Int64))},
+        describe=lambda texts: {"chars": percentiles(texts.str.len_chars().cast(pl.Int64))},
         stratum=lambda texts: pl.repeat("", len(texts), eager=True),
     ),
     # one of several labels, as long as anybody likes
@@ -207,14 +224,14 @@ KINDS: dict[str, Kind] = {
     # a conversation as JSON: [{"role": "user", "content": ...}, ...], with whatever else messages hold
     "messages": Kind(
         fault=_fault_of_text,
-        describe=lambda texts: {"chars": _percentiles(texts.str.len_chars().cast(pl.Int64))},
+        describe=lambda texts: {"chars": percentiles(texts.str.len_chars().cast(pl.Int64))},
         stratum=lambda texts: pl.repeat("", len(texts), eager=True),
         has_lists=True,
         has_objects=True,
     ),
     "number": Kind(
         fault=_fault_of_number,
-        describe=lambda numbers: {"numbers": {"p0": numbers.min(), **_percentiles(numbers)}},
+        describe=lambda numbers: {"numbers": {"p0": numbers.min(), **percentiles(numbers)}},
         distance=lambda predicted, actual: (predicted - actual).abs(),
         parse=lambda texts: texts.to_frame().select(_as_number(pl.col(texts.name))).to_series(),
         stratum=lambda numbers: ((numbers.rank("ordinal") - 1) * STRATA // len(numbers)).cast(pl.String),
@@ -232,7 +249,7 @@ KINDS: dict[str, Kind] = {
     # the words of a text, in its order
     "tokens": Kind(
         fault=_fault_of_list(lambda text: tagged.words(text) or None, "list of words"),
-        describe=lambda lists: {"tokens": _percentiles(lists.list.len().cast(pl.Int64))},
+        describe=lambda lists: {"tokens": percentiles(lists.list.len().cast(pl.Int64))},
         parse=lambda texts: _of_rows(tagged.words, texts, dtype=tagged.WORDS),
         stratum=lambda lists: pl.repeat("", len(lists), eager=True),
         dtype=tagged.WORDS,
@@ -254,7 +271,7 @@ KINDS: dict[str, Kind] = {
     # parts of a text, from `start` to before `end` in code points, and what each is
     "spans": Kind(
         fault=_fault_of_list(tagged.spans, "list of {start, end, label}"),
-        describe=lambda lists: {"spans": _percentiles(lists.list.len().cast(pl.Int64))},
+        describe=lambda lists: {"spans": percentiles(lists.list.len().cast(pl.Int64))},
         distance=lambda predicted, actual: _of_rows(
             tagged.num_other_spans, predicted, actual, dtype=pl.Float64
         ),
@@ -265,6 +282,16 @@ KINDS: dict[str, Kind] = {
         has_lists=True,
     ),
 }
+
+# the name of a file below data/media: the SHA-256 of what is in it; in raw files, where it lies there
+KINDS |= dict.fromkeys(
+    MEDIA,
+    Kind(
+        fault=lambda texts, _: _fault(texts),
+        describe=lambda names: {"files": names.n_unique()},
+        stratum=lambda names: pl.repeat("", len(names), eager=True),
+    ),
+)
 
 
 def kind(column: Column) -> Kind:
@@ -286,6 +313,11 @@ def inputs(columns: Columns, rows: pl.DataFrame | None = None) -> list[str]:
 def targets(columns: Columns) -> list[str]:
     """Return the names of the columns that a model learns to say."""
     return [name for name, column in columns.items() if column.role == "target"]
+
+
+def media(columns: Columns) -> str | None:
+    """Return the name of the column whose values are files; None where there is none."""
+    return next((name for name, column in columns.items() if column.kind in MEDIA), None)
 
 
 def faults(table: pl.DataFrame, columns: Columns, params: Ingest) -> pl.Series:
@@ -319,6 +351,9 @@ def content(rows: pl.DataFrame, columns: Columns) -> list[bytes]:
 def shown(rows: pl.DataFrame, columns: Columns) -> list[str]:
     """Return each row as a person would recognise it: its inputs, named where there are several."""
     names = inputs(columns, rows)
+    if SOURCE_MEDIA in rows.columns:
+        # nobody recognises a hash
+        rows = rows.with_columns(pl.col(SOURCE_MEDIA).alias(name) for name in names if name == media(columns))
     said = [[f"{name}: {text}" for text in as_text(rows[name])] for name in names]
     return (
         as_text(rows[names[0]]).to_list()

@@ -1,15 +1,18 @@
 """What stands in a folder besides files: pipes, devices, links that lead out, names that are no text."""
 
 import os
+import re
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from tasks.shared.errors import InputError, readable
 
 # DVC passes over them in any folder
 PASSED_OVER = (".git", ".hg", ".dvc")
+# alternatives without others inside
+BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -98,17 +101,30 @@ def is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def matching(folder: Path, pattern: str, what: str) -> list[Path]:
+def matching(folder: Path, pattern: str, what: str, judged: Collection[str] = ()) -> list[Path]:
     """Return the files in a folder that a glob matches, sorted, hidden ones left out.
 
-    Raises InputError for a glob that is none, as `what`, and a match that is no file or folder, or leads out.
+    Alternatives stand in braces, as in a shell: *_{[5-9],[1-4][0-9]}.wav. judged: endings of what is judged
+    one by one later. Raises InputError for a glob that is none, as `what`, and any other match that is no
+    file or folder.
     """
     try:
-        found = sorted(path for path in folder.glob(pattern) if not is_hidden(path.relative_to(folder)))
+        every = {path for glob in _alternatives(pattern) for path in folder.glob(glob)}
+        found = sorted(path for path in every if not is_hidden(path.relative_to(folder)))
     except Exception as error:  # noqa: BLE001 - Python has five kinds of error for a pattern that is none
         said = f"is no pattern of file names ({type(error).__name__})"
         raise InputError(f"{what}: '{pattern}' {said}; give one such as '*.csv' or '**/*.csv'") from None
     for path in found:
         refuse_odd_name(path)
-        refuse_endless(path)
-    return [path for path in found if path.is_file()]
+        if path.suffix.lower() not in judged:
+            refuse_endless(path)
+    return [path for path in found if path.is_file() or path.suffix.lower() in judged]
+
+
+def _alternatives(pattern: str) -> list[str]:
+    """Return the globs that a pattern with alternatives in braces stands for."""
+    braces = BRACES.search(pattern)
+    if braces is None:
+        return [pattern]
+    globs = [pattern[: braces.start()] + one + pattern[braces.end() :] for one in braces[1].split(",")]
+    return [more for glob in globs for more in _alternatives(glob)]

@@ -173,6 +173,15 @@ class Data(Section):
             "The file's name for each of the problem's columns, such as {text: message, label: intent}."
         ),
     )
+    media_path: str | None = Field(
+        None,
+        min_length=1,
+        description=(
+            "Where pictures and sounds are: {} stands for what a row says, as in images/{}.png beside its "
+            "table; {label} for what a path says, as in {label}_{speaker}_{}.wav. "
+            "Empty: a row says the path; without a table folders are labels."
+        ),
+    )
     max_memory_mb: int = Field(
         600,
         ge=64,
@@ -244,6 +253,16 @@ class Ingest(Section):
         ),
     )
     max_chars: int = Field(10_000, ge=1, description="Reject texts longer than this many characters.")
+    max_pixels: int = Field(
+        50_000_000, ge=1, le=10**9, description="Reject pictures of more pixels than this."
+    )
+    max_seconds: float = Field(
+        600.0, gt=0, le=100_000, description="Reject sounds that are longer than this."
+    )
+    labels: list[str] = Field(
+        default_factory=list,
+        description="Take only rows with these labels, and pass over the others; none: all.",
+    )
     missing_labels: Literal["reject", "none"] = Field(
         "reject",
         description=(
@@ -585,6 +604,13 @@ class StageParams(Section):
     @model_validator(mode="after")
     def _tokenizer_fits_the_model(self) -> Self:
         sizes, kind, name = self.model.from_scratch, self.tokenize.train.kind, self.model.name
+        if not self.own.has_tokenizer:
+            if not sizes and name is None:
+                raise ValueError(
+                    "model.name is none and model.from_scratch is empty: "
+                    "name a base model, or say what to build, such as {type: resnet}"
+                )
+            return self
         if not sizes and name is None:
             raise ValueError(
                 "model.name is none and model.from_scratch is empty: "

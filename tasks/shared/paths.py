@@ -9,6 +9,8 @@ class Paths:
     def __init__(self, root: Path | None = None) -> None:
         root = root or Path()
         self.ingested = root / "data/ingested"
+        # files of pictures and sounds by the SHA-256 of their content; empty where rows have none
+        self.media = root / "data/media"
         self.splits = root / "data/splits"
         self.tokens = root / "data/tokens"
         self.checkpoint = root / "models/checkpoint"

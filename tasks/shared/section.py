@@ -1,6 +1,6 @@
 """What sections of params are made of; those of tasks/shared/params.py, and those of the problems."""
 
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -30,6 +30,9 @@ def for_people(schema: dict[str, Any]) -> None:
 
 class Section(BaseModel):
     """A part of params.yaml: immutable, and strict about names it does not know."""
+
+    # of what only a problem has to tune: whether its model reads text
+    has_tokenizer: ClassVar[bool] = True
 
     model_config = ConfigDict(
         frozen=True,

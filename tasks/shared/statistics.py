@@ -464,6 +464,9 @@ METRICS: dict[str, Metric] = {
     "share_right": Metric({"right": "count", "asked": "count"}, _sums_of, _ratio),
     # edits (Levenshtein 1966) per reference word, over all rows
     "word_error_rate": Metric({"edits": "count", "words": "count"}, _sums_of, _ratio, LOWER),
+    "character_error_rate": Metric(
+        {"character_edits": "count", "characters": "count"}, _sums_of, _ratio, LOWER
+    ),
     # words and hits of 1 to 4 words in a row (Papineni et al. 2002)
     "bleu": Metric(BLEU, _sums_of, _bleu),
     "chrf": Metric(CHRF, _sums_of, _chrf),

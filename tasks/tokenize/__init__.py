@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.problems import Encoded, Problem, Processor
+from tasks.problems import Encoded, Problem, Processor, tokenizer_of
 from tasks.shared import base_models, columns
 from tasks.shared.files import write_json
 from tasks.shared.params import SPLITS, Model, Tokenize
@@ -31,6 +31,7 @@ def tokenize(params: Tokenize, model: Model, problem: Problem, paths: Paths) -> 
     targets.
     """
     paths.tokens.mkdir(parents=True, exist_ok=True)
+    problem.media = paths.media
     train = pl.scan_parquet(paths.split("train"))
     processor = problem.processor(base_models.fetch(model), train, params)
     processor.save_pretrained(paths.tokens / "tokenizer")
@@ -44,9 +45,9 @@ def tokenize(params: Tokenize, model: Model, problem: Problem, paths: Paths) -> 
     (text,) = columns.shown(first, problem.columns)
     numbers = _described(processor, text, next(encode(first)).inputs)
     for name in SPLITS:
-        numbers[name] = _write(paths.tokens / f"{name}.arrow", name, paths.split(name), encode)
+        numbers[name] = _write(paths.tokens / f"{name}.arrow", name, paths.split(name), encode, problem.units)
         cut = f"{numbers[name]['truncated_share']:.1%} of rows cut"
-        print(f"{name}: {numbers[name]['rows']} rows, {numbers[name]['tokens']} tokens, {cut}")
+        print(f"{name}: {numbers[name]['rows']} rows, {numbers[name][problem.units]} {problem.units}, {cut}")
     write_json(paths.metric("tokenize"), {**numbers, **warn(_warnings(params, processor, numbers))})
 
 
@@ -55,17 +56,18 @@ def _described(processor: Processor, text: str, first: pa.RecordBatch) -> dict[s
     numbers: dict[str, Any] = {"tokenizer": type(processor).__name__, "example": {"text": text}}
     if "input_ids" in first.schema.names:
         ids = first["input_ids"][0].as_py()
-        numbers["vocabulary"] = len(processor)
-        special = sorted(processor.special_tokens_map.items())
+        words = tokenizer_of(processor)
+        numbers["vocabulary"] = len(words)
+        special = sorted(words.special_tokens_map.items())
         numbers["special_tokens"] = {name: str(token) for name, token in special}
-        numbers["example"] |= {"tokens": processor.convert_ids_to_tokens(ids), "input_ids": ids}
+        numbers["example"] |= {"tokens": words.convert_ids_to_tokens(ids), "input_ids": ids}
     return numbers
 
 
 def _warnings(params: Tokenize, processor: Processor, numbers: dict[str, Any]) -> list[str]:
     """Return what a user would want to know before he trains for hours."""
     said = []
-    max_length = getattr(processor, "model_max_length", params.max_length)
+    max_length = getattr(tokenizer_of(processor), "model_max_length", params.max_length)
     if max_length < params.max_length:
         instead = f"rows are cut at {max_length} tokens, not at tokenize.max_length {params.max_length}"
         said.append(f"{instead}: the model and its tokenizer read no more")
@@ -94,12 +96,15 @@ def _counted_from(start: int, inputs: pa.RecordBatch) -> pa.RecordBatch:
     return inputs.set_column(place, "row", counted)
 
 
-def _write(file: Path, name: str, source: Path, encode: Encode) -> dict[str, Any]:
-    """Encode one split batch by batch; return its rows, tokens, lengths, and the shares cut and unknown."""
+def _write(file: Path, name: str, source: Path, encode: Encode, units: str) -> dict[str, Any]:
+    """Encode one split batch by batch; return its rows, tokens, lengths, and the shares cut and unknown.
+
+    units: what lengths count.
+    """
     total = pl.scan_parquet(source).select(pl.len()).collect().item()
     progress = Progress(f"tokenize {name}", total, unit="row")
     lengths: list[np.ndarray] = []
-    truncated = unknown = lost = done = 0
+    truncated = unknown = lost = done = read = 0
     writer: pa.RecordBatchStreamWriter | None = None
     for start in range(0, total, AT_ONCE):
         for encoded in encode(pl.scan_parquet(source).slice(start, AT_ONCE).collect()):
@@ -110,18 +115,18 @@ def _write(file: Path, name: str, source: Path, encode: Encode) -> dict[str, Any
             truncated += encoded.truncated
             unknown += encoded.unknown
             lost += encoded.lost
+            read += int(lengths[-1].sum()) if encoded.tokens is None else encoded.tokens
             done += inputs.num_rows
             progress.update(min(done, total))
     if writer is not None:
         writer.close()
     progress.close()
     every = np.concatenate(lengths)
-    tokens = int(every.sum())
     return {
         "rows": total,
-        "tokens": tokens,
+        units: int(every.sum()),
         "truncated_share": truncated / total,
-        "unknown_share": unknown / tokens,
+        "unknown_share": unknown / read,
         **({"lost": lost} if lost else {}),
         "length": {f"p{q}": int(np.percentile(every, q, method="nearest")) for q in columns.PERCENTILES},
     }

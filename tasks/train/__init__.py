@@ -57,6 +57,7 @@ def train(
 
     from tasks.train import checkpoints, trainer
 
+    problem.media = paths.media
     precision, on_cpu = devices.precision(params.precision), devices.is_cpu()
     _set_up(params.seed, on_cpu=on_cpu)
     targets = read_json(paths.tokens / "targets.json")

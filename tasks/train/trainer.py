@@ -18,6 +18,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from transformers import TrainerControl as Control
 from transformers import TrainerState as State
 from transformers.integrations.integration_utils import rewrite_logs
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from tasks.problems import Prediction, Problem, Targets
 from tasks.problems.common.predicting import by_row, predict, without_carried
@@ -246,7 +247,14 @@ class SeededTrainer(Trainer):
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         """Return the Trainer's order, drawn here so that it is known; each evaluation draws the same."""
-        sampler = super()._get_eval_sampler(eval_dataset)
+        if self.args.train_sampling_strategy == "group_by_length":
+            # from the lengths on record: the Trainer would read every input for them
+            lengths = self.eval_dataset.data["length"].to_pylist()
+            seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+            drawn = torch.Generator().manual_seed(seed)
+            sampler = LengthGroupedSampler(self.args.eval_batch_size, lengths=lengths, generator=drawn)
+        else:
+            sampler = super()._get_eval_sampler(eval_dataset)
         self.order = list(range(len(eval_dataset)) if sampler is None else sampler)
         return self.order
 

@@ -9,6 +9,7 @@ from tests.support.project import Project
 STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
 OUTPUTS = (
     "data/ingested",
+    "data/media",
     "data/splits",
     "data/tokens",
     "models/checkpoint",

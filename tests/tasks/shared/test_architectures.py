@@ -67,7 +67,11 @@ def test_every_type_for_texts_has_sizes_but_those_that_are_two_models() -> None:
         ({"type": "gpt2", "n_layer": -1}, "n_layer -1 is not allowed"),
         ({"type": "bert", "vocab_size": 99}, "vocab_size is decided by the tokenizer and the problem"),
         ({"type": "bert", "pad_token_id": 1}, "pad_token_id is decided by the tokenizer"),
-        ({"type": "vit"}, "there is no model type 'vit'"),
+        ({"type": "sam"}, "there is no model type 'sam'"),
+        (
+            {"type": "resnet", "depths": [1, -1]},
+            "depths [1, -1] is not allowed; it takes None or list of int",
+        ),
     ],
 )
 def test_an_unknown_type_or_size_is_refused_with_what_there_is(given: dict[str, Any], said: str) -> None:

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from dataclasses import fields
 from typing import Any
 
@@ -224,3 +226,11 @@ def test_an_unknown_optimizer_is_refused_and_every_known_one_is_read_from_source
     assert optimizers() == {str(name.value) for name in OptimizerNames}
     assert "did you mean 'adamw_torch'?" in refused("train", optim="adamw_troch")
     assert Train(optim="adafactor").optim == "adafactor"
+
+
+def test_params_are_known_without_any_library_that_computes() -> None:
+    # each command begins with them
+    heavy = "print(sorted({'numpy', 'polars', 'torch', 'PIL', 'soundfile'} & set(sys.modules)))"
+    code = f"import sys, tasks.shared.params; {heavy}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -155,6 +155,7 @@ def test_whether_more_is_better_is_known_of_each() -> None:
     worse = {name for name, metric in METRICS.items() if not metric.higher_is_better}
     assert worse == {
         "calibration_error",
+        "character_error_rate",
         "nats_per_character",
         "nats_per_token",
         "perplexity",

@@ -1,0 +1,148 @@
+"""Pictures and sounds that rows name, looked at in processes of their own and kept by their SHA-256.
+
+A damaged, hostile or endless file is a rejected row, never a crash.
+"""
+
+import hashlib
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tasks.ingest.sandbox import MB, Job, Part, apart
+from tasks.problems import Problem, Unusable
+from tasks.shared.columns import SOURCE_MEDIA, percentiles
+from tasks.shared.errors import InputError
+from tasks.shared.params import Data, Ingest
+from tasks.shared.progress import Progress
+
+PATIENCE = 30  # seconds of computing on one file
+SHOWN = 200  # characters of a path in a reason
+
+
+def take_in(
+    rows: pl.DataFrame, column: str, data: Data, params: Ingest, problem: Problem, out: Path
+) -> tuple[pl.DataFrame, list[str]]:
+    """Keep the files that rows name below `out`, and return the rows with their names there.
+
+    Beside them stand what is known of each, such as image_width, and a `reason` where it cannot be used, else
+    null. Also returns notes of what was changed. Equal files are one.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    root = Path(data.path) if Path(data.path).is_dir() else Path(data.path).parent
+    named = rows.filter(pl.col(SOURCE_MEDIA).is_not_null())[SOURCE_MEDIA].unique(maintain_order=True)
+    faults = {name: fault for name in named if (fault := _fault(root / name, root))}
+    sound = [name for name in named if name not in faults]
+    progress = Progress(f"ingest {column}", len(sound), unit="file")
+    changed: Counter[str] = Counter()
+    nothing = {"kept": None, "reason": None}
+    found = [{**nothing, SOURCE_MEDIA: name, "reason": fault} for name, fault in faults.items()]
+    looked_at = _looked_at([root / name for name in sound], data, params, problem, out)
+    for number, (name, said) in enumerate(zip(sound, looked_at, strict=True), start=1):
+        if changes := said.pop("changed", ""):
+            changed[changes] += 1
+        found.append({**nothing, SOURCE_MEDIA: name, **said})
+        progress.update(number)
+    progress.close()
+    schema = {SOURCE_MEDIA: pl.String, "kept": pl.String, "reason": pl.String}
+    table = pl.DataFrame(found, schema_overrides=schema, infer_schema_length=None)
+    if not found:
+        table = pl.DataFrame(schema=schema)
+    facts = [name for name in table.columns if name not in schema]
+    table = table.rename({fact: f"{column}_{fact}" for fact in facts})
+    joined = rows.join(table, on=SOURCE_MEDIA, how="left", maintain_order="left")
+    taken = joined.with_columns(
+        pl.format("{}: {}", pl.lit(column), "reason").alias("reason"),
+        pl.coalesce("kept", column).alias(column),
+    )
+    notes = [f"{count} files are kept as plain ones: {what}" for what, count in sorted(changed.items())]
+    return taken.drop("kept"), notes
+
+
+def without_file(rows: pl.DataFrame, column: str) -> pl.Series:
+    """Return a reason for each row that names a file where there is none, or more than one; else null."""
+    missing = pl.format("{}: there is no such file: {}", pl.lit(column), pl.col(column).str.slice(0, SHOWN))
+    return rows.select(pl.when(pl.col(SOURCE_MEDIA).is_null()).then(missing)).to_series()
+
+
+def facts(rows: pl.DataFrame, column: str) -> dict[str, Any]:
+    """Return the percentiles of what is known of each file, such as its width."""
+    numbers = rows.select(pl.selectors.numeric() & pl.selectors.starts_with(f"{column}_"))
+    return {its.name.removeprefix(f"{column}_"): percentiles(its) for its in numbers}
+
+
+def keep_only(names: pl.Series, out: Path) -> None:
+    """Remove files that no row names any more."""
+    named = set(names.to_list())
+    for file in out.rglob("*"):
+        if file.is_file() and file.relative_to(out).as_posix() not in named:
+            file.unlink()
+    for folder in out.iterdir():
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _fault(path: Path, root: Path) -> str | None:
+    """Return why a path is not to be opened."""
+    try:
+        target = path.resolve()
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return f"there is no such file: {path.name[:SHOWN]}"
+    if not target.is_relative_to(root.resolve()):
+        return "leads out of the folder of data.path"
+    if not stat.S_ISREG(mode):
+        return "no regular file"
+    return None if path.stat().st_size else "the file is empty"
+
+
+def _looked_at(
+    files: Sequence[Path], data: Data, params: Ingest, problem: Problem, out: Path
+) -> Iterator[dict[str, Any]]:
+    """Yield what is found out about each file, in their order, by as many processes as there are cores."""
+    count = min(os.cpu_count() or 1, max(1, len(files)))
+    streams = [_in_a_process(files[first::count], data, params, problem, out) for first in range(count)]
+    for number in range(len(files)):
+        yield next(streams[number % count])
+
+
+def _in_a_process(
+    files: Sequence[Path], data: Data, params: Ingest, problem: Problem, out: Path
+) -> Iterator[dict[str, Any]]:
+    """Yield what one process after another finds out: a file that ends its process is looked at no more."""
+    jobs = [Job(file.name, data.max_memory_mb * MB, PATIENCE) for file in files]
+    done = 0
+    while done < len(files):
+        rest = files[done:]
+        try:
+            for _, part in apart(jobs[done:], partial(_look, rest, params, problem, out)):
+                done += 1
+                yield part.said
+        except InputError as error:
+            reason = str(error).removeprefix(f"{jobs[done].name}: ")
+            done += 1
+            yield {"reason": reason}
+
+
+def _look(files: Sequence[Path], params: Ingest, problem: Problem, out: Path, index: int) -> Iterator[Part]:
+    """Look at a file and keep it (in the process of its own)."""
+    try:
+        media = problem.keep(files[index].read_bytes(), params)
+    except Unusable as fault:
+        yield Part({"reason": str(fault)})
+        return
+    digest = hashlib.sha256(media.content).hexdigest()
+    name = f"{digest[:2]}/{digest}{media.suffix}"
+    file = out / name
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        # another process may be keeping the same
+        part = file.with_name(f"{file.name}.{os.getpid()}.part")
+        part.write_bytes(media.content)
+        part.rename(file)
+    yield Part({"kept": name, **media.facts, "changed": media.changed})

@@ -1,0 +1,111 @@
+"""Where the pictures and sounds of rows lie: beside the table that names them, or as rows of their own."""
+
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tasks.ingest.raw_files import File
+from tasks.ingest.rows import Wanted
+from tasks.shared.columns import SOURCE_MEDIA
+from tasks.shared.errors import InputError
+from tasks.shared.params import Data
+from tasks.shared.values import as_text
+
+SAID = "{}"
+# folders are labels, unless data.media_path says otherwise
+FOLDERS = "{label}/{}"
+PARTS = re.compile(r"(\{\w*\}|\*)")
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    """Return what a path matches that a pattern says: `said` is {}, and {name} is a group of that name."""
+    found = ""
+    for part in PARTS.split(pattern):
+        if part == SAID:
+            found += "(?P<said>[^/]+)"
+        elif part == "*":
+            found += "[^/]*"
+        elif PARTS.fullmatch(part):
+            found += f"(?P<_{part[1:-1]}>[^/]+?)"
+        else:
+            found += re.escape(part)
+    return re.compile(found)
+
+
+def _fields(match: re.Match[str]) -> dict[str, str]:
+    return {name[1:]: text for name, text in match.groupdict().items() if name.startswith("_")}
+
+
+def rows_of(files: Sequence[File], params: Data, column: str) -> pl.DataFrame:
+    """Return a row for each file: its path as `column`, and what data.media_path finds in its path."""
+    ends = re.compile(f"(?:.*/)?(?:{_expression(params.media_path or FOLDERS).pattern})")
+    rows: list[dict[str, Any]] = []
+    for file in files:
+        match = ends.fullmatch(file.name)
+        rows.append(
+            {
+                column: file.name,
+                **(_fields(match) if match else {}),
+                "source_file": file.name,
+                "source_row": 1,
+                "source_split": file.split,
+                SOURCE_MEDIA: file.name,
+            }
+        )
+    known = {"source_row": pl.Int64, "source_split": pl.String}
+    return pl.DataFrame(rows, schema_overrides=known, infer_schema_length=None)
+
+
+def beside_tables(table: pl.DataFrame, params: Data, wanted: Wanted) -> pl.DataFrame:
+    """Return the rows of tables with the path below data.path of the file that each names (`source_media`).
+
+    Also with what data.media_path finds in that path. Null where there is no such file, or more than one.
+    Raises InputError when the table has a column of the same name.
+    """
+    if wanted.media not in table.columns:
+        return table
+    said = table.select("source_file", said=as_text(table[wanted.media]))
+    pattern = params.media_path or SAID
+    root = Path(params.path) if Path(params.path).is_dir() else Path(params.path).parent
+    pairs = said.drop_nulls().unique(maintain_order=True)
+    folders = [posixpath.dirname(name.partition("#")[0]) for name in pairs["source_file"]]
+    if PARTS.split(pattern)[1::2] == [SAID]:
+        found: list[dict[str, str | None]] = [
+            {SOURCE_MEDIA: posixpath.normpath(posixpath.join(folder, pattern.replace(SAID, text)))}
+            for folder, text in zip(folders, pairs["said"], strict=True)
+        ]
+    else:
+        found = list(_looked_up(root, folders, pairs["said"].to_list(), pattern, wanted))
+    paths = pl.DataFrame(found, schema_overrides={SOURCE_MEDIA: pl.String}, infer_schema_length=None)
+    for name in set(paths.columns) & set(table.columns):
+        raise InputError(
+            f"data.media_path: the rows have a column '{name}' already; name that part otherwise"
+        )
+    known = pl.concat([pairs, paths], how="horizontal")
+    beside = said.join(known, on=["source_file", "said"], how="left", maintain_order="left")
+    return pl.concat([table, beside.select(paths.columns)], how="horizontal")
+
+
+def _looked_up(
+    root: Path, folders: list[str], said: list[str], pattern: str, wanted: Wanted
+) -> Iterator[dict[str, str | None]]:
+    """Yield for each text the one file that it names under the pattern, and what stands in its path."""
+    expression = _expression(pattern)
+    files = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if wanted.is_media(path)]
+    by_folder: dict[str, dict[str, list[tuple[str, dict[str, str]]]]] = {}
+    for folder, text in zip(folders, said, strict=True):
+        if folder not in by_folder:
+            its = by_folder[folder] = {}
+            for file in files:
+                if match := expression.fullmatch(posixpath.relpath(file, folder or ".")):
+                    its.setdefault(match["said"], []).append((file, _fields(match)))
+        matches = by_folder[folder].get(text, [])
+        if len(matches) == 1:
+            file, fields = matches[0]
+            yield {SOURCE_MEDIA: file, **fields}
+        else:
+            yield {SOURCE_MEDIA: None}
