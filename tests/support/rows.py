@@ -1,14 +1,18 @@
 """Rows for a problem of any columns, made up of what their kinds say: what is asked can be told from what is given."""
 
+import hashlib
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from tasks.shared.answers import Answer, as_json
-from tasks.shared.columns import Columns, present
+from tasks.shared.columns import Columns, media, present
+from tests.support.pictures import picture
+from tests.support.sounds import sound
 
 TOPICS = ("parcel late courier", "refund money account", "jacket colour size")
 NAMES = ("delivery", "payment", "product")
@@ -44,6 +48,8 @@ def generated(columns: Columns, count: int = 60) -> list[dict[str, Any]]:
             "tokens": " ".join(words).split(),
             "tags": _tags(words, topic),
             "spans": [_span(" ".join(words), topic)],
+            "image": f"{number}.png",
+            "audio": f"{number}.wav",
             "messages": json.dumps(
                 [
                     {"content": " ".join(words), "role": "user"},
@@ -53,6 +59,19 @@ def generated(columns: Columns, count: int = 60) -> list[dict[str, Any]]:
         }
         its = present(columns, ())
         rows.append({name: values[column.kind] for name, column in its.items()})
+    return rows
+
+
+# what a file of a kind of media holds, by the number of its row
+FILES: dict[str, Callable[[int], bytes]] = {"audio": sound, "image": picture}
+
+
+def kept(columns: Columns, count: int = 60) -> list[dict[str, Any]]:
+    """Return the rows as ingest writes them: a file is known by its content."""
+    rows, name = generated(columns, count), media(columns)
+    for number, row in enumerate(rows if name is not None else ()):
+        digest = hashlib.sha256(FILES[columns[name].kind](number)).hexdigest()
+        row[name] = f"{digest[:2]}/{digest}{Path(row[name]).suffix}"
     return rows
 
 
@@ -69,8 +88,13 @@ def _span(text: str, topic: int) -> dict[str, Any]:
 
 
 def write(file: Path, columns: Columns, count: int = 60) -> Path:
-    """Write such rows as CSV where each is a text or a number, else as JSON lines, by the file's ending."""
-    rows = generated(columns, count)
+    """Write such rows as CSV where each is a text or a number, else as JSON lines, by the file's ending.
+
+    Pictures and sounds that they name are written beside it.
+    """
+    rows, name = generated(columns, count), media(columns)
+    for number, row in enumerate(rows if name is not None else ()):
+        (file.parent / row[name]).write_bytes(FILES[columns[name].kind](number))
     if file.suffix == ".csv":
         pl.DataFrame(rows).write_csv(file)
     else:

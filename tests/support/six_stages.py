@@ -23,11 +23,17 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-def through(folder: Path, base: Path, rows: list[dict[str, Any]], **given: Any) -> tuple[Problem, Paths]:
-    """Take rows through all stages; `given` are params by their sections."""
+def through(
+    folder: Path, base: Path | dict[str, Any], rows: list[dict[str, Any]], **given: Any
+) -> tuple[Problem, Paths]:
+    """Take rows through all stages; `given` are params by their sections.
+
+    base: a base model's folder, or what the section `model` says.
+    """
     file = folder / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    model = base_models.resolve(Model(name=str(base))).model_dump()
+    said = base if isinstance(base, dict) else {"name": str(base)}
+    model = base_models.resolve(Model(**said)).model_dump()
     together = {name: {**SMALL.get(name, {}), **given.get(name, {})} for name in SMALL}
     params = Params.model_validate(
         {**given, **together, "model": model, "data": {"path": str(file), **given.get("data", {})}}

@@ -13,6 +13,8 @@ from tasks.shared import statistics
 
 NAMED = 40  # labels whose names still fit beside a matrix
 NUMBERED = 20  # labels whose cells still fit a number
+ACROSS = 6  # pictures beside each other
+GALLERY = 4 * ACROSS  # pictures that a figure shows
 DARK = 0.5  # a share above which a number is white
 STYLE: Any = {"font.size": 9, "text.parse_math": False}  # a label may hold a dollar sign
 
@@ -62,6 +64,18 @@ def reliability(correct: pl.Series, confidence: pl.Series) -> Figure:
         ylim=(0, 1),
         title="Accuracy by confidence on test",
     )
+    return figure
+
+
+def gallery(pictures: Sequence[Any], captions: Sequence[str]) -> Figure:
+    """Draw pictures beside each other, each with a line or two below it."""
+    rows = -(-len(pictures) // ACROSS)
+    figure = canvas(1.6 * ACROSS, 1.9 * rows)
+    for place, axes in enumerate(figure.subplots(rows, ACROSS, squeeze=False).flat):
+        axes.axis("off")
+        if place < len(pictures):
+            axes.imshow(pictures[place])
+            axes.set_title(captions[place], fontsize=7, y=-0.04, va="top", pad=0)
     return figure
 
 

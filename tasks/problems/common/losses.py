@@ -34,6 +34,33 @@ class CrossEntropy:
 
 
 @dataclass(frozen=True)
+class Mixed:
+    """The loss of rows that are mixed of two, each with its share (Zhang et al. 2018); of others, `one`."""
+
+    one: CrossEntropy
+
+    def __call__(self, answered: Any, labels: "Tensor", num_items_in_batch: Any = None) -> "Tensor":
+        """Return the loss of a batch.
+
+        labels: (rows, 3) of both labels and the share of the first; or (rows,) of rows that are not mixed.
+        """
+        from torch.nn import functional
+
+        if labels.dim() == 1:
+            return self.one(answered, labels, num_items_in_batch)
+        logits = answered["logits"].float()
+        named = {"weight": logits.new_tensor(self.one.weights), "label_smoothing": self.one.smoothing}
+        first, second = (
+            functional.cross_entropy(logits, labels[:, place].long(), reduction="none", **named)
+            for place in (0, 1)
+        )
+        total = (labels[:, 2] * first + (1 - labels[:, 2]) * second).sum()
+        # the Trainer counts three items in each row
+        count = len(labels) if num_items_in_batch is None else num_items_in_batch / labels.shape[1]
+        return total / count
+
+
+@dataclass(frozen=True)
 class BinaryCrossEntropy:
     """Cross entropy of each label by itself, where a row has it weighed by `weights` (labels,)."""
 

@@ -19,7 +19,7 @@ from tasks.shared.foreign_code import refuse_code
 from tasks.shared.params import Tokenize
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import BaseImageProcessor, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 # their first token stands at position pad_token_id + 1: they read fewer tokens than they have positions
 OFFSET = frozenset(
@@ -60,12 +60,16 @@ SHOWN = 100  # texts, and letters of each, by which a tokenizer is compared
 # what a head answers
 ANSWERS = {
     "AutoModel": "embeddings",
+    "AutoModelForAudioClassification": "audio classification",
+    "AutoModelForCTC": "speech recognition",
     "AutoModelForCausalLM": "text generation",
+    "AutoModelForImageClassification": "image classification",
     "AutoModelForMaskedLM": "masked tokens",
     "AutoModelForQuestionAnswering": "question answering",
     "AutoModelForSeq2SeqLM": "text-to-text generation",
     "AutoModelForSequenceClassification": "classification",
     "AutoModelForTokenClassification": "token classification",
+    "AutoModelForVisualQuestionAnswering": "visual question answering",
 }
 # heads that a base model is expected to have
 LANGUAGE = ("ForMaskedLM", "ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
@@ -169,6 +173,35 @@ def saved_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     return AutoTokenizer.from_pretrained(folder, **HERE)
 
 
+def image_processor(folder: Path) -> "BaseImageProcessor":
+    """Load what makes pictures into pixels, of a base or as saved; raise InputError where there is none."""
+    from transformers import AutoImageProcessor
+
+    return _preprocessor(AutoImageProcessor, folder, "image processor", backend="pil")
+
+
+def feature_extractor(folder: Path) -> Any:
+    """Load what makes sounds into features, of a base or as saved; raise InputError where there is none."""
+    from transformers import AutoFeatureExtractor
+
+    return _preprocessor(AutoFeatureExtractor, folder, "feature extractor")
+
+
+def characters(folder: Path) -> Any:
+    """Load a CTC model's tokenizer of characters, of a base model or as it was saved."""
+    from transformers import Wav2Vec2CTCTokenizer
+
+    return _preprocessor(Wav2Vec2CTCTokenizer, folder, "tokenizer of characters")
+
+
+def _preprocessor(auto: Any, folder: Path, what: str, **how: Any) -> Any:
+    refuse_code(folder)
+    try:
+        return auto.from_pretrained(folder, **HERE, **how)
+    except Exception as error:  # noqa: BLE001 - whatever files raise that are not sound
+        raise InputError(f"model.name: {folder} has no {what} that can be loaded: {_brief(error)}") from None
+
+
 def _missing_vocabulary(made: "PreTrainedTokenizerBase", folder: Path) -> str:
     """Return the files that a tokenizer lacks; empty when it lacks none, or reads bytes and needs none."""
     names = type(made).vocab_files_names
@@ -234,14 +267,15 @@ def _positions(settings: "PreTrainedConfig", padding: int | None = None) -> int 
 
 def classifier(
     base: Path,
-    processor: "PreTrainedTokenizerBase",
+    processor: "PreTrainedTokenizerBase | None",
     labels: Sequence[str],
     problem_type: str | None = "single_label_classification",
     head: str = "AutoModelForSequenceClassification",
+    **settings: Any,
 ) -> "tuple[PreTrainedModel, list[str]]":
     """Load a model whose head has an answer per label, of rows or of tokens; see `model`.
 
-    problem_type: as in `transformers.PreTrainedConfig`; it decides the loss.
+    problem_type: as in `transformers.PreTrainedConfig`; it decides the loss. settings: others of its config.
     """
     made, said, is_whole = _model(
         head,
@@ -251,6 +285,7 @@ def classifier(
         id2label=dict(enumerate(labels)),
         label2id={label: index for index, label in enumerate(labels)},
         problem_type=problem_type,
+        **settings,
     )
     its = list(config(base).id2label.values()) if is_whole else list(labels)
     if its != list(labels):
@@ -263,13 +298,14 @@ def classifier(
 def model(
     head: str,
     base: Path,
-    processor: "PreTrainedTokenizerBase",
+    processor: "PreTrainedTokenizerBase | None",
     **settings: Any,
 ) -> "tuple[PreTrainedModel, list[str]]":
     """Load a model with a head in fp32, such as AutoModelForMaskedLM, or build it if the base has no weights.
 
     Weights that the folder lacks are drawn from the current torch seed; its embedding grows where the
-    tokenizer has more tokens. Its config names the tokenizer's special tokens (`fit`).
+    tokenizer has more tokens. Its config names the tokenizer's special tokens (`fit`). processor: the
+    tokenizer; None of a model that reads no text.
 
     settings: of its config. Returns the model, and a sentence where it starts from anything but the base and
     a fresh head. Raises InputError when transformers has no such head for this model, or the folder does not
@@ -282,7 +318,7 @@ def model(
 def _model(
     head: str,
     base: Path,
-    processor: "PreTrainedTokenizerBase",
+    processor: "PreTrainedTokenizerBase | None",
     **settings: Any,
 ) -> "tuple[PreTrainedModel, list[str], bool]":
     """Return a model as `model` does, and whether the folder held all of its weights, the head's too."""
@@ -293,7 +329,8 @@ def _model(
         wanted = from_scratch(base, processor, **settings)
         refuse_unbuildable(wanted, head)
         made = _built(head, wanted)
-        fit(made, processor)
+        if processor is not None:
+            fit(made, processor)
         return made, [], False
     try:
         made, how = getattr(transformers, head).from_pretrained(
@@ -309,8 +346,9 @@ def _model(
         where = f"the model in {base} cannot be loaded for {ANSWERS.get(head, head)}"
         raise InputError(f"model.name: {where}: {_brief(error)}") from None
     said = _drawn(made, how, base)
-    said += grow(made, processor)
-    fit(made, processor)
+    if processor is not None:
+        said += grow(made, processor)
+        fit(made, processor)
     return made, said, not how["mismatched_keys"] and not how["missing_keys"]
 
 
@@ -339,20 +377,24 @@ def encoder_decoder(base: Path, processor: "PreTrainedTokenizerBase") -> "tuple[
     return made, ["an encoder-decoder of two copies of the base model: what joins them starts at random"]
 
 
-def from_scratch(base: Path, processor: "PreTrainedTokenizerBase", **settings: Any) -> "PreTrainedConfig":
+def from_scratch(
+    base: Path, processor: "PreTrainedTokenizerBase | None", **settings: Any
+) -> "PreTrainedConfig":
     """Return the config of a model from scratch: its sizes, its tokenizer's vocabulary and special tokens."""
     made = config(base)
     for its in (made, made.get_text_config()):
+        if processor is None:
+            break
         if getattr(its, "vocab_size", None) is not None:
             its.vocab_size = len(processor)
         for role in ("pad", "bos", "eos", "cls", "sep", "mask"):
             if hasattr(its, f"{role}_token_id"):
                 setattr(its, f"{role}_token_id", getattr(processor, f"{role}_token_id"))
-    if made.is_encoder_decoder:
+    if made.is_encoder_decoder and processor is not None:
         # BART's decoder starts with the end token, T5's with the padding token
         starts_with_end = getattr(made, "decoder_start_token_id", None) not in (None, 0)
         made.decoder_start_token_id = processor.eos_token_id if starts_with_end else processor.pad_token_id
-    if getattr(made, "forced_eos_token_id", None) is not None:
+    if getattr(made, "forced_eos_token_id", None) is not None and processor is not None:
         made.forced_eos_token_id = processor.eos_token_id
     for name, value in settings.items():
         setattr(made, name, value)
@@ -412,8 +454,9 @@ def _drawn(made: "PreTrainedModel", how: Mapping[str, Any], folder: Path) -> lis
 
     Raises InputError when it is more than a head and a few weights.
     """
-    # a model without a head is all body
-    body = "" if made.base_model is made else f"{made.base_model_prefix}."
+    # a model without a head is all body; Whisper's classifier is an encoder beside a head, and no base model
+    whole = "encoder." if hasattr(made, "classifier") else ""
+    body = whole if made.base_model is made else f"{made.base_model_prefix}."
     odd = sorted(how["mismatched_keys"])
     of_body = [name for name, *_ in odd if name.startswith(body)]
     if of_body:
@@ -459,7 +502,8 @@ def fit(model: "PreTrainedModel", processor: "PreTrainedTokenizerBase") -> None:
 def class_logits(model: "PreTrainedModel", batch: Mapping[str, Any]) -> Any:
     """Return what a classifier answers; raise InputError unless that is a number per row and label."""
     logits = model(**batch).logits
-    if logits.shape != (len(batch["input_ids"]), model.config.num_labels):
+    rows = len(next(iter(batch.values())))
+    if logits.shape != (rows, model.config.num_labels):
         kind, shape = f"a {model.config.model_type} model", tuple(logits.shape)
         raise InputError(
             f"model.name: {kind} answers with {shape} numbers, not with one per row and label; name another"

@@ -27,7 +27,7 @@ from tasks.split import split
 from tasks.tokenize import tokenize
 from tasks.train import train
 from tests.support.families import LIKE_BERT
-from tests.support.rows import generated, write
+from tests.support.rows import FILES, kept, write
 
 CHANGES: dict[str, dict[str, Any]] = {
     "split": {"validation_share": 0.3, "test_share": 0.3},
@@ -35,9 +35,27 @@ CHANGES: dict[str, dict[str, Any]] = {
     "evaluate": {"n_resamples": 100, "batch_size": 7},
 }
 # text goes on with a model that sees nothing of what comes after
-FROM_SCRATCH = {"text_generation": {"type": "llama", **LIKE_BERT}}
+SMALL_SOUNDS = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "conv_depthwise_kernel_size": 3,
+    "classifier_proj_size": 16,
+}
+FROM_SCRATCH = {
+    "audio_classification": {"type": "wav2vec2-bert", **SMALL_SOUNDS},
+    "automatic_speech_recognition": {"type": "wav2vec2-bert", **SMALL_SOUNDS},
+    "text_generation": {"type": "llama", **LIKE_BERT},
+    "image_classification": {"type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 8], "depths": [1, 1]},
+    "image_text_to_text": {"type": "git", **LIKE_BERT},
+    "visual_question_answering": {"type": "vilt", **LIKE_BERT, "patch_size": 8},
+}
 # what is generated says nothing, and takes long
 SHORT: dict[str, dict[str, Any]] = {
+    "image_classification": {"image_size": 24},
+    "visual_question_answering": {"image_size": 24},
+    "image_text_to_text": {"image_size": 24, "patch_size": 8, "max_new_tokens": 8},
     "text2text_generation": {"max_new_tokens": 8},
     "text_generation": {"generation": {"max_new_tokens": 8}},
 }
@@ -84,7 +102,8 @@ def made(name: str, own: dict[str, Any], folder: Path, base: Path) -> Made:
     """Run all stages in a folder, in this process."""
     paths, its = Paths(folder), {"problem": name, name: SHORT.get(name, {}) | own}
     columns_ = problems.load(name, Params.model_validate(its).own).columns
-    data = {"path": str(write(folder / "rows.jsonl", columns_))}
+    (folder / "raw").mkdir()
+    data = {"path": str(write(folder / "raw/rows.jsonl", columns_))}
     model = base_models.resolve(Model(name=str(base), from_scratch=FROM_SCRATCH.get(name, {}))).model_dump()
     params = Params.model_validate({**its, "data": data, "model": model, **CHANGES})
     problem = problems.load(name, params.own)
@@ -115,6 +134,9 @@ def test_example_rows_are_taken_in_and_hold_nothing_but_columns(it: Made, tmp_pa
         assert {*columns.present(it.problem.columns, ())} <= row.keys() <= it.problem.columns.keys()
         file = tmp_path / f"{number}.jsonl"
         file.write_text(json.dumps(row), encoding="utf-8")
+        if (media := columns.media(it.problem.columns)) is not None:
+            (tmp_path / row[media]).parent.mkdir(exist_ok=True)
+            (tmp_path / row[media]).write_bytes(FILES[it.problem.columns[media].kind](number))
         data = Data(path=str(file), columns={name: name for name in row})
         ingest(data, Ingest(max_rejected=0), it.problem, Paths(tmp_path / str(number)))
         assert pl.read_parquet(tmp_path / str(number) / "data/ingested/rows.parquet").height == 1
@@ -127,7 +149,7 @@ def test_a_problem_that_reads_formats_of_its_own_says_which(it: Made) -> None:
 def test_every_row_is_taken_in_as_it_was_written(it: Made) -> None:
     rows = pl.read_parquet(it.paths.ingested / "rows.parquet")
     its = columns.present(it.problem.columns, ())
-    assert rows.select(*its).to_dicts() == generated(it.problem.columns)
+    assert rows.select(*its).to_dicts() == kept(it.problem.columns)
     assert rows["id"].n_unique() == rows.height
 
 

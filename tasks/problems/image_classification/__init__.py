@@ -1,0 +1,134 @@
+"""One label per picture: what is on it, how it is made, whether it is one of ours.
+
+Served by the `image-classification` pipeline.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from tasks.problems import Encoded, Loss, Media, Targets
+from tasks.problems.common import images, pixels
+from tasks.problems.common.classification import Classification, numbers
+from tasks.problems.image_classification.params import Own
+from tasks.shared.columns import Column
+from tasks.shared.params import Ingest, Tokenize, Train
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from transformers import PreTrainedModel
+
+
+class ImageClassification(Classification):
+    """Rows are (image, label); an image is a file."""
+
+    task = "image-classification"
+    head = "AutoModelForImageClassification"
+    served_with: Mapping[str, Any] = {"top_k": 1}
+    columns: Mapping[str, Column] = {
+        "image": Column("image", "input"),
+        "label": Column("category", "target"),
+    }
+    examples = ({"image": "paper/paper70.jpg", "label": "paper"},)
+    carried = ("image", "pixels", "mixed")
+    units = "patches"
+    media_endings = images.ENDINGS
+
+    def __init__(self, params: Any = None) -> None:
+        """Know whether train pictures are to be changed."""
+        super().__init__(params or Own())
+        self.augments = self.params.augment != type(self.params.augment)()
+
+    def keep(self, content: bytes, params: Ingest) -> Media:
+        """Return the picture upright, in 8 bits of grey or RGB."""
+        return images.keep(content, params)
+
+    def processor(self, base: Path, train: pl.LazyFrame, params: Tokenize) -> Any:
+        """Return the base model's image processor, or one for a model from scratch."""
+        return pixels.processor(base, self.params.image_size)
+
+    def load_processor(self, folder: Path) -> Any:
+        """Load an image processor as it was saved."""
+        from tasks.problems.common import pretrained
+
+        return pretrained.image_processor(folder)
+
+    def encode(
+        self, processor: Any, rows: pl.DataFrame, targets: Targets, params: Tokenize
+    ) -> Iterator[Encoded]:
+        """Yield pictures in order, and the number of each one's label, int64."""
+        import pyarrow as pa
+
+        labels = numbers(rows["label"], targets)
+        done = 0
+        for columns, count in pixels.encoded(processor, rows["image"], self.media):
+            columns["labels"] = pa.array(labels[done : done + count], pa.int64())
+            done += count
+            yield Encoded(pa.RecordBatch.from_pydict(columns))
+
+    def model(self, base: Path, processor: Any, targets: Targets) -> "tuple[PreTrainedModel, list[str]]":
+        """Load an image classifier in fp32; what its folder lacks is drawn from the current torch seed."""
+        from tasks.problems.common import pretrained
+
+        return pretrained.classifier(base, None, targets["labels"], head=self.head)
+
+    def loss(self, train: pl.DataFrame, targets: Targets, params: Train) -> Loss | None:
+        """Return that of both labels of mixed pictures; else as classification does."""
+        from tasks.problems.common import losses
+
+        if not self.params.augment.mixup:
+            return super().loss(train, targets, params)
+        counts = np.bincount(numbers(train["label"], targets), minlength=len(targets["labels"]))
+        is_balanced = params.class_weights == "balanced"
+        weights = losses.balanced(counts) if is_balanced else [1.0] * len(counts)
+        return losses.Mixed(losses.CrossEntropy(weights, params.label_smoothing_factor))
+
+    def collator(self, processor: Any) -> pixels.Collator:
+        """Read, rescale and normalize pictures."""
+        return pixels.Collator(processor, self.media)
+
+    def augment(self, row: dict[str, Any], processor: Any, draw: "np.random.Generator") -> dict[str, Any]:
+        """Return a train picture as one epoch sees it."""
+        from tasks.problems.image_classification.augmentation import augment
+
+        params = self.params.augment
+        changed = augment(pixels.array(processor, row, self.media), params, draw)
+        mixed = {"mixed": float(draw.beta(params.mixup, params.mixup))} if params.mixup else {}
+        return {**row, "pixels": changed, **mixed}
+
+    def baselines(self, train: pl.DataFrame, test: pl.DataFrame, targets: Targets) -> dict[str, pl.DataFrame]:
+        """Return the most frequent label, and what a linear model of colours and coarse shapes says."""
+        from tasks.problems.image_classification.baseline import colours
+
+        said = colours(train, test, self.media)
+        return {**super().baselines(train, test, targets), "colours_linear": said}
+
+    def draw(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> "dict[str, Figure]":
+        """Draw what classification draws, some pictures, and the surest mistakes."""
+        from tasks.problems.common import figures
+
+        told = rows.select("image", actual="label").with_columns(predictions)
+        wrong = told.filter(pl.col("predicted") != pl.col("actual")).sort("confidence", descending=True)
+        pictures = {"samples": told, "mistakes": wrong}
+        drawn = {
+            name: figures.gallery([images.load(self.media / file) for file in its["image"]], _captions(its))
+            for name, some in pictures.items()
+            if (its := some.head(figures.GALLERY)).height
+        }
+        return {**drawn, **super().draw(predictions, rows, targets)}
+
+    def asked(self, folder: Path, rows: pl.DataFrame, predicted: pl.DataFrame) -> list[Any]:
+        """Return each picture's file."""
+        return [str(self.media / name) for name in rows["image"]]
+
+
+def _captions(rows: pl.DataFrame) -> list[str]:
+    """Return what each picture was taken for, and what it is where that is something else."""
+    pairs = zip(rows["predicted"], rows["actual"], strict=True)
+    return [said if said == actual else f"{said}, is {actual}" for said, actual in pairs]
+
+
+PROBLEM = ImageClassification
