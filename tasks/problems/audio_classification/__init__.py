@@ -1,0 +1,74 @@
+"""One label per sound: which word is said, who says it, what makes the noise.
+
+Served by `serve.py`: the pipeline of transformers needs ffmpeg to read a file.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from tasks.problems import Targets
+from tasks.problems.audio_classification.params import Own
+from tasks.problems.common.classification import Classification, numbers
+from tasks.problems.common.sounds import extractors, features
+from tasks.problems.common.sounds.problem import SoundProblem
+from tasks.problems.common.sounds.serve import Processor
+from tasks.shared.columns import Column
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from transformers import PreTrainedModel
+
+
+class AudioClassification(SoundProblem, Classification):
+    """Rows are (audio, label); audio is a file."""
+
+    task = "audio-classification"
+    head = "AutoModelForAudioClassification"
+    columns: Mapping[str, Column] = {
+        "audio": Column("audio", "input"),
+        "label": Column("category", "target"),
+    }
+    examples = ({"audio": "recordings/7_jackson_0.wav", "label": "7"},)
+
+    def __init__(self, params: Any = None) -> None:
+        """Take the params, or what they are by default."""
+        super().__init__(params or Own())
+
+    def labels(
+        self, processor: Processor, rows: pl.DataFrame, targets: Targets
+    ) -> tuple[list[int], list[int]]:
+        """Return the number of each row's label; all are known."""
+        return numbers(rows["label"], targets).tolist(), [0] * rows.height
+
+    def model(
+        self, base: Path, processor: Processor, targets: Targets
+    ) -> "tuple[PreTrainedModel, list[str]]":
+        """Load a sound classifier in fp32; what its folder lacks is drawn from the current torch seed."""
+        from tasks.problems.common import pretrained
+
+        how = extractors.settings(base, processor.extractor)
+        return pretrained.classifier(base, None, targets["labels"], head=self.head, **how)
+
+    def baselines(self, train: pl.DataFrame, test: pl.DataFrame, targets: Targets) -> dict[str, pl.DataFrame]:
+        """Return the most frequent label, and what a linear model of loudness by pitch and time says."""
+        from tasks.problems.audio_classification.baseline import log_bands
+
+        said = log_bands(train, test, self.media, self.params.max_seconds)
+        return {**super().baselines(train, test, targets), "log_bands_linear": said}
+
+    def draw(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> "dict[str, Figure]":
+        """Draw what classification draws, some spectrograms, and those of the surest mistakes."""
+        from tasks.problems.common import figures
+
+        told = rows.select("audio", actual="label").with_columns(predictions)
+        wrong = told.filter(pl.col("predicted") != pl.col("actual")).sort("confidence", descending=True)
+        # rows of one label often follow each other
+        told = told.gather_every(max(1, told.height // figures.GALLERY))
+        drawn = features.galleries({"samples": told, "mistakes": wrong}, self.media, self.params.max_seconds)
+        return {**drawn, **super().draw(predictions, rows, targets)}
+
+
+PROBLEM = AudioClassification

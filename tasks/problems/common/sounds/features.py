@@ -1,0 +1,120 @@
+"""Sounds as a model's inputs: features, batches, masks, and pictures of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from tasks.problems.common.sounds import extractors, serve
+from tasks.problems.common.sounds.params import Masks
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+
+CHUNK = 32  # sounds whose features are in memory at once
+
+
+def encoded(extractor: Any, names: pl.Series, folder: Path) -> Iterator["tuple[dict[str, pa.Array], int]"]:
+    """Yield `features` and `length` of each sound, some at a time; and how many of them were cut.
+
+    names: of files below `folder`.
+    features: (frames, bins) float32 in a row, or a waveform. length: in frames.
+    """
+    import pyarrow as pa
+
+    def features(name: str) -> tuple[bytes, int, bool]:
+        sound, is_cut = serve.read(str(folder / name), extractor.sampling_rate, extractor.max_seconds)
+        made = serve.features(extractor, sound)
+        return made.tobytes(), _length(extractor, made), is_cut
+
+    with ThreadPoolExecutor() as threads:
+        for some in names.to_frame("name").iter_slices(CHUNK):
+            made, lengths, cut = zip(*threads.map(features, some["name"]), strict=True)
+            columns = {
+                "features": pa.array(made, pa.large_binary()),
+                "length": pa.array(lengths, pa.int32()),
+            }
+            yield columns, sum(cut)
+
+
+def _length(extractor: Any, features: np.ndarray) -> int:
+    """Return how many frames the model is given, with those that it is always given."""
+    if (fixed := serve.frames(extractor)) is not None:
+        return fixed
+    if features.shape[1] > 1:
+        return len(features)
+    seconds = len(features) / extractor.sampling_rate
+    return int(np.ceil((seconds if extractor.return_attention_mask else extractor.max_seconds) / serve.FRAME))
+
+
+def array(extractor: Any, row: Mapping[str, Any]) -> np.ndarray:
+    """Return an encoded sound: (frames, bins) float32, or (samples, 1)."""
+    if isinstance(row["features"], np.ndarray):
+        found: np.ndarray = row["features"]
+        return found
+    return np.frombuffer(row["features"], np.float32).reshape(-1, extractors.width(extractor))
+
+
+@dataclass
+class Collator:
+    """Makes a batch of encoded sounds, padded as the model reads them, and their labels.
+
+    labels: numbers, or of each row a list of numbers, filled up by what no loss looks at.
+    """
+
+    extractor: Any
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return tensors."""
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        made = serve.batch(self.extractor, [array(self.extractor, row) for row in rows])
+        if "labels" not in rows[0]:
+            return made
+        labels = [torch.as_tensor(row["labels"], dtype=torch.int64) for row in rows]
+        if labels[0].ndim == 0:
+            return {**made, "labels": torch.stack(labels)}
+        return {**made, "labels": pad_sequence(labels, batch_first=True, padding_value=-100)}
+
+
+def masked(extractor: Any, row: Mapping[str, Any], masks: Masks, draw: np.random.Generator) -> np.ndarray:
+    """Return a sound's features without a stretch of time and a band of frequencies (Park et al. 2019).
+
+    Each is up to a share of all, and is filled with the mean.
+    """
+    changed = array(extractor, row).copy()
+    filler = changed.mean()
+    across = int(draw.integers(int(len(changed) * masks.time) + 1))
+    start = int(draw.integers(len(changed) - across + 1))
+    changed[start : start + across] = filler
+    if changed.shape[1] > 1:
+        # a frame may hold several windows, each with all frequencies
+        bins: int = extractor.num_mel_bins if hasattr(extractor, "num_mel_bins") else changed.shape[1]
+        band = int(draw.integers(int(bins * masks.frequency) + 1))
+        low = int(draw.integers(bins - band + 1))
+        changed.reshape(len(changed), -1, bins)[:, :, low : low + band] = filler
+    return changed
+
+
+def galleries(some: Mapping[str, pl.DataFrame], folder: Path, seconds: float) -> "dict[str, Figure]":
+    """Draw the spectrograms of rows of each table, with what each was taken for and what it is.
+
+    A table has the columns audio, predicted and actual; one without a row is not drawn.
+    """
+    from tasks.problems.common import figures
+    from tasks.problems.common.sounds import spectra
+
+    drawn = {}
+    for name, rows in some.items():
+        if (its := rows.head(figures.GALLERY)).height:
+            pairs = zip(its["predicted"], its["actual"], strict=True)
+            captions = [said if said == actual else f"{said}, is {actual}" for said, actual in pairs]
+            pictures = [spectra.picture(folder / file, seconds) for file in its["audio"]]
+            drawn[name] = figures.gallery(pictures, captions)
+    return drawn
