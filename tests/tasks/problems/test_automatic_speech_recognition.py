@@ -1,0 +1,174 @@
+"""Speech recognition: texts as they are compared, CTC's repeated characters, words and characters counted, spoken digits."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+import transformers as hf
+
+from tasks import problems
+from tasks.problems import Problem
+from tasks.problems.automatic_speech_recognition import texts
+from tasks.problems.automatic_speech_recognition.params import Own
+from tasks.problems.common import pretrained
+from tasks.problems.common.sounds import extractors, serve
+from tasks.shared.errors import InputError
+from tasks.shared.files import read_json
+from tasks.shared.params import Ingest, Params, Train
+from tasks.shared.statistics import values
+from tests.support.project import SHARED
+from tests.support.six_stages import through
+from tests.support.sounds import PITCHES, waves, written
+
+SCRATCH: dict[str, Any] = {
+    "type": "wav2vec2-bert",
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "conv_depthwise_kernel_size": 3,
+}
+WAVES: dict[str, Any] = {
+    "type": "wav2vec2",
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "conv_dim": [8, 8],
+    "conv_kernel": [400, 2],
+    "conv_stride": [320, 1],
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 2,
+    "feat_extract_norm": "layer",
+}
+SAID = ("low tone", "Middle!", "high all")
+
+
+def made_with(**own: Any) -> Problem:
+    scratch = {"name": None, "revision": None, "from_scratch": SCRATCH}
+    params = Params.model_validate(
+        {"problem": "automatic_speech_recognition", "automatic_speech_recognition": own, "model": scratch}
+    )
+    return problems.load(params.problem, params.own)
+
+
+def spoken(folder: Path, count: int = 36) -> list[dict[str, Any]]:
+    """Write sounds into a folder and return rows that name them."""
+    rows = []
+    for number in range(count):
+        samples = waves(PITCHES[number % 3], 0.6 + number % 5 / 20, seed=number)
+        (folder / f"{number}.wav").write_bytes(written(samples))
+        rows.append({"audio": f"{number}.wav", "text": SAID[number % 3]})
+    return rows
+
+
+def test_texts_are_compared_as_they_are_by_default_and_as_params_say() -> None:
+    assert texts.normalised(" It\u2019s  7, o\u2019clock|now ", Own()) == "It\u2019s 7, o\u2019clock now"
+    # composed and decomposed are one
+    assert texts.normalised("cafe\u0301", Own()) == "caf\u00e9"
+    params = Own(lowercase=True, strip_punctuation=True, words={"7": "seven"})
+    assert texts.normalised("It's 7, o'clock \u2014 now! \u0928\u092e\u0938\u094d\u0924\u0947", params) == (
+        "it's seven o'clock now \u0928\u092e\u0938\u094d\u0924\u0947"
+    )
+    rows = pl.DataFrame({"audio": ["a", "b"], "text": ["...", "one"]})
+    assert made_with(strip_punctuation=True).reject(rows, Ingest()).to_list() == [
+        "nothing is left of its text once it is normalised",
+        None,
+    ]
+
+
+def test_edits_are_those_of_levenshtein() -> None:
+    assert texts.edits("kitten", "sitting") == 3
+    assert texts.edits("", "abc") == texts.edits("abc", "") == 3
+    assert texts.edits(["the", "cat", "sat"], ["the", "cat", "sat", "on"]) == 1
+    assert texts.edits([], []) == 0
+
+
+def test_word_and_character_error_rates_are_sums_over_all_rows() -> None:
+    rows = pl.DataFrame({"text": ["one two three", "four"]})
+    predictions = pl.DataFrame({"predicted": ["one too three", None]})
+    found = values(made_with().measure(predictions, rows, {}))
+    assert found == {"wer": 2 / 4, "cer": (1 + 4) / (13 + 4), "exact_match": 0.0}
+    perfect = values(
+        made_with(lowercase=True).measure(
+            pl.DataFrame({"predicted": ["ONE"]}), pl.DataFrame({"text": ["one"]}), {}
+        )
+    )
+    assert perfect == {"wer": 0.0, "cer": 0.0, "exact_match": 1.0}
+
+
+def test_a_tokenizer_of_characters_writes_repeated_ones_between_blanks(tmp_path: Path) -> None:
+    known = texts.characters(["three four", "see"])
+    assert known == list("efhorstu")
+    made = texts.tokenizer(known)
+    made.save_pretrained(tmp_path)
+    again = pretrained.characters(tmp_path)
+    for tokenizer in (made, again):
+        assert tokenizer.pad_token_id == 0
+        ids = tokenizer("three four")["input_ids"]
+        assert tokenizer.convert_ids_to_tokens(ids) == list("three|four")
+        assert tokenizer("x")["input_ids"] == [tokenizer.unk_token_id]
+    # t t h _ r e _ e | | f: the blank keeps two letters apart
+    t, h, r, e, f = (made.convert_tokens_to_ids(one) for one in "thref")
+    between = made.convert_tokens_to_ids("|")
+    row = [t, t, h, 0, r, e, 0, e, between, between, f, f, made.unk_token_id]
+    logits = torch.nn.functional.one_hot(torch.tensor([[*row, h, h]]), len(made)).float()
+    model = hf.AutoModelForCTC.from_config(
+        hf.AutoConfig.for_model(
+            "wav2vec2-bert",
+            vocab_size=len(made),
+            **{name: size for name, size in SCRATCH.items() if name != "type"},
+        )
+    )
+    mask = torch.tensor([[1] * len(row) + [0, 0]])
+    assert serve.texts(again, model, {"attention_mask": mask}, logits) == ["three f"]
+
+
+@pytest.mark.parametrize("scratch", [SCRATCH, WAVES], ids=lambda its: its["type"])
+def test_what_is_written_down_is_served_and_shown(scratch: dict[str, Any], tmp_path: Path) -> None:
+    rows = spoken(tmp_path)
+    problem, paths = through(
+        tmp_path,
+        {"name": None, "revision": None, "from_scratch": scratch},
+        rows,
+        problem="automatic_speech_recognition",
+        automatic_speech_recognition={"lowercase": True, "strip_punctuation": True, "max_seconds": 2.0},
+        train={"num_train_epochs": 2.0, "learning_rate": 0.01},
+    )
+    test = pl.read_parquet(paths.split("test"))
+    assert read_json(paths.metric("package"))["predictions_repeated"] == test.height
+    assert read_json(paths.metric("evaluate"))["headline"] == {"name": "wer", "higher_is_better": False}
+    vocabulary = read_json(paths.package / "vocab.json")
+    assert vocabulary.keys() == {"<pad>", "<unk>", "|", *"adeghilmnotw"}
+    shown = pl.read_csv(paths.plots / "samples.csv")
+    assert set(shown["expected"]) <= {"low tone", "middle", "high all"}
+    assert set(pl.read_csv(paths.plots / "predictions.csv")["actual"]) <= set(shown["expected"])
+    assert (paths.plots / "figures/samples.png").exists()
+    # as the base of another training the package brings its own characters
+    processor = problem.processor(paths.package, pl.LazyFrame({"text": ["xyz"]}), Params().tokenize)
+    assert processor.tokenizer.get_vocab().keys() == vocabulary.keys()
+
+
+def test_what_ctc_cannot_do_is_refused() -> None:
+    rows = pl.DataFrame({"text": ["one"]})
+    with pytest.raises(InputError, match="label_smoothing_factor"):
+        made_with().loss(rows, {}, Train(label_smoothing_factor=0.1))
+    with pytest.raises(InputError, match="class_weights"):
+        made_with().loss(rows, {}, Train(class_weights="balanced"))
+    with pytest.raises(InputError, match="a parakeet_ctc reads no sounds as they are made here"):
+        extractors._new(hf.AutoConfig.for_model("parakeet_ctc"), 1.0)
+
+
+@pytest.mark.shared
+def test_the_most_frequent_digit_is_what_anyone_gets() -> None:
+    names = sorted((SHARED / "fsdd/recordings").glob("*.wav"))
+    digits = [name.name.partition("_")[0] for name in names]
+    rows = pl.DataFrame({"audio": digits, "text": digits})
+    words = dict(zip("0123456789", "zero one two three four five six seven eight nine".split(), strict=True))  # noqa: SIM905
+    problem = made_with(words=words)
+    said = problem.baselines(rows, rows, {})["most_frequent"]
+    assert values(problem.measure(said, rows, {}))["wer"] == pytest.approx(0.9)
+    assert np.unique(digits).tolist() == list("0123456789")
