@@ -85,7 +85,10 @@ def style(kind: str) -> Style:
     if kind in with_head("AutoModelForSeq2SeqLM"):
         return Style({"pad": "<pad>", "eos": "</s>", "unk": "<unk>"}, "$A </s>", "$A </s> $B </s>")
     if kind in with_head("AutoModelForCausalLM") and kind not in with_head("AutoModelForMaskedLM"):
-        return Style({"pad": "<|pad|>", "eos": "<|endoftext|>", "unk": "<|unknown|>", "bos": "<|endoftext|>"})
+        end = "<|endoftext|>"
+        special = {"pad": "<|pad|>", "eos": end, "unk": "<|unknown|>", "bos": end}
+        # without a prompt a picture's caption begins with the first token
+        return Style(special, f"{end} $A") if kind == "git" else Style(special)
     special = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
     template = "[CLS]:0 $A:0 [SEP]:0"
     has_types = "type_vocab_size" in sizes(kind)

@@ -1,0 +1,61 @@
+"""Answer questions about pictures with a packaged model, and nothing but transformers.
+
+    echo '[{"image": "shape.png", "question": "What colour is it?"}]' | python serve.py FOLDER
+
+or `from serve import load, answer`. An image is what transformers' `load_image` takes: a path, a URL, or
+one of Pillow's.
+"""
+
+import json
+import sys
+from typing import Any
+
+
+def load(folder: str) -> tuple[Any, Any]:
+    """Return the processor, which holds a tokenizer and an image processor, and the model of a package."""
+    from transformers import AutoModelForVisualQuestionAnswering, ViltProcessor
+
+    here: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    processor = ViltProcessor.from_pretrained(folder, backend="pil", **here)
+    model = AutoModelForVisualQuestionAnswering.from_pretrained(
+        folder, dtype="float32", use_safetensors=True, **here
+    )
+    return processor, model.eval()
+
+
+def answer(
+    processor: Any,
+    model: Any,
+    rows: list[dict[str, Any]],
+    top_k: int = 5,
+    batch_size: int = 32,
+) -> list[list[dict[str, Any]]]:
+    """Return for each {image, question} the likeliest answers: {answer, score}, the best first."""
+    import torch
+    from transformers.image_utils import load_image
+
+    answers = []
+    for at in range(0, len(rows), batch_size):
+        some = rows[at : at + batch_size]
+        questions = [row["question"] for row in some]
+        batch = processor.tokenizer(questions, truncation=True, padding=True, return_tensors="pt")
+        pictures = [load_image(row["image"]) for row in some]
+        batch |= processor.image_processor(pictures, return_tensors="pt")
+        with torch.inference_mode():
+            shares = model(**batch).logits.double().softmax(dim=1)
+        best = shares.topk(min(top_k, shares.shape[1]), dim=1)
+        for scores, numbers in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+            pairs = zip(scores, numbers, strict=True)
+            answers.append(
+                [{"answer": model.config.id2label[number], "score": score} for score, number in pairs]
+            )
+    return answers
+
+
+def main(folder: str, *_: str) -> None:
+    """Print the answers to a JSON list of {image, question} on standard input, as JSON."""
+    json.dump(answer(*load(folder), json.load(sys.stdin)), sys.stdout)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
