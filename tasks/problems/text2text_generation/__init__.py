@@ -11,13 +11,14 @@ import numpy as np
 import polars as pl
 
 from tasks.problems import Collator, Encoded, Prediction, Processor, Targets
+from tasks.problems.common import counting
 from tasks.problems.common.text import BATCH, TextProblem
-from tasks.problems.text2text_generation import counting, files, serve
+from tasks.problems.text2text_generation import files, serve
 from tasks.shared.columns import Column
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data, Tokenize
 from tasks.shared.section import Section
-from tasks.shared.statistics import METRICS, Statistic, Statistics
+from tasks.shared.statistics import Statistics
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,7 +47,7 @@ class Text2TextGeneration(TextProblem):
             "the one that data.files names holds the texts"
         ),
     )
-    metrics = ("exact_match", "bleu", "chrf", "rouge_1", "rouge_2", "rouge_l")
+    metrics = counting.METRICS
     headline = "bleu"
 
     def __init__(self, params: Section | None = None) -> None:
@@ -144,17 +145,7 @@ class Text2TextGeneration(TextProblem):
     def measure(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> Statistics:
         """Return exact match, BLEU and chrF as sacrebleu counts them, and ROUGE; all from 0 to 1."""
         said, right = predictions["predicted"].fill_null("").to_list(), rows["target"].to_list()
-        equal = [one.split() == other.split() for one, other in zip(said, right, strict=True)]
-        counts = {"bleu": counting.bleu(said, right, self.params.bleu_tokenizer)}
-        counts["chrf"] = counting.chrf(said, right)
-        found = {"exact_match": Statistic("accuracy", pl.DataFrame({"correct": equal}))}
-        for name, its in counts.items():
-            columns = [f"{name}_{column}" for column in METRICS[name].takes]
-            found[name] = Statistic(name, pl.DataFrame(np.array(its, np.int64), schema=columns))
-        rouge = pl.DataFrame([counting.rouge(*pair) for pair in zip(said, right, strict=True)])
-        for name in rouge.columns:
-            found[name] = Statistic("mean", rouge.select(name))
-        return found
+        return counting.measured(said, right, self.params.bleu_tokenizer)
 
     def baselines(self, train: pl.DataFrame, test: pl.DataFrame, targets: Targets) -> dict[str, pl.DataFrame]:
         """Return the text itself, and the target of the train text most like it (words 1-2, TF-IDF)."""

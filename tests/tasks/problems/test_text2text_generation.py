@@ -12,8 +12,7 @@ import torch
 from tasks import problems
 from tasks.ingest import ingest
 from tasks.problems import Problem
-from tasks.problems.common import predicting
-from tasks.problems.text2text_generation import counting
+from tasks.problems.common import counting, predicting
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data, Ingest, Params, Tokenize
 from tasks.shared.paths import Paths

@@ -4,9 +4,33 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+import polars as pl
+
+from tasks.shared import statistics
+from tasks.shared.statistics import Statistic, Statistics
+
+METRICS = ("exact_match", "bleu", "chrf", "rouge_1", "rouge_2", "rouge_l")
+
 # letters and digits of any script, where rouge-score knows those of English alone
 WORD = re.compile(r"[^\W_]+")
 ORDERS = 6  # of letters in chrF (Popović 2015)
+
+
+def measured(said: Sequence[str], right: Sequence[str], tokenizer: str) -> Statistics:
+    """Return exact match, BLEU and chrF as sacrebleu counts them, and ROUGE; all from 0 to 1.
+
+    tokenizer: how sacrebleu tells words apart.
+    """
+    equal = [one.split() == other.split() for one, other in zip(said, right, strict=True)]
+    found = {"exact_match": Statistic("accuracy", pl.DataFrame({"correct": equal}))}
+    for name, its in {"bleu": bleu(said, right, tokenizer), "chrf": chrf(said, right)}.items():
+        columns = [f"{name}_{column}" for column in statistics.METRICS[name].takes]
+        found[name] = Statistic(name, pl.DataFrame(np.array(its, np.int64), schema=columns))
+    shared = pl.DataFrame([rouge(*pair) for pair in zip(said, right, strict=True)])
+    for name in shared.columns:
+        found[name] = Statistic("mean", shared.select(name))
+    return found
 
 
 def bleu(predicted: Sequence[str], actual: Sequence[str], tokenizer: str) -> list[list[int]]:
