@@ -97,19 +97,31 @@ def _qa(params: Params, paths: Paths, file: Path) -> dict[str, Any]:
 
 
 def _clm(params: Params, paths: Paths, file: Path) -> dict[str, Any]:
+    pl.read_parquet(paths.split("train")).select("text").write_ndjson(file)
+    folder = _config(params, paths, file.with_name("config"))
+    return {"train_file": file, "config_name": folder, "block_size": params.tokenize.max_length}
+
+
+def _image(params: Params, paths: Paths, file: Path) -> dict[str, Any]:
+    media = f"{paths.media.resolve()}/"
+    rows = pl.read_parquet(paths.split("train")).select(pl.lit(media) + pl.col("image"), "label")
+    rows.rename({"literal": "image"}).write_ndjson(file)
+    return {"train_file": file, "config_name": _config(params, paths, file.with_name("config"))}
+
+
+def _config(params: Params, paths: Paths, folder: Path) -> Path:
+    """Save the config of a model from scratch, and what makes its inputs."""
     from tasks import problems
     from tasks.shared.files import read_json
 
-    pl.read_parquet(paths.split("train")).select("text").write_ndjson(file)
     problem = problems.load(params.problem, params.own)
     processor = problem.load_processor(paths.tokens / "tokenizer")
     model, _ = problem.model(
         base_models.fetch(params.model), processor, read_json(paths.tokens / "targets.json")
     )
-    folder = file.with_name("config")
     model.config.save_pretrained(folder)
     processor.save_pretrained(folder)
-    return {"train_file": file, "config_name": folder, "block_size": params.tokenize.max_length}
+    return folder
 
 
 def _sft(params: Params, paths: Paths, file: Path) -> dict[str, Any]:
@@ -129,11 +141,13 @@ SCRIPTS = {
     "wnut17": ("run_ner", ""),
     "xquad_en": ("run_qa", ""),
     "tinyshakespeare": ("run_clm", ""),
+    "easy_vqa_shape": ("run_image", ""),
     "gsm8k": ("run_sft", "trl"),
 }
 FLAGS: dict[str, Callable[[Params, Paths, Path], dict[str, Any]]] = {
     "run_ner": _ner,
     "run_qa": _qa,
     "run_clm": _clm,
+    "run_image": _image,
     "run_sft": _sft,
 }
