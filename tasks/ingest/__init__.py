@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from dataclasses import asdict
-from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -39,26 +39,11 @@ def ingest(data: Data, params: Ingest, problem: Problem, paths: Paths) -> None:
     raw, rejects, notes = read(data, wanted(data, problem))
     named, names = in_our_names(raw, data, problem.columns)
     named, changed = in_one_spelling(named, its)
-    notes += changed
     named = _with_labels(named, its, params)
     total = named.height + len(rejects)
-    reasons = columns.faults(named, its, params)
-    column = columns.media(its)
-    if column is not None:
-        missing = media.without_file(named, column)
-        reasons = missing.zip_with(missing.is_not_null(), reasons)
-    rejects += _rejects(named, reasons)
-    rows = named.filter(reasons.is_null())
-    paths.media.mkdir(parents=True, exist_ok=True)
-    if column is not None:
-        rows, changed = media.take_in(rows, column, data, params, problem, paths.media)
-        notes += changed
-        rejects += _rejects(rows.drop("reason"), rows["reason"])
-        rows = rows.filter(pl.col("reason").is_null()).drop("reason")
-    rows = columns.parse(rows, its)
-    reasons = problem.reject(rows, params)
-    rejects += _rejects(rows, reasons)
-    rows = _with_ids(rows.filter(reasons.is_null()), its)
+    rows, faulty, kept = _usable(named, its, data, params, problem, paths)
+    rejects, notes = [*rejects, *faulty], [*notes, *changed, *kept]
+    rows = _with_ids(rows, its)
     repeats = _repeats(rows, its)
     if params.drop_duplicates:
         rejects += _rejects(rows, pl.select(pl.when(repeats).then(pl.lit(REPEATED))).to_series())
@@ -68,10 +53,8 @@ def ingest(data: Data, params: Ingest, problem: Problem, paths: Paths) -> None:
     rows = _some(rows, params.max_rows)
     sampled = f"ingest.max_rows: {rows.height} of {usable} usable rows are taken, by their content ids"
     warnings = warn([sampled] if rows.height < usable else [])
-    if column is not None:
-        media.keep_only(rows[column], paths.media)
 
-    _write(rows, rejects, names, its, paths.ingested)
+    _write(rows, rejects, names, its, paths)
     counts = {
         "read": total,
         "rows": rows.height,
@@ -79,16 +62,46 @@ def ingest(data: Data, params: Ingest, problem: Problem, paths: Paths) -> None:
         "duplicates": int(repeats.sum()),
         "conflicting_labels": _num_conflicting(rows, its),
     }
-    kinds = its.items()
-    described = {name: columns.kind(column).describe(rows[name]) for name, column in kinds}
-    if column is not None:
-        described[column] |= media.facts(rows, column)
     noted = {"notes": notes} if notes else {}
-    found = {**counts, **noted, **_rows_per_label(rows, its), "columns": described, **warnings}
+    described = {"columns": _described(rows, its)}
+    found = {**counts, **noted, **_rows_per_label(rows, its), **described, **warnings}
     write_json(paths.metric("ingest"), found)
     rejected = f"{len(rejects)} rejected ({counts['duplicates']} duplicates)"
     conflicting = f"{counts['conflicting_labels']} under more than one label"
     print(f"{total} rows read, {rows.height} taken, {rejected}, {conflicting}", *notes, sep="\n")
+
+
+def _usable(
+    named: pl.DataFrame, its: Columns, data: Data, params: Ingest, problem: Problem, paths: Paths
+) -> tuple[pl.DataFrame, list[Reject], list[str]]:
+    """Return the rows all of whose values can be used, parsed; the others; and notes of what was changed.
+
+    The files that rows name are kept in `paths.media`.
+    """
+    column = columns.media(its)
+    notes: list[str] = []
+    reasons = columns.faults(named, its, params)
+    if column is not None:
+        missing = media.without_file(named, column)
+        reasons = missing.zip_with(missing.is_not_null(), reasons)
+    rejects = _rejects(named, reasons)
+    rows = named.filter(reasons.is_null())
+    paths.media.mkdir(parents=True, exist_ok=True)
+    if column is not None:
+        rows, notes = media.take_in(rows, column, data, params, problem, paths.media)
+        rejects += _rejects(rows.drop("reason"), rows["reason"])
+        rows = rows.filter(pl.col("reason").is_null()).drop("reason")
+    rows = columns.parse(rows, its)
+    reasons = problem.reject(rows, params)
+    return rows.filter(reasons.is_null()), [*rejects, *_rejects(rows, reasons)], notes
+
+
+def _described(rows: pl.DataFrame, its: Columns) -> dict[str, dict[str, Any]]:
+    """Return what is worth watching from run to run, of each column."""
+    described = {name: columns.kind(column).describe(rows[name]) for name, column in its.items()}
+    if (column := columns.media(its)) is not None:
+        described[column] |= media.facts(rows, column)
+    return described
 
 
 def _with_labels(named: pl.DataFrame, its: Columns, params: Ingest) -> pl.DataFrame:
@@ -146,9 +159,12 @@ def _write(
     rejects: list[Reject],
     names: dict[str, str],
     its: Columns,
-    out: Path,
+    paths: Paths,
 ) -> None:
+    out = paths.ingested
     out.mkdir(parents=True, exist_ok=True)
+    if (column := columns.media(its)) is not None:
+        media.keep_only(rows[column], paths.media)
     first = ["id", *its, *SOURCE]
     rows.select(*first, pl.exclude(first)).write_parquet(out / "rows.parquet", statistics=False)
     write_json(out / "columns.json", names)
