@@ -38,6 +38,7 @@ MEANT = {
     "{output}": "data/raw/unknown.csv",
     "{place}": ".dvc/cache/planted",
     "distilbert/distilbert-base-uncased": "base",
+    "google/vit-base-patch16-224": "base",
     "git clone URL": "git clone ../origin.git",
     # the question is answered
     r"^(dvc gc (?!.*--dry).*)": r"\1 --force",
@@ -87,6 +88,7 @@ BEFORE = {
     "^git fetch origin": "git checkout -q --detach",
     "^dvc update": "retrain add ../support.csv imported.csv",
     "^rm -r": "mkdir -p .dvc/cache/sent",
+    r"\.\./photos": "mkdir -p ../photos/cat && printf picture > ../photos/cat/1.png",
     r"reviews\.csv": "printf 'text,stars\\nfine,3\\n' > ../reviews.csv",
     "--problem text_rating": "cp -r examples/problems/text_rating tasks/problems/ && printf 'text,number\\nfine,3\\n' > data/raw/ratings.csv",
 }
