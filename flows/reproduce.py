@@ -48,7 +48,7 @@ def reproduce(revision: str) -> Certificate | State[None]:
             _keep(certificate, space.home)
             publish_document("certificate", markdown(certificate), f"{plain(revision)}: {certificate.grade}")
             return certificate
-    except (InputError, StageFailedError) as error:
+    except InputError as error:
         return Failed(message=why(error))
 
 
@@ -84,7 +84,7 @@ def compute(name: str, space: Workspace, processes: Processes, certificate: Cert
     try:
         with disk_in_words():
             show_running(name, space.ledger.command(name), processes)
-    except (InputError, StageFailedError) as error:
+    except InputError as error:
         return Failed(message=why(error))
     outputs = compare(space.ledger, name)
     seconds = round(time.monotonic() - began, 1)

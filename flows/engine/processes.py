@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from flows.engine import fork_server
 from tasks.shared import progress
+from tasks.shared.errors import InputError
 
 Message = dict[str, Any]
 # seconds for a stage to end, or to say that it keeps a checkpoint, when the run is cancelled; then for the
@@ -31,7 +32,7 @@ POLL = 0.25
 GONE = "the process that starts stages is gone; was it killed, or the memory full? Run the same command again"
 
 
-class StageFailedError(Exception):
+class StageFailedError(InputError):
     """A stage ended with an error; the message is its one sentence."""
 
 

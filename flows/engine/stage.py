@@ -46,7 +46,7 @@ def fails_in_words(work: Callable[Parameters, Returned]) -> Callable[Parameters,
         try:
             with disk_in_words():
                 return work(*args, **kwargs)
-        except (InputError, StageFailedError) as error:
+        except InputError as error:
             return Failed(message=why(error))
 
     return done

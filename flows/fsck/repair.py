@@ -20,7 +20,7 @@ from dvc_objects.fs.generic import transfer
 
 from flows.engine.data import under_dvc
 from flows.engine.prepare import share_bases
-from flows.engine.processes import Processes, StageFailedError
+from flows.engine.processes import Processes
 from flows.fsck.examination import Examination, Needed
 from flows.git import commands, uncommitted, worktrees
 from flows.git.signatures import refuse_unsigned
@@ -216,7 +216,7 @@ class Repair:
         self.reasons[name] = f"{name} made other bytes: it was made on another device, or with other versions"
         try:
             ledger.run_or_restore(name, partial(self._run, ledger.stages[name], processes))
-        except (InputError, StageFailedError) as error:
+        except InputError as error:
             self.reasons[name] = str(error)
 
     def _run(self, stage: PipelineStage, processes: Processes) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from flows.engine import fork_server
 from flows.engine.processes import Processes, StageFailedError
+from tasks.shared.errors import disk_in_words
 from tests.support.project import ROOT
 from tests.support.wait import until
 
@@ -96,3 +97,11 @@ def test_a_process_that_forks_stages_and_is_gone_is_a_sentence(tmp_path: Path) -
         processes.server.wait()
         with pytest.raises(StageFailedError, match="the process that starts stages is gone; was it killed"):
             processes.run("exec python -m writing", print, print)
+
+
+def test_what_a_stage_has_said_of_a_disk_is_handed_on_as_it_is() -> None:
+    said = (
+        "ingest: its outputs could not all be written to the DVC cache, so the disk is full or not writable"
+    )
+    with pytest.raises(StageFailedError, match=f"^{said}$"), disk_in_words():
+        raise StageFailedError(said)
