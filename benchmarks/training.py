@@ -192,7 +192,7 @@ def ours() -> None:
     stopwatch = Stopwatch()
     DEFAULT_CALLBACKS.append(stopwatch)
     params, prepared, paths = load(args.params), Paths(args.params.parent), Paths(args.output_dir)
-    paths.splits, paths.tokens = prepared.splits, prepared.tokens
+    paths.media, paths.splits, paths.tokens = prepared.media, prepared.splits, prepared.tokens
     problem = problems.load(params.problem, params.own)
     train(params.train, params.model, problem, paths, args.output_dir / "resume")
     results: dict[str, Any] = {"seconds": stopwatch.seconds, "steps": stopwatch.steps}
