@@ -18,6 +18,7 @@ NAMES = (
     "many_at_once",
     "verifying",
     "evaluate_memory",
+    "pictures",
     "whole_run",
     "training",
     "training_others",

@@ -8,7 +8,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,13 +32,15 @@ FEW, TIMES = 500, 10
 MANY = 20_000
 OURS, BARE, PROCESSOR = "ours, to Arrow", "Pillow in a bare loop", "image processor in a loop"
 RUN, STATUS = "retrain run, nothing to do", "dvc status"
-SMALL = {"type": "resnet", "embedding_size": 8, "hidden_sizes": "[8]", "depths": "[1]"}
+SMALL = {"type": "resnet", "embedding_size": "8", "hidden_sizes": "[8]", "depths": "[1]"}
 QUICK = ("--train.max-steps", "2", "--evaluate.n-resamples", "100")
 
 
-def measure(options: Options) -> list[Table]:
-    """Return a table of each."""
-    return [_rates(options.repeat or REPEAT), _memory(), _unchanged(options.repeat or REPEAT)]
+def measure(options: Options) -> Iterator[Table]:
+    """Yield a table of each."""
+    yield _rates(options.repeat or REPEAT)
+    yield _memory()
+    yield _unchanged(options.repeat or REPEAT)
 
 
 def made(folder: Path, count: int, size: tuple[int, int], suffix: str) -> Path:
