@@ -604,18 +604,14 @@ class StageParams(Section):
     @model_validator(mode="after")
     def _tokenizer_fits_the_model(self) -> Self:
         sizes, kind, name = self.model.from_scratch, self.tokenize.train.kind, self.model.name
-        if not self.own.has_tokenizer:
-            if not sizes and name is None:
-                raise ValueError(
-                    "model.name is none and model.from_scratch is empty: "
-                    "name a base model, or say what to build, such as {type: resnet}"
-                )
-            return self
         if not sizes and name is None:
+            such = "bert" if self.own.has_tokenizer else "resnet"
             raise ValueError(
                 "model.name is none and model.from_scratch is empty: "
-                "name a base model, or say what to build, such as {type: bert}"
+                f"name a base model, or say what to build, such as {{type: {such}}}"
             )
+        if not self.own.has_tokenizer:
+            return self
         if not sizes and kind:
             own = f"tokenize.train.kind {kind} makes a tokenizer whose tokens '{name}' has never seen"
             raise ValueError(

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+import transformers
 from PIL import Image
 
 from tasks import problems
@@ -24,6 +25,7 @@ from tasks.tokenize import tokenize
 from tasks.train import train
 from tests.support.pictures import picture
 from tests.support.project import SHARED
+from tests.support.six_stages import through
 
 SMALL = {"type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 8], "depths": [1, 1]}
 EASY_VQA, TRASHNET = SHARED / "easy_vqa", SHARED / "trashnet_subset"
@@ -122,8 +124,6 @@ def test_pixels_are_kept_where_they_take_less_room_than_the_file(raw: Path, tmp_
     "kind", ["ViTImageProcessorPil", "ConvNextImageProcessorPil", "CLIPImageProcessorPil"]
 )
 def test_pixels_are_what_the_processor_makes_of_a_picture(tmp_path: Path, kind: str) -> None:
-    import transformers
-
     made = getattr(transformers, kind)()
     made.save_pretrained(tmp_path)
     processor = pretrained.image_processor(tmp_path)
@@ -228,3 +228,16 @@ def test_easy_vqa_answers_are_labels_of_pictures_whose_numbers_begin_anew(tmp_pa
     first = rows.filter(pl.col("source_media").is_in(["train/images/0.png", "test/images/0.png"]))
     assert first["image"].n_unique() == 2
     assert rows["source_media"].n_unique() >= rows["image"].n_unique()
+
+
+def test_a_vit_with_weights_is_fine_tuned_and_its_package_repeats_every_prediction(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    settings = transformers.ViTConfig(**sizes, image_size=32, patch_size=8)
+    transformers.ViTForImageClassification(settings).save_pretrained(tmp_path / "base")
+    transformers.ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "base")
+    rows = [{"image": f"{number}.png", "label": "rgb"[number % 3]} for number in range(60)]
+    for number, row in enumerate(rows):
+        (tmp_path / row["image"]).write_bytes(picture(number))
+    _, paths = through(tmp_path, tmp_path / "base", rows, problem="image_classification")
+    test = pl.read_parquet(paths.split("test"))
+    assert read_json(paths.metric("package"))["predictions_repeated"] == test.height > 0
