@@ -47,8 +47,8 @@ def _folder(params: Params) -> Path:
         if model.name != base_models.PACKAGE and folder != kept:
             raise InputError(f"the package of {model.name} is not here yet")
         return folder
-    if base_models.is_gguf(model.name):
-        raise InputError(f"{model.name} is a GGUF file, which the run makes a folder of first")
+    if base_models.is_converted(model.name):
+        raise InputError(f"{model.name} is in a format which the run makes a folder of first")
     plain = model.model_copy(update={"from_scratch": {}})
     return base_models.fetch(plain if plain.revision else base_models.resolve(plain))
 

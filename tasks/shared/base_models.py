@@ -17,7 +17,7 @@ from typing import Any
 
 import funcy
 
-from tasks.shared import gguf_models
+from tasks.shared import converted_models, ctranslate2_files, ctranslate2_models, gguf_models
 from tasks.shared.entries import refuse_odd_entries
 from tasks.shared.errors import InputError, readable
 from tasks.shared.files import folder_digest, read_json, sha256, write_json
@@ -31,8 +31,7 @@ OTHER_WEIGHTS = (".bin", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".pt", ".
 PICKLES = (".bin", ".pt", ".pth")
 PYPI = "pypi:"
 GGUF = ".gguf"
-# what stands here was made from what its name says, and can be made again
-BASES = Path(".retrain/bases")
+BASES = converted_models.BASES
 # where the package of the last run stands, and what names that of another
 PACKAGE = "models/package"
 EXPERIMENT = "exp:"
@@ -92,12 +91,16 @@ def is_warm(name: str | None) -> bool:
     return name is not None and (name == PACKAGE or name.startswith(EXPERIMENT))
 
 
-def is_gguf(name: str | None) -> bool:
-    """Return whether a model is one GGUF file, of which a folder is made before it is used."""
+def is_converted(name: str | None) -> bool:
+    """Return whether a model is in GGUF or CTranslate2's format: a folder is made of it before it is used."""
     if name is None or is_warm(name):
         return False
     there = _local(name)
-    return there is not None and there.is_file()
+    return there is not None and (there.is_file() or _is_ctranslate2(there))
+
+
+def _is_ctranslate2(folder: Path) -> bool:
+    return ctranslate2_models.is_one(folder) and not any(folder.glob("*.safetensors"))
 
 
 def warm_folder(revision: str) -> Path:
@@ -206,7 +209,9 @@ def _fetched(model: Model, name: str) -> Path:
             f"model '{name}' does not have the content that model.revision {model.revision[:19]}... names; "
             "restore it, or take the new content with `retrain run --model.revision none`"
         )
-    return gguf_models.dequantised(folder, digest) if folder.is_file() else folder
+    if folder.is_file():
+        return gguf_models.dequantised(folder, digest)
+    return ctranslate2_models.converted(folder, digest) if _is_ctranslate2(folder) else folder
 
 
 def _digest(model: Path) -> str:
@@ -264,7 +269,7 @@ def _sound(folder: Path, name: str) -> Path:
     if missing:
         lacks = f"'{name}' lacks {missing[0]}, which its {index.name} names"
         raise InputError(f"model.name: {lacks}; copy or download it again")
-    if is_safe:
+    if is_safe or _is_ctranslate2(folder):
         return folder
     others = [file.name for file in files if file.suffix in OTHER_WEIGHTS]
     pickles = [other for other in others if other.endswith(PICKLES)]
@@ -321,6 +326,8 @@ def _shards(index: Path, name: str) -> list[str]:
 def _packaged(distribution: str) -> Path:
     """Return the one folder with a model in an installed distribution, or its one GGUF file.
 
+    A folder in CTranslate2's format is one too, where there is no other.
+
     The distribution is not imported.
     """
     try:
@@ -335,9 +342,12 @@ def _packaged(distribution: str) -> Path:
     if not folders and len(packed) == 1:
         return packed[0]
     if not folders:
+        bins = {Path(str(file.locate())).parent for file in files if file.name == ctranslate2_files.FILE}
+        folders = sorted(folder for folder in bins if ctranslate2_models.is_one(folder))
+    if not folders:
         raise InputError(
             f"model.name: the Python package '{distribution}' carries no model.safetensors, "
-            f"and not one {GGUF} file"
+            f"not one {GGUF} file, and nothing in CTranslate2's format"
         )
     return folders[0]
 

@@ -1,18 +1,13 @@
 """A GGUF file as a base model: its weights dequantised once, into a folder like any other model's."""
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
+from tasks.shared import converted_models
 from tasks.shared.errors import InputError
-from tasks.shared.files import read_json, write_json
 
-# what stands here was made from what its name says, and can be made again
-BASES = Path(".retrain/bases")
 # the library whose arithmetic decides the weights: another version may be another model under the same name
 LIBRARY, VERSION = "gguf", "0.19.0"
-ORIGIN = "origin.json"
 
 
 def dequantised(file: Path, digest: str) -> Path:
@@ -22,37 +17,13 @@ def dequantised(file: Path, digest: str) -> Path:
     reads GGUF is not there in its version, or transformers cannot make a model of the file.
     """
     _check_library()
-    folder = BASES / f"gguf-{digest[:16]}"
-    if folder.exists():
-        return folder
-    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    part.mkdir(parents=True, exist_ok=True)
-    try:
-        _write(file, part)
-    except InputError:
-        shutil.rmtree(part)
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever is raised by a file that is not sound, or of a kind of model that is not known
-        shutil.rmtree(part)
-        said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        raise InputError(
-            f"model.name: {file} cannot be made into a model: {said}; name another model"
-        ) from None
-    write_json(
-        part / ORIGIN, {"base": f"dequantised from {_kind(file)}", "file": file.name, "sha256": digest}
-    )
-    try:
-        part.rename(folder)
-    except OSError:
-        # another stage has just made it
-        shutil.rmtree(part)
-    return folder
 
+    def write(out: Path) -> str:
+        _write(file, out)
+        return f"dequantised from {_kind(file)}"
 
-def origin(folder: Path) -> dict[str, Any]:
-    """Return how a base model's folder was made, where we have made it: {"base": "dequantised from Q4_1"}."""
-    file = folder / ORIGIN
-    return {"base": read_json(file)["base"]} if folder.parent == BASES and file.exists() else {}
+    facts = {"file": file.name, "sha256": digest}
+    return converted_models.once(file, f"gguf-{digest[:16]}", write, facts)
 
 
 def _check_library() -> None:

@@ -13,7 +13,7 @@ import polars as pl
 
 from tasks.problems import Problem, Processor, Targets
 from tasks.problems.common import predicting, pretrained
-from tasks.shared import base_models, columns, devices, gguf_models
+from tasks.shared import base_models, columns, converted_models, devices
 from tasks.shared.errors import InputError
 from tasks.shared.files import digests, read_json, replace, sha256, write_json
 from tasks.shared.keys import fingerprint
@@ -129,7 +129,7 @@ def _model(
     its_size = size.measured(network, params, precision, longest)
     print(size.in_words(its_size), flush=True)
     size.refuse_too_large(its_size, free, params)
-    return network, {**its_size, **gguf_models.origin(base), **warn(warnings)}
+    return network, {**its_size, **converted_models.origin(base), **warn(warnings)}
 
 
 def _trainer(

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file
 
 from tasks.shared.base_models import fetch, resolve
+from tasks.shared.converted_models import origin
 from tasks.shared.errors import InputError
 from tasks.shared.files import folder_digest, sha256
-from tasks.shared.gguf_models import origin
 from tasks.shared.params import Model
 from tasks.shared.params_file import load
 from tests.support.project import ROOT

@@ -210,6 +210,7 @@ def test_one_module_loads_what_others_wrote_and_never_their_code() -> None:
     loads = calls("from_pretrained")
     ours = {
         "tasks/problems/common/pretrained.py",
+        "tasks/shared/ctranslate2_models.py",
         "tasks/shared/gguf_models.py",
         "tasks/problems/text_generation/adapters.py",
     }
