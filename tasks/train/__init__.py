@@ -65,7 +65,7 @@ def train(
     data = {
         split: Dataset.from_file(str(paths.tokens / f"{split}.arrow")) for split in ("train", "validation")
     }
-    longest = max(data["train"].data["length"].to_pylist())
+    longest = _longest(data["train"])
     network, how = _model(params, model, problem, processor, targets, precision, longest)
     selects = "loss" if problem.validation_rows == 0 else problem.headline
     best = (params.metric_for_best_model or selects).removeprefix("eval_")
@@ -114,11 +114,12 @@ def _model(
     processor: Processor,
     targets: Targets,
     precision: str,
-    longest: int,
+    longest: tuple[int, int | None],
 ) -> tuple["PreTrainedModel", dict[str, Any]]:
     """Return the model to train, with what metrics/train.json is to say of it.
 
-    longest: tokens in the longest row. Raises InputError when memory cannot hold a step.
+    longest: tokens in the longest row, and in the longest list of labels if they are lists. Raises InputError
+    when memory cannot hold a step.
     """
     from tasks.train import size
 
@@ -126,10 +127,23 @@ def _model(
     size.refuse_before_loading(base, size.weights_on_disk(base))
     network, warnings = problem.model(base, processor, targets)
     size.freeze(network, params.freeze)
-    its_size = size.measured(network, params, precision, longest)
+    its_size = size.measured(network, params, precision, *longest)
     print(size.in_words(its_size), flush=True)
     size.refuse_too_large(its_size, free, params)
     return network, {**its_size, **converted_models.origin(base), **warn(warnings)}
+
+
+def _longest(data: "Dataset") -> tuple[int, int | None]:
+    """Return the most tokens that a row has, and the most labels where they are lists."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = data.data
+    labels = table["labels"] if "labels" in table.column_names else None
+    are_lists = labels is not None and pa.types.is_list(labels.type)
+    return pc.max(table["length"]).as_py(), pc.max(
+        pc.list_value_length(labels)
+    ).as_py() if are_lists else None
 
 
 def _trainer(

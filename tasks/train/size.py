@@ -17,6 +17,7 @@ from tasks.shared.errors import InputError, did_you_mean
 from tasks.shared.params import Train
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel
 
 FLOAT = 4  # bytes: weights, gradients and the optimizer's state are fp32
@@ -87,10 +88,13 @@ def refuse_before_loading(base: Path, num_weights: int) -> None:
         raise InputError(f"model.name: the model in {base} has {sizes}, and {left}; name a smaller one")
 
 
-def measured(model: "PreTrainedModel", params: Train, precision: str, longest: int) -> dict[str, Any]:
+def measured(
+    model: "PreTrainedModel", params: Train, precision: str, longest: int, written: int | None = None
+) -> dict[str, Any]:
     """Return how many weights there are and are trained, and in MB what a step takes, roughly.
 
-    longest: tokens in the longest row. What activations take is an estimate for a transformer of one width.
+    longest: tokens in the longest row. written: tokens in the longest text that a decoder writes; None: as
+    many. What activations take is an estimate for a transformer of one width.
     """
     total = sum(weight.numel() for weight in model.parameters())
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
@@ -100,28 +104,37 @@ def measured(model: "PreTrainedModel", params: Train, precision: str, longest: i
         "weights": FLOAT * total,
         "gradients": FLOAT * trained,
         "optimizer": int(state * FLOAT * trained),
-        "activations": _activations(model, params, precision, longest),
+        "activations": _activations(model, params, precision, longest, written or longest),
     }
     in_mb = {part: round(size / MB, 1) for part, size in memory.items()}
     in_mb["total"] = round(sum(memory.values()) / MB, 1)
     return {"parameters": total, "trainable_parameters": trained, "memory_mb": in_mb}
 
 
-def _activations(model: "PreTrainedModel", params: Train, precision: str, longest: int) -> int:
+def _activations(model: "PreTrainedModel", params: Train, precision: str, longest: int, written: int) -> int:
     settings = model.config.get_text_config()
     width = getattr(settings, "hidden_size", None) or 0
     layers = getattr(settings, "num_hidden_layers", None) or 0
-    if settings.is_encoder_decoder:
-        layers = 2 * layers
-    tokens = params.per_device_train_batch_size * longest
+    rows = params.per_device_train_batch_size
+    # frames are put together before the first layer
+    tokens = rows * min(longest, getattr(settings, "max_source_positions", None) or longest)
     size = FLOAT if precision == "fp32" else FLOAT // 2
     per_layer = KEPT * width * size
-    kept = tokens * (per_layer if not params.activation_checkpointing else width * size) * layers
+    in_layers = tokens * layers
+    if settings.is_encoder_decoder:
+        read = in_layers if is_trained(model.get_encoder()) else 0
+        in_layers, tokens = read + rows * written * layers, rows * written
+    kept = in_layers * (per_layer if not params.activation_checkpointing else width * size)
     if params.activation_checkpointing:
         kept += tokens * per_layer
     head = model.get_output_embeddings()
     vocabulary = head.weight.shape[0] if head is not None and hasattr(head, "weight") else 0
     return kept + tokens * vocabulary * LOGITS * FLOAT
+
+
+def is_trained(part: "nn.Module") -> bool:
+    """Return whether any weight of a part of a model is trained."""
+    return any(weight.requires_grad for weight in part.parameters())
 
 
 def refuse_too_large(size: dict[str, Any], free: int | None, params: Train) -> None:

@@ -39,9 +39,10 @@ class AudioClassification(SoundProblem, Classification):
 
     def labels(
         self, processor: Processor, rows: pl.DataFrame, targets: Targets
-    ) -> tuple[list[int], list[int]]:
-        """Return the number of each row's label; all are known."""
-        return numbers(rows["label"], targets).tolist(), [0] * rows.height
+    ) -> tuple[list[int], list[int], list[int]]:
+        """Return the number of each row's label; all are known, and none is cut."""
+        none = [0] * rows.height
+        return numbers(rows["label"], targets).tolist(), none, none
 
     def model(
         self, base: Path, processor: Processor, targets: Targets

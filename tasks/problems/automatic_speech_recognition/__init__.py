@@ -1,6 +1,7 @@
-"""What is said in a recording, written down by a CTC model, character by character (Graves et al. 2006).
+"""What is said in a recording, written down character by character (CTC, Graves et al. 2006) or by a decoder.
 
-Served by `serve.py`: the pipeline of transformers needs ffmpeg to read a file.
+Which of both is decided by the base model. Served by `serve.py`: the pipeline of transformers needs ffmpeg to
+read a file.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from tasks.problems import Loss, Prediction, Targets
-from tasks.problems.automatic_speech_recognition import texts
+from tasks.problems.automatic_speech_recognition import seq2seq, texts
 from tasks.problems.automatic_speech_recognition.params import Own
 from tasks.problems.common.predicting import logits_of
 from tasks.problems.common.sounds import extractors, features, serve
@@ -42,6 +43,8 @@ class AutomaticSpeechRecognition(SoundProblem):
     examples = ({"audio": "clips/17.flac", "text": "seven"},)
     metrics = ("wer", "cer", "exact_match")
     headline = "wer"
+    # of a decoder's tokens some are equally likely
+    ties = 0.01
 
     def __init__(self, params: Any = None) -> None:
         """Take the params, or what they are by default."""
@@ -55,35 +58,47 @@ class AutomaticSpeechRecognition(SoundProblem):
         return [texts.normalised(text, self.params) for text in rows["text"]]
 
     def processor(self, base: Path, train: pl.LazyFrame, params: Tokenize) -> Processor:
-        """Return the feature extractor, and the base's own characters, or those of the train texts."""
+        """Return the feature extractor, and the base's own tokens, or characters of the train texts."""
         from tasks.problems.common import pretrained
 
         made = super().processor(base, train, params)
+        if seq2seq.is_one(base):
+            return seq2seq.processor(base, made.extractor, self.params)
         if (base / "vocab.json").exists() and not pretrained.is_from_scratch(base):
             return Processor(made.extractor, pretrained.characters(base))
         known = texts.characters(self._texts(train.select("text").collect()))
         return Processor(made.extractor, texts.tokenizer(known))
 
     def load_processor(self, folder: Path) -> Processor:
-        """Load both as they were saved."""
+        """Load both as they were saved; they tell how validation is to be measured."""
         from tasks.problems.common import pretrained
 
-        return Processor(pretrained.feature_extractor(folder), pretrained.characters(folder))
+        has_characters = (folder / "vocab.json").exists()
+        tokenizer = (pretrained.characters if has_characters else pretrained.saved_tokenizer)(folder)
+        made = Processor(pretrained.feature_extractor(folder), tokenizer)
+        # a forward pass knows the right text up to each token
+        self.validation_rows = self.params.validation_rows if made.has_decoder else None
+        return made
 
     def labels(
         self, processor: Processor, rows: pl.DataFrame, targets: Targets
-    ) -> tuple[list[list[int]], list[int]]:
-        """Return the tokens of each row's text, and how many of them are not known."""
-        tokenizer = processor.tokenizer
+    ) -> tuple[list[list[int]], list[int], list[int]]:
+        """Return the tokens of each row's text, how many of them are not known, and whether it was cut."""
+        tokenizer, none = processor.tokenizer, [0] * rows.height
+        if processor.has_decoder:
+            found, cut = seq2seq.labels(tokenizer, self._texts(rows), self.params)
+            return found, none, cut
         found = [tokenizer(text)["input_ids"] for text in self._texts(rows)]
-        return found, [row.count(tokenizer.unk_token_id) for row in found]
+        return found, [row.count(tokenizer.unk_token_id) for row in found], none
 
     def model(
         self, base: Path, processor: Processor, targets: Targets
     ) -> "tuple[PreTrainedModel, list[str]]":
-        """Load a CTC model in fp32; what its folder lacks is drawn from the current torch seed."""
+        """Load a model in fp32; what its folder lacks is drawn from the current torch seed."""
         from tasks.problems.common import pretrained
 
+        if processor.has_decoder:
+            return seq2seq.model(base, processor, self.params)
         how = {
             **extractors.settings(base, processor.extractor),
             "vocab_size": len(processor.tokenizer),
@@ -95,7 +110,7 @@ class AutomaticSpeechRecognition(SoundProblem):
         return pretrained.model(self.head, base, None, **how)
 
     def loss(self, train: pl.DataFrame, targets: Targets, params: Train) -> Loss | None:
-        """Return None: the model's own is CTC's."""
+        """Return None: the model's own, CTC's or that of tokens."""
         refuse_smoothing(params)
         return super().loss(train, targets, params)
 
@@ -107,14 +122,18 @@ class AutomaticSpeechRecognition(SoundProblem):
         targets: Targets,
         logits: Any = None,
     ) -> list[Prediction]:
-        """Return what the likeliest characters spell."""
+        """Return what the likeliest characters spell, or what the decoder writes."""
+        if processor.has_decoder:
+            return [{"predicted": text} for text in serve.written(processor.tokenizer, model, batch)]
         found = serve.texts(processor.tokenizer, model, batch, logits_of(model, batch, logits))
         return [{"predicted": text} for text in found]
 
     def probe(self, model: "PreTrainedModel", batch: Mapping[str, Any]) -> Any:
-        """Return the mean answer of each row's own frames."""
+        """Return the mean answer of each row's own frames, or that to the first token."""
         import torch
 
+        if model.config.is_encoder_decoder:
+            return seq2seq.probe(model, batch)
         logits = model(**batch).logits
         counts = serve.frames_answered(model, batch, logits)
         return torch.stack([row[:count].mean(0) for row, count in zip(logits, counts, strict=True)])

@@ -68,6 +68,7 @@ ANSWERS = {
     "AutoModelForQuestionAnswering": "question answering",
     "AutoModelForSeq2SeqLM": "text-to-text generation",
     "AutoModelForSequenceClassification": "classification",
+    "AutoModelForSpeechSeq2Seq": "speech recognition",
     "AutoModelForTokenClassification": "token classification",
     "AutoModelForVisualQuestionAnswering": "visual question answering",
 }

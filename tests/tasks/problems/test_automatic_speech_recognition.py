@@ -11,13 +11,14 @@ import transformers as hf
 
 from tasks import problems
 from tasks.problems import Problem
-from tasks.problems.automatic_speech_recognition import texts
+from tasks.problems.automatic_speech_recognition import seq2seq, texts
 from tasks.problems.automatic_speech_recognition.params import Own
 from tasks.problems.common import pretrained
 from tasks.problems.common.sounds import extractors, serve
+from tasks.shared import base_models
 from tasks.shared.errors import InputError
 from tasks.shared.files import read_json
-from tasks.shared.params import Ingest, Params, Train
+from tasks.shared.params import Ingest, Model, Params, Train
 from tasks.shared.statistics import values
 from tests.support.project import SHARED
 from tests.support.six_stages import through
@@ -43,6 +44,17 @@ WAVES: dict[str, Any] = {
     "num_conv_pos_embeddings": 4,
     "num_conv_pos_embedding_groups": 2,
     "feat_extract_norm": "layer",
+}
+WHISPER: dict[str, Any] = {
+    "type": "whisper",
+    "d_model": 16,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 16,
+    "decoder_ffn_dim": 16,
+    "max_target_positions": 40,
 }
 SAID = ("low tone", "Middle!", "high all")
 
@@ -150,6 +162,111 @@ def test_what_is_written_down_is_served_and_shown(scratch: dict[str, Any], tmp_p
     # as the base of another training the package brings its own characters
     processor = problem.processor(paths.package, pl.LazyFrame({"text": ["xyz"]}), Params().tokenize)
     assert processor.tokenizer.get_vocab().keys() == vocabulary.keys()
+
+
+def test_what_a_decoder_writes_is_served_by_the_pipeline(tmp_path: Path) -> None:
+    rows = spoken(tmp_path)
+    problem, paths = through(
+        tmp_path,
+        {"name": None, "revision": None, "from_scratch": WHISPER},
+        rows,
+        problem="automatic_speech_recognition",
+        automatic_speech_recognition={
+            "lowercase": True,
+            "strip_punctuation": True,
+            "max_seconds": 2.0,
+            "max_new_tokens": 12,
+            "validation_rows": 4,
+        },
+        train={"num_train_epochs": 25.0, "learning_rate": 0.02, "warmup_steps": 0.1},
+    )
+    test = pl.read_parquet(paths.split("test"))
+    assert read_json(paths.metric("package"))["predictions_repeated"] == test.height
+    # it has learned to spell, at least
+    predicted = pl.read_csv(paths.plots / "predictions.csv")["predicted"].to_list()
+    assert set(predicted) & {"low tone", "middle", "high all"}
+    assert "wer" in read_json(paths.metric("train"))["validation"]
+    assert (paths.curves / "validation_wer.csv").exists()
+    pipeline = hf.pipeline("automatic-speech-recognition", model=str(paths.package), dtype="float32")
+    sounds = [serve.read(str(paths.media / name), 16000, 2.0)[0] for name in test["audio"]]
+    said = pipeline([{"raw": sound, "sampling_rate": 16000} for sound in sounds])
+    assert [one["text"].strip() for one in said] == predicted
+    assert pipeline.model.generation_config.no_timestamps_token_id == 258
+    # as the base of another training the package brings its own tokens, and its own way to write
+    processor = problem.processor(paths.package, pl.LazyFrame(), Params().tokenize)
+    assert len(processor.tokenizer) == 259
+    assert problem.model(paths.package, processor, {})[0].generation_config.max_new_tokens == 12
+
+
+def test_texts_that_a_decoder_learns_begin_and_end_as_it_writes_them() -> None:
+    tokenizer = seq2seq._bytes()
+    found, cut = seq2seq.labels(tokenizer, ["one", "a longer text"], Own(max_new_tokens=5))
+    said = [tokenizer.convert_ids_to_tokens(ids) for ids in found]
+    assert said == [
+        ["<|notimestamps|>", "\u0120", "o", "n", "e", "<|endoftext|>"],
+        ["<|notimestamps|>", "\u0120", "a", "\u0120", "l", "<|endoftext|>"],
+    ]
+    assert cut == [0, 1]
+    assert tokenizer.decode(found[0], skip_special_tokens=True) == " one"
+
+
+def test_a_decoder_that_cannot_write_so_much_or_in_that_language_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def made(sizes: dict[str, Any], **own: Any) -> None:
+        base = base_models.fetch(Model(name=None, from_scratch=sizes))
+        seq2seq.processor(base, None, Own(**own))
+
+    with pytest.raises(InputError, match="max_new_tokens: 39 tokens are more than the 38"):
+        made(WHISPER, max_new_tokens=39)
+    with pytest.raises(InputError, match="language is german, and the model knows no other"):
+        made(WHISPER, max_new_tokens=8, language="german")
+    with pytest.raises(InputError, match="a moonshine writes down speech in a way"):
+        made({"type": "moonshine"})
+
+
+def test_a_model_of_many_languages_writes_the_one_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = base_models.fetch(Model(name=None, from_scratch=WHISPER))
+    problem = made_with(max_new_tokens=8, max_seconds=1.0)
+    processor = problem.processor(whole, pl.LazyFrame(), Params().tokenize)
+    # languages stand in transformers' order
+    names = [
+        "<|endoftext|>",
+        "<|startoftranscript|>",
+        "<|en|>",
+        "<|zh|>",
+        "<|de|>",
+        "<|transcribe|>",
+        "<|notimestamps|>",
+    ]
+    known = {byte: number for byte, number in seq2seq._bytes().get_vocab().items() if number < 256}
+    processor.tokenizer = hf.WhisperTokenizer(
+        vocab=known, merges=[], pad_token=names[0], extra_special_tokens=names[1:]
+    )
+    network = problem.model(whole, processor, {})[0]
+    its = network.generation_config
+    assert its.no_timestamps_token_id == 262
+    its.is_multilingual, its.lang_to_id, its.task_to_id = True, {"<|de|>": 260}, {"transcribe": 261}
+    base = tmp_path / "base"
+    for one in (network, processor):
+        one.save_pretrained(base)
+    with pytest.raises(InputError, match="language is empty and the model knows many"):
+        problem.processor(base, pl.LazyFrame(), Params().tokenize)
+    with pytest.raises(InputError, match="language: Unsupported language: klingon"):
+        made_with(language="klingon").processor(base, pl.LazyFrame(), Params().tokenize)
+    problem = made_with(language="german", max_new_tokens=8)
+    processor = problem.processor(base, pl.LazyFrame(), Params().tokenize)
+    (ids,), _ = seq2seq.labels(processor.tokenizer, ["a"], problem.params)
+    assert processor.tokenizer.convert_ids_to_tokens(ids)[:3] == names[4:]
+    network = problem.model(base, processor, {})[0].eval()
+    sound = serve.features(processor.extractor, waves(300.0, 0.4, rate=16000)[:, 0])
+    inputs = serve.batch(processor.extractor, [sound])
+    assert len(serve.written(processor.tokenizer, network, inputs)) == 1
 
 
 def test_what_ctc_cannot_do_is_refused() -> None:

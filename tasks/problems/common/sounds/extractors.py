@@ -31,7 +31,9 @@ def extractor(base: Path, seconds: float) -> Any:
     if type(made).__name__ not in (known := {*LOG_MEL.values(), WAVEFORM}):
         kinds = ", ".join(sorted(known))
         raise InputError(f"model.name: {base} has a {type(made).__name__}, and known are {kinds}")
-    made.max_seconds = seconds
+    # it hears no more than its window
+    window = made.chunk_length if hasattr(made, "chunk_length") else seconds
+    made.max_seconds = min(seconds, window or seconds)
     return made
 
 

@@ -49,18 +49,19 @@ class SoundProblem(Problem):
         """Yield sounds in order, and the labels of each one, int64 or list<int64>."""
         import pyarrow as pa
 
-        labels, unknown = self.labels(processor, rows, targets)
+        labels, unknown, cut_labels = self.labels(processor, rows, targets)
         done = 0
         for columns, cut in features.encoded(processor.extractor, rows["audio"], self.media):
             its = slice(done, done + len(columns["length"]))
             columns["labels"] = pa.array(labels[its])
-            yield Encoded(pa.RecordBatch.from_pydict(columns), truncated=cut, unknown=sum(unknown[its]))
+            inputs = pa.RecordBatch.from_pydict(columns)
+            yield Encoded(inputs, truncated=cut + sum(cut_labels[its]), unknown=sum(unknown[its]))
             done = its.stop
 
     def labels(
         self, processor: served.Processor, rows: pl.DataFrame, targets: Targets
-    ) -> tuple[Sequence[Any], Sequence[int]]:
-        """Return what the model learns of each row, and how many tokens of that are not known."""
+    ) -> tuple[Sequence[Any], Sequence[int], Sequence[int]]:
+        """Return what the model learns of each row, how many tokens are not known, and 1 where it was cut."""
         raise NotImplementedError
 
     def collator(self, processor: served.Processor) -> features.Collator:

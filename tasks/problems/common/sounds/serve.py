@@ -8,7 +8,7 @@ or `from serve import load, answer`. WAV, FLAC, OGG and MP3 are read, at any rat
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +94,11 @@ class Processor:
     extractor: Any
     tokenizer: Any = None
 
+    @property
+    def has_decoder(self) -> bool:
+        """Whether a decoder writes tokens one after another, as Whisper's does; else CTC, or labels."""
+        return type(self.tokenizer).__name__ == "WhisperTokenizer"
+
     def save_pretrained(self, folder: Any, **_: Any) -> None:
         """Write what there is of both, each into files of its own."""
         self.extractor.save_pretrained(folder)
@@ -107,11 +112,16 @@ def load(folder: str) -> tuple[Processor, Any]:
 
     here: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     settings = transformers.AutoConfig.from_pretrained(folder, **here)
-    writes = any(name.endswith("ForCTC") for name in settings.architectures)
-    head = transformers.AutoModelForCTC if writes else transformers.AutoModelForAudioClassification
+    (name,) = settings.architectures
+    head, tokenizer = transformers.AutoModelForAudioClassification, None
+    if name.endswith("ForCTC"):
+        head = transformers.AutoModelForCTC
+        tokenizer = transformers.Wav2Vec2CTCTokenizer.from_pretrained(folder, **here)
+    elif name.endswith("ForConditionalGeneration"):
+        head = transformers.AutoModelForSpeechSeq2Seq
+        tokenizer = transformers.WhisperTokenizer.from_pretrained(folder, **here)
     model = head.from_pretrained(folder, dtype="float32", use_safetensors=True, **here)
     extractor = transformers.AutoFeatureExtractor.from_pretrained(folder, **here)
-    tokenizer = transformers.Wav2Vec2CTCTokenizer.from_pretrained(folder, **here) if writes else None
     return Processor(extractor, tokenizer), model.eval()
 
 
@@ -122,6 +132,8 @@ def answer(processor: Processor, model: Any, files: Sequence[str]) -> list[dict[
     extractor = processor.extractor
     found: list[dict[str, Any]] = []
     heard = extractor.sampling_rate, extractor.max_seconds
+    if processor.has_decoder:
+        return piped(processor, model, (read(file, *heard)[0] for file in files))
     for start in range(0, len(files), BATCH):
         some = [features(extractor, read(file, *heard)[0]) for file in files[start : start + BATCH]]
         inputs = batch(extractor, some)
@@ -153,6 +165,26 @@ def texts(tokenizer: Any, model: Any, inputs: Mapping[str, Any], logits: Any) ->
     for row, count in zip(logits.argmax(-1).tolist(), frames_answered(model, inputs, logits), strict=True):
         found.append(tokenizer.decode([blank if token in unsaid else token for token in row[:count]]))
     return found
+
+
+def piped(processor: Processor, model: Any, sounds: Iterable[np.ndarray]) -> list[dict[str, Any]]:
+    """Return {text}, what transformers' pipeline writes of sounds (samples,) at the extractor's rate."""
+    from transformers import AutomaticSpeechRecognitionPipeline
+
+    parts = {"feature_extractor": processor.extractor, "tokenizer": processor.tokenizer}
+    write = AutomaticSpeechRecognitionPipeline(model, **parts, device=model.device)
+    rate = processor.extractor.sampling_rate
+    given = ({"raw": sound, "sampling_rate": rate} for sound in sounds)
+    return [{"text": said["text"].strip()} for said in write(given, batch_size=BATCH)]
+
+
+def written(tokenizer: Any, model: Any, inputs: Mapping[str, Any]) -> list[str]:
+    """Return what a decoder writes of each row of a batch."""
+    import torch
+
+    with torch.inference_mode():
+        found = model.generate(inputs["input_features"])
+    return [text.strip() for text in tokenizer.batch_decode(found, skip_special_tokens=True)]
 
 
 def main(folder: str, *_: str) -> None:
