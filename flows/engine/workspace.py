@@ -236,8 +236,11 @@ def _worktree(home: Path, name: str, commit: str, tree: str | None = None) -> It
 
 
 def _share(home: Path, folder: Path) -> None:
-    """Let a later run go on from what trainings in a worktree leave: checkpoints, what trackers are told."""
+    """Let a later run go on from what trainings in a worktree leave.
+
+    Checkpoints, what a frozen encoder answered, what trackers are told.
+    """
     (folder / OURS).mkdir()
-    for name in ("checkpoints", "trackers"):
+    for name in ("checkpoints", "encoded", "trackers"):
         shared = private_folder(home / OURS / name)
         (folder / OURS / name).symlink_to(shared)

@@ -99,6 +99,8 @@ def predict(problem: Problem, targets: Targets, paths: Paths, batch_size: int) -
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    # as in training: what it says of generation is for those who call it
+    logging.set_verbosity_error()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     processor = problem.load_processor(paths.checkpoint)
     model = problem.model(paths.checkpoint, processor, targets)[0].to(device).eval()

@@ -92,6 +92,9 @@ class Problem(Protocol):
     # a batch because no model is given them, such as where each token stands in the text
     learned: tuple[str, ...] = ("labels",)
     carried: tuple[str, ...] = ()
+    # the encoded column that nothing but an encoder reads, so that where it is frozen, and reads as much of
+    # every row, rows hold what it answers instead: `encoder_outputs`; empty: there is none
+    encoder_reads: str = ""
     # how training measures the metrics on validation: None, by what a forward pass answers for every row;
     # a number, by predicting so many rows as evaluate does; 0, not at all: the loss selects the checkpoint
     validation_rows: int | None = None

@@ -456,6 +456,13 @@ class Train(Section):
             "auto: on a CPU, less work for the same model, where that was tested; off: as transformers."
         ),
     )
+    encoder_cache: Literal["auto", "off"] = Field(
+        "auto",
+        description=(
+            "auto: what a frozen encoder answers to a row is computed once, where nothing in it is random; "
+            "off: in each epoch."
+        ),
+    )
     dataloader_num_workers: int = Field(
         0, ge=0, le=256, description="Processes that prepare batches; 0: the training process."
     )

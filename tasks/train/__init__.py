@@ -157,7 +157,7 @@ def _trainer(
     arguments: "TrainingArguments",
 ) -> "SeededTrainer":
     """Return the Trainer, once two rows have shown that the model's answers do not depend on padding."""
-    from tasks.train import cpu, trainer
+    from tasks.train import cpu, frozen, trainer
     from tasks.train.epochs import AugmentedRows
 
     batch = params.per_device_train_batch_size * params.gradient_accumulation_steps * arguments.world_size
@@ -185,6 +185,7 @@ def _trainer(
         cpu.quicken(run)
     some = _shortest_and_longest(data["train"], predicting.given(problem, data["train"].column_names))
     pretrained.try_out(network, problem.probe, problem.collator(processor), some)
+    frozen.keep(run, params, data)
     return run
 
 
@@ -211,7 +212,7 @@ def training_arguments(
     from transformers import TrainingArguments
 
     ours = {"precision", "cpu_shortcuts", "class_weights", "nproc_per_node", "num_threads", "freeze", "extra"}
-    ours |= {"early_stopping_patience", "early_stopping_threshold"}
+    ours |= {"encoder_cache", "early_stopping_patience", "early_stopping_threshold"}
     named: dict[str, Any] = params.model_dump(exclude=ours) | {"metric_for_best_model": best}
     try:
         return TrainingArguments(

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 import torch
+from datasets import Dataset
 from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
@@ -235,6 +236,8 @@ class SeededTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        # what is evaluated may hold the encoder's answers instead of what it reads
+        self.validation: Dataset = kwargs["eval_dataset"]
         self.sampler, self.problem, self.targets, self.rows = sampler, problem, targets, rows
         # of the validation rows, in the order of their batches: their numbers, and what the model predicts
         self.order: list[int] = []
@@ -249,7 +252,7 @@ class SeededTrainer(Trainer):
         """Return the Trainer's order, drawn here so that it is known; each evaluation draws the same."""
         if self.args.train_sampling_strategy == "group_by_length":
             # from the lengths on record: the Trainer would read every input for them
-            lengths = self.eval_dataset.data["length"].to_pylist()
+            lengths = self.validation.data["length"].to_pylist()
             seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
             drawn = torch.Generator().manual_seed(seed)
             sampler = LengthGroupedSampler(self.args.eval_batch_size, lengths=lengths, generator=drawn)
@@ -305,7 +308,7 @@ class SeededTrainer(Trainer):
 
     def _measured(self) -> Statistics:
         """Return what the validation rows, or as many as the problem says, add to its metrics."""
-        rows, data, most = self.rows, self.eval_dataset, self.problem.validation_rows
+        rows, data, most = self.rows, self.validation, self.problem.validation_rows
         if most == 0:
             return {}
         if most is None:

@@ -202,7 +202,16 @@ def test_argument_names_read_from_source_are_the_real_ones() -> None:
 
 
 def test_every_train_field_but_ours_is_an_argument_of_the_trainer() -> None:
-    ours = {"precision", "cpu_shortcuts", "class_weights", "nproc_per_node", "num_threads", "freeze", "extra"}
+    ours = {
+        "precision",
+        "cpu_shortcuts",
+        "encoder_cache",
+        "class_weights",
+        "nproc_per_node",
+        "num_threads",
+        "freeze",
+        "extra",
+    }
     ours |= {"early_stopping_patience", "early_stopping_threshold"}
     assert set(Train.model_fields) - training_arguments() == ours
 

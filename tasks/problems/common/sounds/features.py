@@ -74,7 +74,10 @@ class Collator:
         import torch
         from torch.nn.utils.rnn import pad_sequence
 
-        made = serve.batch(self.extractor, [array(self.extractor, row) for row in rows])
+        if "encoder_outputs" in rows[0]:
+            made = {"encoder_outputs": (torch.stack([row["encoder_outputs"] for row in rows]),)}
+        else:
+            made = serve.batch(self.extractor, [array(self.extractor, row) for row in rows])
         if "labels" not in rows[0]:
             return made
         labels = [torch.as_tensor(row["labels"], dtype=torch.int64) for row in rows]

@@ -20,6 +20,7 @@ class SoundProblem(Problem):
 
     served_with: Mapping[str, Any] = {}
     carried = ("features",)
+    encoder_reads = "features"
     units = "frames"
     media_endings = reading.ENDINGS
     serve = Path(served.__file__)

@@ -182,8 +182,11 @@ def written(tokenizer: Any, model: Any, inputs: Mapping[str, Any]) -> list[str]:
     """Return what a decoder writes of each row of a batch."""
     import torch
 
+    heard = inputs["input_features"]
+    # of a window all is heard, silence too
+    mask = torch.ones((len(heard), heard.shape[-1]), dtype=torch.int64, device=heard.device)
     with torch.inference_mode():
-        found = model.generate(inputs["input_features"])
+        found = model.generate(heard, attention_mask=mask)
     return [text.strip() for text in tokenizer.batch_decode(found, skip_special_tokens=True)]
 
 
