@@ -19,6 +19,7 @@ NAMES = (
     "verifying",
     "evaluate_memory",
     "pictures",
+    "sounds",
     "whole_run",
     "training",
     "training_others",

@@ -81,15 +81,16 @@ def _rates(repeat: int) -> Table:
 
         programs = {
             OURS: ours,
-            BARE: lambda: _in_threads(bare, files),
-            PROCESSOR: lambda: _in_threads(processed, files),
+            BARE: lambda: in_threads(bare, files),
+            PROCESSOR: lambda: in_threads(processed, files),
         }
         measured = in_turn({name: _rate(program) for name, program in programs.items()}, repeat)
     title = f"{PHOTOS} JPEG photos of 512 x 384 to {SIDE} x {SIDE}"
     return compare(title, "pictures/s", measured, OURS, {BARE: ">= 0.90"})
 
 
-def _in_threads(work: Callable[[Path], bytes], files: Sequence[Path]) -> None:
+def in_threads(work: Callable[[Path], bytes], files: Sequence[Path]) -> None:
+    """Do the same with each file, in as many threads as our own reading of files has."""
     with ThreadPoolExecutor() as threads:
         for _ in threads.map(work, files):
             pass

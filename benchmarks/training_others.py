@@ -109,6 +109,24 @@ def _image(params: Params, paths: Paths, file: Path) -> dict[str, Any]:
     return {"train_file": file, "config_name": _config(params, paths, file.with_name("config"))}
 
 
+def _sounds(params: Params, paths: Paths, file: Path) -> dict[str, Any]:
+    from tasks import problems
+
+    rows = problems.load(params.problem, params.own).comparable(pl.read_parquet(paths.split("train")))
+    media = f"{paths.media.resolve()}/"
+    target = "label" if "label" in rows.columns else "text"
+    rows.select(pl.concat_str(pl.lit(media), "audio").alias("audio"), target).write_ndjson(file)
+    return {"train_file": file, "config_name": _config(params, paths, file.with_name("config")), **GROUPED}
+
+
+def _vqa(params: Params, paths: Paths, file: Path) -> dict[str, Any]:
+    rows, media = pl.read_parquet(paths.split("train")), f"{paths.media.resolve()}/"
+    text, answer = ("question", "label") if "label" in rows.columns else ("text", "answer")
+    picture = pl.concat_str(pl.lit(media), "image").alias("image")
+    rows.select(picture, text=text, answer=answer).write_ndjson(file)
+    return {"train_file": file, "config_name": _config(params, paths, file.with_name("config"))}
+
+
 def _config(params: Params, paths: Paths, folder: Path) -> Path:
     """Save the config of a model from scratch, and what makes its inputs."""
     from tasks import problems
@@ -119,6 +137,8 @@ def _config(params: Params, paths: Paths, folder: Path) -> Path:
     model, _ = problem.model(
         base_models.fetch(params.model), processor, read_json(paths.tokens / "targets.json")
     )
+    # the class is a part of it, which saving the model would write
+    model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
@@ -142,6 +162,10 @@ SCRIPTS = {
     "xquad_en": ("run_qa", ""),
     "tinyshakespeare": ("run_clm", ""),
     "easy_vqa_shape": ("run_image", ""),
+    "fsdd": ("run_sounds", "soundfile"),
+    "fsdd_ctc": ("run_sounds", "soundfile"),
+    "easy_vqa": ("run_vqa", ""),
+    "easy_vqa_answers": ("run_vqa", ""),
     "gsm8k": ("run_sft", "trl"),
 }
 FLAGS: dict[str, Callable[[Params, Paths, Path], dict[str, Any]]] = {
@@ -149,5 +173,7 @@ FLAGS: dict[str, Callable[[Params, Paths, Path], dict[str, Any]]] = {
     "run_qa": _qa,
     "run_clm": _clm,
     "run_image": _image,
+    "run_sounds": _sounds,
+    "run_vqa": _vqa,
     "run_sft": _sft,
 }

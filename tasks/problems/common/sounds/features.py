@@ -1,7 +1,7 @@
 """Sounds as a model's inputs: features, batches, masks, and pictures of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from matplotlib.figure import Figure
 
-CHUNK = 32  # sounds whose features are in memory at once
+CHUNK = 32  # sounds whose features are handed on at once; so many more are being made
 
 
 def encoded(extractor: Any, names: pl.Series, folder: Path) -> Iterator["tuple[dict[str, pa.Array], int]"]:
@@ -32,14 +32,21 @@ def encoded(extractor: Any, names: pl.Series, folder: Path) -> Iterator["tuple[d
         made = serve.features(extractor, sound)
         return made.tobytes(), _length(extractor, made), is_cut
 
+    def gathered(some: "list[Future[tuple[bytes, int, bool]]]") -> tuple[dict[str, pa.Array], int]:
+        made, lengths, cut = zip(*(one.result() for one in some), strict=True)
+        columns = {"features": pa.array(made, pa.large_binary()), "length": pa.array(lengths, pa.int32())}
+        return columns, sum(cut)
+
     with ThreadPoolExecutor() as threads:
+        before: list[Future[tuple[bytes, int, bool]]] = []
         for some in names.to_frame("name").iter_slices(CHUNK):
-            made, lengths, cut = zip(*threads.map(features, some["name"]), strict=True)
-            columns = {
-                "features": pa.array(made, pa.large_binary()),
-                "length": pa.array(lengths, pa.int32()),
-            }
-            yield columns, sum(cut)
+            # no thread waits while those before are handed on
+            begun = [threads.submit(features, name) for name in some["name"]]
+            if before:
+                yield gathered(before)
+            before = begun
+        if before:
+            yield gathered(before)
 
 
 def _length(extractor: Any, features: np.ndarray) -> int:
