@@ -51,8 +51,25 @@ FROM_SCRATCH = {
     "image_text_to_text": {"type": "git", **LIKE_BERT},
     "visual_question_answering": {"type": "vilt", **LIKE_BERT, "patch_size": 8},
 }
+# other kinds of model that a problem trains
+OTHERS: dict[str, list[dict[str, Any]]] = {
+    "automatic_speech_recognition": [
+        {
+            "type": "whisper",
+            "d_model": 16,
+            "encoder_layers": 1,
+            "decoder_layers": 1,
+            "encoder_attention_heads": 2,
+            "decoder_attention_heads": 2,
+            "encoder_ffn_dim": 16,
+            "decoder_ffn_dim": 16,
+            "max_target_positions": 64,
+        }
+    ]
+}
 # what is generated says nothing, and takes long
 SHORT: dict[str, dict[str, Any]] = {
+    "automatic_speech_recognition": {"max_new_tokens": 48, "max_seconds": 1.0},
     "image_classification": {"image_size": 24},
     "visual_question_answering": {"image_size": 24},
     "image_text_to_text": {"image_size": 24, "patch_size": 8, "max_new_tokens": 8},
@@ -85,7 +102,7 @@ class Made:
 
 
 def ways() -> list[Any]:
-    """Return every problem, and what it has to be told for each kind of rows that it takes; the first is quick."""
+    """Return every problem, and what it is told for each kind of rows and model that it takes; the first is quick."""
     found = []
     for name in problem_names():
         field = type(Params.model_validate({"problem": name}).own).model_fields.get("rows")
@@ -94,17 +111,21 @@ def ways() -> list[Any]:
         )
         for number, own in enumerate(kinds):
             marks = pytest.mark.slow if number else ()
-            found.append(pytest.param((name, own), id="-".join([name, *own.values()]), marks=marks))
+            way = (name, own, FROM_SCRATCH.get(name, {}))
+            found.append(pytest.param(way, id="-".join([name, *own.values()]), marks=marks))
+        for scratch in OTHERS.get(name, []):
+            way = (name, {}, scratch)
+            found.append(pytest.param(way, id=f"{name}-{scratch['type']}", marks=pytest.mark.slow))
     return found
 
 
-def made(name: str, own: dict[str, Any], folder: Path, base: Path) -> Made:
+def made(name: str, own: dict[str, Any], scratch: dict[str, Any], folder: Path, base: Path) -> Made:
     """Run all stages in a folder, in this process."""
     paths, its = Paths(folder), {"problem": name, name: SHORT.get(name, {}) | own}
     columns_ = problems.load(name, Params.model_validate(its).own).columns
     (folder / "raw").mkdir()
     data = {"path": str(write(folder / "raw/rows.jsonl", columns_))}
-    model = base_models.resolve(Model(name=str(base), from_scratch=FROM_SCRATCH.get(name, {}))).model_dump()
+    model = base_models.resolve(Model(name=str(base), from_scratch=scratch)).model_dump()
     params = Params.model_validate({**its, "data": data, "model": model, **CHANGES})
     problem = problems.load(name, params.own)
     ingest(params.data, params.ingest, problem, paths)
@@ -119,8 +140,8 @@ def made(name: str, own: dict[str, Any], folder: Path, base: Path) -> Made:
 @pytest.fixture(scope="module", params=ways())
 def it(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Made:
     """The problem, with all that its stages have made."""
-    name, own = request.param
-    return made(name, own, tmp_path_factory.mktemp(name), tiny_model)
+    name, own, scratch = request.param
+    return made(name, own, scratch, tmp_path_factory.mktemp(name), tiny_model)
 
 
 def test_columns_have_an_input_and_known_kinds(it: Made) -> None:
@@ -328,6 +349,7 @@ def test_the_package_says_what_it_is_and_the_card_how_to_call_it(it: Made) -> No
 
 @pytest.mark.slow
 def test_the_same_rows_make_the_same_bits(it: Made, tmp_path: Path, tiny_model: Path) -> None:
-    again = made(it.params.problem, it.params.own.model_dump(), tmp_path, tiny_model)
+    scratch = it.params.model.from_scratch
+    again = made(it.params.problem, it.params.own.model_dump(), scratch, tmp_path, tiny_model)
     for folder in ("ingested", "splits", "tokens", "checkpoint", "plots", "curves"):
         assert digests(getattr(again.paths, folder)) == digests(getattr(it.paths, folder)), folder
