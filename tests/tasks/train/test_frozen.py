@@ -22,6 +22,7 @@ from tasks.split import split
 from tasks.tokenize import tokenize
 from tasks.train import frozen, train
 from tests.support.project import ROOT
+from tests.support.six_stages import through
 from tests.support.sounds import sound
 
 WHISPER: dict[str, Any] = {
@@ -215,3 +216,22 @@ def test_a_disk_without_room_is_a_sentence(made: Made, monkeypatch: pytest.Monke
         InputError, match=r"0 MB of the disk are free; free some, or set train\.encoder_cache off"
     ):
         made.train("full")
+
+
+def test_an_encoder_that_reads_texts_of_any_length_is_asked_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "pins.yaml", tmp_path)
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    through(
+        tmp_path,
+        {"name": None, "revision": None, "from_scratch": {"type": "t5", **sizes}},
+        [{"text": f"say {number}", "target": f"{number} said"} for number in range(24)],
+        problem="text2text_generation",
+        text2text_generation={"max_new_tokens": 4},
+        tokenize={"train": {"kind": "byte"}},
+        train={"freeze": ["encoder", "shared"], "num_train_epochs": 2.0},
+    )
+    assert "it more than one input, or inputs of any length" in capsys.readouterr().out
+    assert not frozen.ENCODED.exists()
