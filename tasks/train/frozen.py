@@ -20,7 +20,7 @@ from tasks.shared import devices
 from tasks.shared.errors import InputError
 from tasks.shared.files import read_json, sha256, write_json
 from tasks.shared.keys import fingerprint
-from tasks.shared.locks import alone, alone_if_free
+from tasks.shared.locks import alone, alone_if_free, forget
 from tasks.shared.params import Train
 from tasks.shared.progress import Progress
 from tasks.train import size
@@ -164,9 +164,11 @@ def _drop_others(folder: Path) -> None:
     """Delete what other trainings have kept; one that has mapped it still sees it."""
     for other in sorted(folder.parent.iterdir()):
         if other.is_dir() and other != folder:
-            with alone_if_free(other.with_name(f"{other.name}.lock")) as is_old:
+            lock = other.with_name(f"{other.name}.lock")
+            with alone_if_free(lock) as is_old:
                 if is_old:
                     shutil.rmtree(other)
+                    forget(lock)
 
 
 def _mapped(folder: Path, run: "SeededTrainer", rows: "Dataset", shape: list[int]) -> Tensor:

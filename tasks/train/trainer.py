@@ -237,7 +237,7 @@ class SeededTrainer(Trainer):
     ) -> None:
         super().__init__(**kwargs)
         # what is evaluated may hold the encoder's answers instead of what it reads
-        self.validation: Dataset = kwargs["eval_dataset"]
+        self.validation: Dataset = self.eval_dataset
         self.sampler, self.problem, self.targets, self.rows = sampler, problem, targets, rows
         # of the validation rows, in the order of their batches: their numbers, and what the model predicts
         self.order: list[int] = []
