@@ -12,6 +12,7 @@ from benchmarks.measure import Options, machine
 # the quick ones first
 NAMES = (
     "statistics",
+    "promotion",
     "tokenization",
     "padding",
     "cached_run",
@@ -73,7 +74,9 @@ def options() -> tuple[list[str], Options]:
     )
     parser.add_argument("--rows", type=int, default=100_000, help="tokenization: rows (default: %(default)s)")
     parser.add_argument(
-        "--repeat", type=int, help="how often to run each program (default: as each benchmark thinks right)"
+        "--repeat",
+        type=int,
+        help="how often to run each program; promotion: challengers (default: as each thinks right)",
     )
     given = vars(parser.parse_args())
     names = given.pop("names") or list(NAMES)

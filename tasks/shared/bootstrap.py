@@ -59,7 +59,7 @@ def bootstrap(
     resample for which a metric is not defined is left out of its interval; without any other, the ends are
     NaN.
     """
-    drawn = _resamples(statistics, params, groups)
+    drawn = resample(statistics, units_of(statistics, groups), params.n_resamples, params.seed)
     found = values(statistics, groups)
     return {name: Estimate(found[name], *_interval(drawn[name], params)) for name in statistics}
 
@@ -79,7 +79,7 @@ def paired(
     for name in mine:
         if name in other:
             both |= {(True, name): mine[name], (False, name): other[name]}
-    drawn = _resamples(both, params, groups)
+    drawn = resample(both, units_of(both, groups), params.n_resamples, params.seed)
     mine_on_all, other_on_all = values(mine, groups), values(other, groups)
     found = {}
     for is_mine, name in both:
@@ -120,17 +120,22 @@ def by_slice(
     slices.
     """
     table = []
-    for name in slices.columns:
-        rows = slices.select(value=pl.col(name).cast(pl.String)).with_row_index("row")
-        by_value = rows.group_by("value").agg("row", rows=pl.len())
-        for value, inside, num_rows in by_value.sort("rows", "value", descending=[True, False]).iter_rows():
-            some = pl.Series(inside)
-            found = bootstrap(take(statistics, some), params, None if groups is None else groups[some])
-            table.append([name, value, num_rows, *chain.from_iterable(found.values())])
+    for name, value, rows in rows_by_value(slices):
+        found = bootstrap(take(statistics, rows), params, None if groups is None else groups[rows])
+        table.append([name, value, len(rows), *chain.from_iterable(found.values())])
     numbers = [f"{metric}{end}" for metric in statistics for end in ("", "_low", "_high")]
     schema = {"slice": pl.String, "value": pl.String, "rows": pl.Int64, **dict.fromkeys(numbers, pl.Float64)}
     defined = pl.when(pl.col(numbers).is_finite()).then(pl.col(numbers))
     return pl.DataFrame(table, schema, orient="row").with_columns(defined)
+
+
+def rows_by_value(slices: pl.DataFrame) -> Iterator[tuple[str, str | None, pl.Series]]:
+    """Yield the numbers of the rows of each value of each column; of each, the value with most rows first."""
+    for name in slices.columns:
+        rows = slices.select(value=pl.col(name).cast(pl.String)).with_row_index("row")
+        by_value = rows.group_by("value").agg("row", rows=pl.len())
+        for value, inside, _ in by_value.sort("rows", "value", descending=[True, False]).iter_rows():
+            yield name, value, pl.Series(inside)
 
 
 def _num_rows(statistics: Mapping[Any, Statistic]) -> int:
@@ -148,7 +153,7 @@ def _interval(drawn: Array, params: Evaluate) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class _Units:
+class Units:
     """What is resampled."""
 
     # which cell each unit is of, (units,)
@@ -159,16 +164,16 @@ class _Units:
     part: Mapping[Any, slice]
 
 
-def _resamples(
+def resample(
     statistics: Mapping[Any, Statistic],
-    params: Evaluate,
-    groups: pl.Series | None,
+    units: Units,
+    n_resamples: int,
+    seed: int,
 ) -> dict[Any, Array]:
-    """Return each metric in each resample, (n_resamples,)."""
-    units = _units(statistics, groups)
-    found = {name: np.empty(params.n_resamples) for name in statistics}
+    """Return each metric in each resample, (n_resamples,); NaN where it is not defined."""
+    found = {name: np.empty(n_resamples) for name in statistics}
     start = 0
-    for counts in _counts(units.cell, units.added.shape[1], params):
+    for counts in _counts(units.cell, units.added.shape[1], n_resamples, seed):
         sums = np.ascontiguousarray((units.added @ counts).T)
         for name, statistic in statistics.items():
             metric = METRICS[statistic.metric]
@@ -179,24 +184,24 @@ def _resamples(
     return found
 
 
-def _counts(cell: np.ndarray, num_cells: int, params: Evaluate) -> Iterator[Array]:
+def _counts(cell: np.ndarray, num_cells: int, n_resamples: int, seed: int) -> Iterator[Array]:
     """Yield how often each cell is drawn in some of the resamples, (cells, resamples) float64."""
-    random = np.random.default_rng(params.seed)
+    random = np.random.default_rng(seed)
     step = max(1, AT_ONCE // len(cell))
-    for start in range(0, params.n_resamples, step):
-        resamples = min(step, params.n_resamples - start)
+    for start in range(0, n_resamples, step):
+        resamples = min(step, n_resamples - start)
         drawn = cell[random.integers(len(cell), size=(resamples, len(cell)))]
         drawn += num_cells * np.arange(resamples)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=resamples * num_cells)
         yield np.ascontiguousarray(counts.reshape(resamples, num_cells).T, dtype=np.float64)
 
 
-def _units(statistics: Mapping[Any, Statistic], groups: pl.Series | None) -> _Units:
+def units_of(statistics: Mapping[Any, Statistic], groups: pl.Series | None) -> Units:
     """Return what is resampled: groups, or rows, those that are alike as one cell."""
     from scipy import sparse
 
     if groups is None:
-        rows, cell = _cells(statistics)
+        rows, cell = cells_of(statistics)
         statistics = take(statistics, rows)
     stacked: list[Added] = []
     part: dict[Any, slice] = {}
@@ -212,10 +217,10 @@ def _units(statistics: Mapping[Any, Statistic], groups: pl.Series | None) -> _Un
     if groups is not None:
         cell = np.arange(stacked[0].shape[1])
     # by columns: each cell's numbers are read once for all resamples that are drawn together
-    return _Units(cell, sparse.vstack(stacked, format="csc"), part)
+    return Units(cell, sparse.vstack(stacked, format="csc"), part)
 
 
-def _cells(statistics: Mapping[Any, Statistic]) -> tuple[np.ndarray, np.ndarray]:
+def cells_of(statistics: Mapping[Any, Statistic]) -> tuple[np.ndarray, np.ndarray]:
     """Return the first row of each cell, and the cell of each row: rows that are alike in all columns."""
     columns: dict[str, pl.Series] = {}
     for frame in {id(statistic.columns): statistic.columns for statistic in statistics.values()}.values():
