@@ -1,4 +1,4 @@
-"""The six stages' functions, one after another in this process: no Prefect, no DVC, no cache.
+"""The stages' functions, one after another in this process: no Prefect, no DVC, no cache.
 
 Run in a clone: `python -m benchmarks.bare`.
 """
@@ -8,6 +8,7 @@ from pathlib import Path
 from tasks import problems
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
+from tasks.judge import judge
 from tasks.package import package
 from tasks.shared.params_file import load
 from tasks.shared.paths import Paths
@@ -17,7 +18,7 @@ from tasks.train import train
 
 
 def main() -> None:
-    """Do what dvc.yaml's six commands do, with the same paths and params."""
+    """Do what dvc.yaml's commands do, with the same paths and params."""
     params, paths = load(), Paths()
     problem = problems.load(params.problem)
     ingest(params.data, params.ingest, problem, paths)
@@ -26,6 +27,7 @@ def main() -> None:
     train(params.train, params.model, problem, paths, Path(".retrain/bare"))
     evaluate(params.evaluate, problem, paths)
     package(params, problem, paths)
+    judge(params.evaluate, params.promote.champion, problem, paths)
 
 
 if __name__ == "__main__":

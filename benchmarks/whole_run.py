@@ -1,4 +1,4 @@
-"""What the orchestration costs: `retrain run` from nothing beside the same six functions in one bare process.
+"""What the orchestration costs: `retrain run` from nothing beside the same functions in one bare process.
 
 That process is benchmarks/bare.py. Each run has a fresh clone with an empty cache, the default params and the
 real base model. Wall time of the whole process; the clone is not counted. `retrain run` comes three times:

@@ -15,7 +15,7 @@ from prefect.states import Completed, Failed
 from flows.engine import run_name, worker
 from flows.engine.processes import Processes, StageFailedError
 from flows.engine.stage import show_running
-from flows.engine.workspace import STAGES, Workspace, at_revision, root
+from flows.engine.workspace import Workspace, at_revision, root
 from flows.ledger.results import why
 from flows.ledger.revision import changed_key, checkout_data, clear, compare
 from flows.report.artifacts import publish_document
@@ -44,7 +44,7 @@ def reproduce(revision: str) -> Certificate | State[None]:
                 log.warning("the versions installed are not those pinned at %s: %s", revision, words)
             _set_aside(space, Path(recorded))
             _compute_all(space, certificate)
-            certificate.judge(Path(recorded), space.root)
+            certificate.judge(Path(recorded), space.root, tuple(space.ledger.stages))
             _keep(certificate, space.home)
             publish_document("certificate", markdown(certificate), f"{plain(revision)}: {certificate.grade}")
             return certificate
@@ -69,7 +69,8 @@ def _compute_all(space: Workspace, certificate: Certificate) -> None:
     if wrong and wrong.is_missing:
         return
     with Processes(space.root, {ANY_VERSION: "1", tracking.SWITCH: "off"}) as processes:
-        for name in STAGES:
+        # an older revision has fewer
+        for name in space.ledger.stages:
             run = compute.with_options(name=name, task_run_name=name)
             state = run(name, space, processes, certificate, return_state=True)
             if not state.is_completed():

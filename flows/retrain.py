@@ -1,4 +1,4 @@
-"""The pipeline: six stages, from raw rows to a model that serves."""
+"""The pipeline: seven stages, from raw rows to a model that serves and is compared with the one that does."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -66,5 +66,6 @@ def run_stages(run: Run) -> State[Summary]:
     tokens = run.stage("tokenize", splits)
     model = run.stage("train", tokens)
     scores = run.stage("evaluate", model, splits, tokens)
-    run.stage("package", model, scores)
+    package = run.stage("package", model, scores)
+    run.stage("judge", package)
     return run_report.publish(run)

@@ -6,6 +6,7 @@ from pathlib import Path
 from flows.engine import data
 from flows.git import worktrees
 from flows.ledger import journal
+from flows.registry.champion import resolved as resolved_champion
 from tasks import problems
 from tasks.shared import architectures, base_models, tracking
 from tasks.shared.errors import InputError, did_you_mean
@@ -37,7 +38,9 @@ def prepare(params: Params, checkout: Path, home: Path, say: Say, *, update_data
         say(f"model.name {params.model.name} becomes none: {why}")
     elif model != params.model:
         say(f"model {model.name} is at revision {model.revision}")
-    params = params.model_copy(update={"model": model})
+    champion = resolved_champion(params, home, say)
+    promote = params.promote.model_copy(update={"champion": champion})
+    params = params.model_copy(update={"model": model, "promote": promote})
     text = written(params, checkout / PARAMS)
     if text is not None:
         refuse_unknown_names(params)

@@ -18,6 +18,7 @@ from flows.git.signatures import refuse_unsigned
 from flows.git.uncommitted import uncommitted
 from flows.ledger import journal, rollback
 from flows.ledger.results import Experiment
+from flows.registry.champion import keep_named
 from tasks.shared import base_models
 from tasks.shared.entries import refuse_odd_name
 from tasks.shared.errors import InputError
@@ -39,7 +40,7 @@ from tasks.shared.params_file import (
 if TYPE_CHECKING:
     from flows.ledger.stages import Ledger
 
-STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
+STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package", "judge")
 # logs, databases and worktrees: nobody else's business
 OURS = ".retrain"
 Say = Callable[[str], None]
@@ -96,7 +97,7 @@ class Workspace:
 
         self.ledger.refuse_lost()
         # the report shows them
-        self.ledger.checkout_missing(["plots/train", "plots/evaluate"])
+        self.ledger.checkout_missing(["plots/train", "plots/evaluate", "plots/judge"])
         model = self.params.model.name
         linked = [model] if model and worktrees.is_link(model, self.root, self.home) else []
         own = self.ledger.kept_in_git()
@@ -212,6 +213,8 @@ def at_revision(revision: str, name: str, say: Say) -> Iterator[tuple[Workspace,
         share_bases(params.model, folder, home)
         if base_models.is_warm(params.model.name):
             resolved(params, home, say)
+        if params.promote.champion is not None:
+            keep_named(params.promote.champion, home, say)
         with IsolatedRun(home, folder, name).marked():
             yield Workspace(home, folder, params, say, name=name), commit
 

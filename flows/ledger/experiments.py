@@ -4,11 +4,13 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import funcy
+from dvc.config import Config
 from dvc.dvcfile import LOCK_FILE
 from dvc.env import DVC_EXP_AUTO_PUSH, DVC_EXP_GIT_REMOTE
 from dvc.repo import Repo
@@ -98,16 +100,22 @@ def save(
     leave_out: paths whose content is not the experiment's. untracked: files in it that the checkout does not
     track.
     """
-    baseline = git(workspace, "rev-parse", "HEAD")
     # Git refuses to leave out by name what it ignores already
     is_ignored = not names(workspace, "ls-files", "--others", "--exclude-standard", "-z", "--", LOCAL_CONFIG)
     git(workspace, "add", "--all", "--", ".", *(() if is_ignored else (f":(exclude){LOCAL_CONFIG}",)))
     for path in leave_out:
         git(workspace, "--literal-pathspecs", "reset", "--quiet", "HEAD", "--", path)
-    mine = git(workspace, "ls-files", "--stage", LOCK_FILE).split()[1]
+    return save_tree(workspace, git(workspace, "write-tree"), name, message, untracked=untracked)
+
+
+def save_tree(
+    workspace: Path, tree: str, name: str, message: str, *, untracked: Sequence[str] = ()
+) -> Experiment:
+    """Commit a tree that holds a dvc.lock as `save` does."""
+    baseline = git(workspace, "rev-parse", "HEAD")
+    mine = git(workspace, "rev-parse", "--verify", f"{tree}:./{LOCK_FILE}")
     trailers = [f"{UNTRACKED}: {json.dumps(path)}" for path in untracked]
     told = "\n\n".join([message, *(["\n".join(trailers)] if trailers else [])])
-    tree = git(workspace, "write-tree")
     words = ("commit-tree", *signing(workspace), tree, "-p", baseline, "-m", told)
     commit = git(workspace, *words, env=identity(workspace))
     # alone, so that of equal runs that end at once one is kept
@@ -147,14 +155,10 @@ def push(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str]
     config is true. One that holds files that Git does not track stays here. When the remote cannot be
     reached, there is a warning, and the next isolated run tries again.
     """
-    if not is_shared(repo):
+    if not is_shared(repo.config):
         return
-    remote = os.environ.get(DVC_EXP_GIT_REMOTE) or repo.config["exp"].get("git_remote", "origin")
-    if (
-        ":" not in remote
-        and not Path(remote).is_absolute()
-        and remote not in git(checkout, "remote").splitlines()
-    ):
+    remote = _git_remote(repo.config)
+    if not _is_there(checkout, remote):
         say(f"experiment {experiment.name} stays here: there is no Git remote '{remote}'")
         return
     ref = str(ExpRefInfo(experiment.baseline, experiment.name))
@@ -174,14 +178,25 @@ def push(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str]
             say(f"sent experiment {name} to Git remote {_where(checkout, remote)}")
 
 
+def shared_with(checkout: Path) -> str | None:
+    """Return the Git remote that what runs keep is sent to; None where nothing is sent."""
+    config = Config(str(checkout / Repo.DVC_DIR))
+    remote = _git_remote(config)
+    return remote if is_shared(config) and _is_there(checkout, remote) else None
+
+
+def _git_remote(config: Mapping[str, Any]) -> str:
+    return str(os.environ.get(DVC_EXP_GIT_REMOTE) or config["exp"].get("git_remote", "origin"))
+
+
+def _is_there(checkout: Path, remote: str) -> bool:
+    """Return whether a Git remote has this name; a URL or a path need not."""
+    return ":" in remote or Path(remote).is_absolute() or remote in git(checkout, "remote").splitlines()
+
+
 def _holds_untracked(checkout: Path, experiment: Experiment, say: Callable[[str], None]) -> bool:
     """Return whether an experiment holds files that Git does not track in the checkout by now; say which."""
-    trailers = f"--format=%(trailers:key={UNTRACKED},valueonly)"
-    told = git(checkout, "show", "--no-patch", trailers, experiment.commit)
-    held = [_path(line) for line in told.splitlines() if line]
-    inside = [path for path in held if not climbs(path.split("/"))]
-    known = names(checkout, "--literal-pathspecs", "ls-files", "-z", "--", *inside) if inside else []
-    untracked = [readable(name) for name in held if name not in known]
+    untracked = untracked_in(checkout, experiment.commit)
     if untracked:
         say(
             f"warning: experiment {experiment.name} stays here, because it holds what Git does not track: "
@@ -189,6 +204,16 @@ def _holds_untracked(checkout: Path, experiment: Experiment, say: Callable[[str]
             f"`dvc exp remove {experiment.name}`, and run the same command again"
         )
     return bool(untracked)
+
+
+def untracked_in(checkout: Path, commit: str) -> list[str]:
+    """Return the files that an experiment has taken along and Git does not track in the checkout by now."""
+    trailers = f"--format=%(trailers:key={UNTRACKED},valueonly)"
+    told = git(checkout, "show", "--no-patch", trailers, commit)
+    held = [_path(line) for line in told.splitlines() if line]
+    inside = [path for path in held if not climbs(path.split("/"))]
+    known = names(checkout, "--literal-pathspecs", "ls-files", "-z", "--", *inside) if inside else []
+    return [readable(name) for name in held if name not in known]
 
 
 def _path(line: str) -> str:

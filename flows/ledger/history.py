@@ -56,6 +56,11 @@ class Record:
         return {} if any(map(wrong_entry, stages.values())) else stages
 
     @property
+    def making(self) -> Mapping[str, Any]:
+        """What dvc.lock holds of the stages that make the model: to compare it with another changes none."""
+        return {name: stage for name, stage in self.stages.items() if name != "judge"}
+
+    @property
     def source(self) -> tuple[Any, Any]:
         """The problem and the path of the data: runs that share them are runs of the same model."""
         params = _mapping(self.stages.get("ingest", {}).get("params", {}).get("params.yaml"))
@@ -123,8 +128,16 @@ def last_run(root: Path, saved: Experiment | None, before: Mapping[str, str]) ->
     """
     mine = this_run(root)
     for record in _kept(root, saved.baseline, saved.commit) if saved else _in_place(root, before):
-        is_alike = record.stages.keys() == mine.stages.keys() and record.source == mine.source
+        is_alike = record.making.keys() == mine.making.keys() and record.source == mine.source
         if is_alike and record.is_complete():
+            return record
+    return None
+
+
+def newest(root: Path) -> Record | None:
+    """Return the newest complete run that Git keeps: an experiment, HEAD, or a commit below it."""
+    for record in _kept(root, git(root, "rev-parse", "--verify", "HEAD")):
+        if record.is_complete():
             return record
     return None
 

@@ -6,7 +6,7 @@ run that ends next.
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,15 @@ from dvc.repo import Repo
 from dvc.stage import PipelineStage
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils import env2bool
+from dvc_data.hashfile.hash_info import HashInfo
 from dvc_objects.fs.base import FileSystem
 from dvc_objects.fs.errors import AuthError, ConfigError, RemoteMissingDepsError
 from fsspec.spec import AbstractFileSystem
 
 from flows.ledger.cache import keep
-from flows.ledger.listings import refuse_climbing
+from flows.ledger.listings import listed, refuse_climbing
 from flows.ledger.run_cache import REFUSED, names, newest, read
-from flows.ledger.validation import refuse_forged
+from flows.ledger.validation import is_hash, refuse_forged
 from tasks.shared.errors import InputError, without_password
 
 TRIES = 4  # with 1, 2 and 4 seconds in between
@@ -45,7 +46,7 @@ class Remote:
     def __init__(self, repo: Repo, say: Callable[[str], None]) -> None:
         self.repo, self.say = repo, say
         self.name: str | None = repo.config["core"].get("remote")
-        self.is_shared = is_shared(repo)
+        self.is_shared = is_shared(repo.config)
         # what could not be sent waits for the end of the run, so that a dead remote is waited for once
         self.is_down = False
         self.settings: dict[str, Any] = repo.config["remote"].get(self.name, {})
@@ -82,6 +83,19 @@ class Remote:
         """Bring an output's content into the local cache."""
         if self.name:
             self._tried(lambda: self._fetch([output]), f"could not get {output} from")
+
+    def pull_folder(self, digest: str) -> None:
+        """Bring a folder's listing and the files that it names into the local cache."""
+        if self.name:
+            self._tried(lambda: self._fetch_folder(digest), f"could not get {digest} from")
+
+    def _fetch_folder(self, digest: str) -> None:
+        folder = HashInfo("md5", digest)
+        _check(self.repo.cloud.pull({folder}, remote=self.name))
+        # only what is named is pulled, and who reads a forged listing finds nothing in it
+        files = listed(self.repo.cache.local, digest) or {}
+        named = {HashInfo("md5", its) for its in files.values() if is_hash(its)}
+        _check(self.repo.cloud.pull({folder, *named}, remote=self.name))
 
     def _send(self, stage: PipelineStage) -> None:
         record = self._record(stage)
@@ -184,9 +198,9 @@ class Remote:
         return text
 
 
-def is_shared(repo: Repo) -> bool:
+def is_shared(config: Mapping[str, Any]) -> bool:
     """Return whether runs send what they make: DVC's `exp.auto_push`, false unless somebody sets it."""
-    return bool(env2bool(DVC_EXP_AUTO_PUSH, repo.config["exp"].get("auto_push", False)))
+    return bool(env2bool(DVC_EXP_AUTO_PUSH, config["exp"].get("auto_push", False)))
 
 
 def _may_pass(error: Exception) -> bool:

@@ -12,7 +12,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.engine.workspace import STAGES
 from flows.git.commands import git, identity
 from flows.git.refs import change, changing, commit_at, remove_ref, set_ref
 from tasks.shared.files import read_json
@@ -82,21 +81,22 @@ class Certificate:
             "outputs": [vars(output) for output in outputs],
         }
 
-    def judge(self, recorded: Path, computed: Path) -> None:
+    def judge(self, recorded: Path, computed: Path, stages: Sequence[str]) -> None:
         """Grade the whole, and find why it is not bit-identical: data, versions, code or device.
 
-        recorded, computed: two folders with metrics and plots as the stages write them.
+        recorded, computed: two folders with metrics and plots as the stages write them. stages: all that the
+        revision has, in their order.
         """
         then, now = (_train_metrics(folder) for folder in (recorded, computed))
         python, system = platform.python_version(), platform.platform()
         self.machine = {"python": python, "system": system, "cores": os.cpu_count(), **_device(now)}
-        is_whole = len(self.stages) == len(STAGES)
+        is_whole = len(self.stages) == len(stages)
         if is_whole and all(stage["grade"] == Grade.identical for stage in self.stages.values()):
             self.grade = Grade.identical
             return
         if is_whole:
             self.grade = grade_predictions(recorded, computed)
-            for name in STAGES[STAGES.index("train") :]:
+            for name in stages[stages.index("train") :]:
                 if self.stages[name]["grade"] != Grade.identical:
                     self.stages[name]["grade"] = self.grade
         self.cause = self.cause or self._why_different(then, now)

@@ -42,7 +42,7 @@ def compare(space: "Workspace", saved: "Experiment | None") -> LastRun | None:
     last, mine = last_run(space.root, saved, space.before), this_run(space.root)
     if last is None:
         return None
-    if last.stages == mine.stages:
+    if last.making == mine.making:
         return LastRun(last.name, last.commit, is_same=True)
     rows = _changes(space, last, mine, "data/ingested", "rows.parquet", examples=True)
     test = _changes(space, last, mine, "data/splits", "test.parquet")

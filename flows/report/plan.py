@@ -19,6 +19,7 @@ from flows.ledger.data import refuse_changed_data
 from flows.ledger.plan import Fate, Planned, plan
 from flows.ledger.rollback import recover
 from flows.ledger.sources import is_url, name_in_raw
+from flows.registry.champion import resolved as resolved_champion
 from tasks.shared.params_file import (
     PARAMS,
     Layer,
@@ -100,7 +101,8 @@ def foresee(given: Sequence[Layer], checkout: Path, say: Say, *, isolated: bool)
             path = f"data/raw/{name_in_raw(source)}"
             arriving[path] = source
             params = with_data(params, path=path)
-        params = params.model_copy(update={"model": resolved(params, checkout, say)})
+        promote = params.promote.model_copy(update={"champion": resolved_champion(params, checkout, say)})
+        params = params.model_copy(update={"model": resolved(params, checkout, say), "promote": promote})
         text = written(params, checkout / PARAMS)
         if text is not None:
             refuse_unknown_names(params)

@@ -13,7 +13,6 @@ from tasks.shared.errors import InputError, did_you_mean
 from tasks.shared.files import read_json, write_json
 from tasks.shared.params import Evaluate
 from tasks.shared.paths import Paths
-from tasks.shared.progress import Progress
 from tasks.shared.statistics import METRICS, values
 from tasks.shared.values import as_text
 
@@ -26,6 +25,7 @@ def evaluate(params: Evaluate, problem: Problem, paths: Paths) -> None:
     metrics/evaluate.json: all that was measured; beside it scores.json, the numbers alone, for DVC's tables.
     plots: predictions.csv (id, what was actual and predicted, and what else the problem knows;
     a row per test row, in the split's order), statistics.arrow (what each row adds to each metric),
+    a file in `baselines` of what each row adds to those of a baseline,
     mistakes.csv, samples.csv where the problem has some, and pictures in `figures`.
     Raises InputError when the model answers with what is no finite number.
     """
@@ -43,7 +43,10 @@ def evaluate(params: Evaluate, problem: Problem, paths: Paths) -> None:
     scores["headline"] = {"name": problem.headline, "higher_is_better": higher}
     scores["baselines"] = {}
     for name, its in baselines(problem, train, test, targets, paths).items():
-        scores["baselines"][name] = _defined(values(problem.measure(its, test, targets)))
+        measured_so = problem.measure(its, test, targets)
+        scores["baselines"][name] = _defined(values(measured_so))
+        by_row = measured.Measured(test["id"], dict(measured_so), groups, slices)
+        measured.write(by_row, paths.baselines / f"{name}.arrow")
     if params.slices:
         scores["slices"] = bootstrap.by_slice(statistics, slices, params, groups).to_dicts()
     write_json(paths.metric("evaluate"), scores)
@@ -91,35 +94,11 @@ def _slices(test: pl.DataFrame, names: list[str]) -> pl.DataFrame:
 def predict(problem: Problem, targets: Targets, paths: Paths, batch_size: int) -> pl.DataFrame:
     """Return what the checkpoint predicts for each test row, in its order.
 
-    In fp32, as `transformers.pipeline` serves the model. Raises InputError when a prediction is no finite
-    number.
+    Raises InputError when a prediction is no finite number.
     """
-    import torch
-    from datasets import Dataset
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    # as in training: what it says of generation is for those who call it
-    logging.set_verbosity_error()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    processor = problem.load_processor(paths.checkpoint)
-    model = problem.model(paths.checkpoint, processor, targets)[0].to(device).eval()
-    data, test = Dataset.from_file(str(paths.tokens / "test.arrow")), pl.read_parquet(paths.split("test"))
-    progress = Progress("evaluate", len(data), unit="row")
-    predicted = predicting.predict(
-        problem, model, processor, data, test, targets, batch_size, progress.update
-    )
-    progress.close()
-    with torch.inference_mode():
-        predicted = problem.complete(model, processor, test, predicted)
-    numbers = predicted.select(pl.selectors.float())
-    bad = numbers.filter(~pl.all_horizontal(pl.all().is_finite())).height if numbers.width else 0
-    if bad:
-        raise InputError(
-            f"the model answers {bad} of {test.height} test rows with NaN or infinity, so it is not used; "
-            "train it again with a lower train.learning_rate"
-        )
-    return predicted
+    test = pl.read_parquet(paths.split("test"))
+    inputs = paths.tokens / "test.arrow"
+    return predicting.predict_with(problem, paths.checkpoint, inputs, test, targets, batch_size, "evaluate")
 
 
 def _defined(scores: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ Sampling = Literal["group_by_length", "random"]
 TokenizerKind = Literal["bpe", "wordpiece", "unigram", "character", "byte", "code_point"]
 # a module of flows/trackers/, an extra of pyproject.toml and a distribution each
 Tracker = Literal["tensorboard", "mlflow", "wandb", "trackio"]
+# a model takes the place of the one in production
+When = Literal["never", "better", "better_or_equivalent", "ask"]
 
 # How many microseconds one of them is: what split.time_format may say instead of strftime's directives.
 EPOCHS = {"epoch_seconds": 1_000_000, "epoch_milliseconds": 1_000}

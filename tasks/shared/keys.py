@@ -10,14 +10,14 @@ from tasks.shared.stage import pins
 
 TASKS = Path(__file__).parents[1]
 PROBLEMS = TASKS / "problems"
-# it looks at what stages would do, and is none
-PREVIEW = TASKS / "preview"
+# one looks at what stages would do, and is none; the other is run when the package is there
+NOT_OF_PACKAGE = {TASKS / "preview", TASKS / "judge"}
 
 
 def sources(problem: str) -> dict[str, str]:
-    """Return the SHA-256 of every file of source that the stages of `problem` run, by its path."""
+    """Return the SHA-256 of every file of source that makes a model of `problem`, by its path."""
     its = {PROBLEMS / "__init__.py", PROBLEMS / "common", PROBLEMS / problem}
-    others = {PREVIEW, *PROBLEMS.iterdir()} - its
+    others = {*NOT_OF_PACKAGE, *PROBLEMS.iterdir()} - its
     found = {}
     for path, digest in digest_sources(TASKS).items():
         if others.isdisjoint([path, *path.parents]):

@@ -30,6 +30,7 @@ from tasks.shared.choices import (
     SplitMethod,
     TokenizerKind,
     Tracker,
+    When,
 )
 from tasks.shared.errors import (
     PLAIN_NAME,
@@ -43,10 +44,14 @@ from tasks.shared.section import Section
 
 PROBLEMS = Path(__file__).parents[1] / "problems"
 SPLITS = ("train", "validation", "test")
-# the one section that no stage depends on
+# the section that no stage depends on
 TRACKERS = "trackers"
+# decided once the model is made; of this section a stage reads the champion alone
+PROMOTE = "promote"
 Share = Annotated[float, Field(ge=0, lt=1)]
 Column = Annotated[str, Field(min_length=1)]
+# names of models and stages as GTO's convention for Git tags has them (gto.constants.name), less the slash
+ARTIFACT = r"^[a-zA-Z0-9](?:[a-zA-Z0-9_-]*[a-zA-Z0-9])?$"
 # 256 bytes, room for special tokens, and something to learn
 LEAST_TOKENS = {"bpe": 272, "unigram": 288}
 
@@ -555,6 +560,69 @@ class Package(Section):
     language: str = Field("en", min_length=2, description="The language tag in the model card.")
 
 
+class Promote(Section):
+    """When a model takes the place of the one in production, and what counts as proof."""
+
+    when: When = Field(
+        "never",
+        description=(
+            "never: by hand alone. better: as soon as it is shown to be better than the champion. "
+            "better_or_equivalent: also where it is shown to be as good. "
+            "ask: somebody approves it in the Prefect UI."
+        ),
+    )
+    name: str | None = Field(
+        None,
+        pattern=ARTIFACT,
+        description=(
+            "The model's name in the registry; empty: package.name, with dashes for what cannot stand there."
+        ),
+    )
+    stage: str = Field("prod", pattern=ARTIFACT, description="The stage of the registry that is won.")
+    champion: str | None = Field(
+        None,
+        pattern=r"^sha256:[0-9a-f]{64}$",
+        description=(
+            "The package that a model is compared with. "
+            "Empty: `retrain run` finds out which one has the stage, and writes it here."
+        ),
+    )
+    margin: float = Field(
+        0.01,
+        ge=0,
+        lt=1e9,
+        description="By how much the headline must differ at least: what is within is equivalent.",
+    )
+    seed_deviation: float | None = Field(
+        None,
+        ge=0,
+        lt=1e9,
+        description=(
+            "The standard deviation of the headline over trainings that differ in train.seed alone. "
+            "The margin is 1.645 * sqrt(2) times as much at least."
+        ),
+    )
+    alpha: float = Field(
+        0.05,
+        gt=0,
+        lt=0.5,
+        description="How often a model that is no better may be promoted, over all looks at a test split.",
+    )
+    max_calibration_rise: float = Field(
+        0.05, ge=0, le=1, description="Hold a model whose calibration error rises by more."
+    )
+    max_size_ratio: float = Field(
+        2.0, gt=0, lt=1e6, description="Hold a model whose package is more than so many times as large."
+    )
+    ask_timeout_hours: float = Field(
+        72.0, gt=0, le=8760, description="How long a run waits for an answer, where `when` is ask."
+    )
+
+    def name_for(self, package: str) -> str:
+        """Return the name in the registry of the model with this package.name."""
+        return self.name or re.sub(r"[^a-zA-Z0-9_-]+", "-", package).strip("-_") or "model"
+
+
 class Trackers(Section):
     """Who is told how training goes. No stage depends on it, and no bit of any output."""
 
@@ -597,6 +665,7 @@ class StageParams(Section):
     train: Train = Field(Train(), description="Fine-tuning.")
     evaluate: Evaluate = Field(Evaluate(), description="Measuring.")
     package: Package = Field(Package(), description="Packaging.")
+    promote: Promote = Field(Promote(), description="The model in production.")
     trackers: Trackers = Field(Trackers(), description="Who is told how training goes.")
 
     @model_validator(mode="after")
@@ -659,7 +728,7 @@ class StageParams(Section):
 
     def deciding(self) -> dict[str, Any]:
         """Return all that decides what this run makes."""
-        return {name: value for name, value in self.values().items() if name != TRACKERS}
+        return {name: value for name, value in self.values().items() if name not in (TRACKERS, PROMOTE)}
 
 
 def _own_params(problem: str) -> type[Section]:

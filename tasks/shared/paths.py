@@ -17,6 +17,9 @@ class Paths:
         self.package = root / "models/package"
         self.curves = root / "plots/train/curves"
         self.plots = root / "plots/evaluate"
+        # what rows add to the metrics of each baseline, and of candidate and champion
+        self.baselines = self.plots / "baselines"
+        self.judged = root / "plots/judge"
         self.metrics = root / "metrics"
 
     def metric(self, stage: str) -> Path:

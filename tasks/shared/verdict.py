@@ -62,15 +62,43 @@ def beside(scores: Scores, other: Scores, *, is_baseline: bool = False) -> tuple
 
 def beside_baselines(scores: Scores) -> tuple[str, str]:
     """Return the verdict on test scores beside their best baseline, and the numbers that it rests on."""
+    best = best_baseline(scores)
+    if best is None:
+        name, _ = headline(scores)
+        return "Not comparable with any baseline", f"{name} {with_interval(scores, name)}"
+    verdict, numbers = beside(scores, scores["baselines"][best], is_baseline=True)
+    return f"{verdict} the {best} baseline", numbers
+
+
+def beside_champion(judged: Mapping[str, Any]) -> str | None:
+    """Return how far a model is from the champion, by metrics/judge.json; None where there is none.
+
+    That is no verdict: how much it proves depends on how often the test rows have been looked at.
+    """
+    if not judged.get("champion"):
+        return None
+    if judged.get("is_same"):
+        return "It is the champion's own package"
+    if not judged["rows"]:
+        return "Not comparable with the champion: no test row is left that neither has seen in training"
+    name = judged["headline"]["name"]
+    its = difference_in_words(judged["difference"][name])
+    return f"Beside the champion: {name} {its} on {judged['rows']} test rows"
+
+
+def difference_in_words(its: Mapping[str, Any]) -> str:
+    """Return a difference of metrics/judge.json with its interval, where it has one."""
+    ends = f" ({number(its['low'], '+')} to {number(its['high'], '+')})" if "low" in its else ""
+    return f"{number(its['value'], '+')}{ends}"
+
+
+def best_baseline(scores: Scores) -> str | None:
+    """Return the name of the baseline with the best headline; None where there is none with any."""
     name, higher_is_better = headline(scores)
     floors = {title: score(baseline, name) for title, baseline in scores["baselines"].items()}
     known = {title: floor for title, floor in floors.items() if math.isfinite(floor)}
-    if not known:
-        return "Not comparable with any baseline", f"{name} {with_interval(scores, name)}"
     pick = max if higher_is_better else min
-    best = pick(known, key=lambda title: known[title])
-    verdict, numbers = beside(scores, scores["baselines"][best], is_baseline=True)
-    return f"{verdict} the {best} baseline", numbers
+    return pick(known, key=lambda title: known[title]) if known else None
 
 
 def headline(scores: Scores) -> tuple[str, bool]:

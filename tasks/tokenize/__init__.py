@@ -1,15 +1,15 @@
 """Turn every split into model inputs: one Arrow file each, unpadded, in constant memory."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tasks.problems import Encoded, Problem, Processor, tokenizer_of
+from tasks.problems.common.encoding import Encode, encoded
 from tasks.shared import base_models, columns
 from tasks.shared.files import write_json
 from tasks.shared.params import SPLITS, Model, Tokenize
@@ -17,10 +17,7 @@ from tasks.shared.paths import Paths
 from tasks.shared.progress import Progress
 from tasks.shared.stage import warn
 
-AT_ONCE = 65_536  # rows that are read at once
 FEW = 0.03  # a share of unknown tokens that a model with a vocabulary for these texts stays below
-
-Encode = Callable[[pl.DataFrame], Iterator[Encoded]]
 
 
 def tokenize(params: Tokenize, model: Model, problem: Problem, paths: Paths) -> None:
@@ -84,18 +81,6 @@ def _warnings(params: Tokenize, processor: Processor, numbers: dict[str, Any]) -
     return said
 
 
-def _counted_from(start: int, inputs: pa.RecordBatch) -> pa.RecordBatch:
-    """Return inputs of rows that begin at `start`, with the numbers of their rows in the whole split."""
-    if "row" not in inputs.schema.names:
-        return inputs
-    place, rows = inputs.schema.get_field_index("row"), inputs["row"]
-    if pa.types.is_list(rows.type):
-        counted = pa.ListArray.from_arrays(rows.offsets, pc.add(rows.values, pa.scalar(start, pa.int64())))
-    else:
-        counted = pc.add(rows, pa.scalar(start, pa.int64()))
-    return inputs.set_column(place, "row", counted)
-
-
 def _write(file: Path, name: str, source: Path, encode: Encode, units: str) -> dict[str, Any]:
     """Encode one split batch by batch; return its rows, tokens, lengths, and the shares cut and unknown.
 
@@ -106,18 +91,16 @@ def _write(file: Path, name: str, source: Path, encode: Encode, units: str) -> d
     lengths: list[np.ndarray] = []
     truncated = unknown = lost = done = read = 0
     writer: pa.RecordBatchStreamWriter | None = None
-    for start in range(0, total, AT_ONCE):
-        for encoded in encode(pl.scan_parquet(source).slice(start, AT_ONCE).collect()):
-            inputs = _counted_from(start, encoded.inputs)
-            writer = writer or pa.ipc.new_stream(str(file), inputs.schema)
-            writer.write_batch(inputs)
-            lengths.append(encoded.inputs["length"].to_numpy())
-            truncated += encoded.truncated
-            unknown += encoded.unknown
-            lost += encoded.lost
-            read += int(lengths[-1].sum()) if encoded.tokens is None else encoded.tokens
-            done += inputs.num_rows
-            progress.update(min(done, total))
+    for one in encoded(pl.scan_parquet(source), encode):
+        writer = writer or pa.ipc.new_stream(str(file), one.inputs.schema)
+        writer.write_batch(one.inputs)
+        lengths.append(one.inputs["length"].to_numpy())
+        truncated += one.truncated
+        unknown += one.unknown
+        lost += one.lost
+        read += int(lengths[-1].sum()) if one.tokens is None else one.tokens
+        done += one.inputs.num_rows
+        progress.update(min(done, total))
     if writer is not None:
         writer.close()
     progress.close()

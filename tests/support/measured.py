@@ -2,7 +2,7 @@
 
 from typing import Any
 
-STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
+STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package", "judge")
 
 
 def scores(
@@ -37,4 +37,5 @@ MEASURED: dict[str, Any] = {
     "train": {},
     "evaluate": scores(0.6, 0.5, 0.7),
     "package": {},
+    "judge": {"champion": None, "baseline": "majority", "rows": 0},
 }

@@ -126,7 +126,7 @@ def flow_run(server: str, output: str) -> dict[str, Any]:
 
 
 def task_states(server: str, run: str, password: str | None = None) -> dict[str, str]:
-    """Return the states of a run's six tasks by their names; the server learns of them later than of the run."""
+    """Return the states of a run's tasks by their names; the server learns of them later than of the run."""
 
     def found() -> list[dict[str, Any]] | None:
         asked = {"flow_runs": {"id": {"any_": [run]}}}

@@ -87,7 +87,7 @@ class Site:
                 return found
 
     def tasks(self, run: str) -> dict[str, str]:
-        """Return the states of a run's six tasks by their names."""
+        """Return the states of a run's tasks by their names."""
         return task_states(f"{self.url}/api", run, self.password)
 
     def artifacts(self, run: str) -> dict[str, dict[str, Any]]:

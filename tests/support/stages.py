@@ -1,4 +1,4 @@
-"""The six stages: what `retrain run` says of them, and what they write."""
+"""The seven stages: what `retrain run` says of them, and what they write."""
 
 import re
 import shutil
@@ -6,7 +6,7 @@ import shutil
 from tasks.shared.files import digests
 from tests.support.project import Project
 
-STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package")
+STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package", "judge")
 OUTPUTS = (
     "data/ingested",
     "data/media",
@@ -16,6 +16,7 @@ OUTPUTS = (
     "models/package",
     "plots/train",
     "plots/evaluate",
+    "plots/judge",
 )
 
 

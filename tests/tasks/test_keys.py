@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tasks.shared import keys, stage
-from tasks.shared.params import TRACKERS, Params, problem_names
+from tasks.shared.params import PROMOTE, TRACKERS, Params, problem_names
 from tests.support.project import ROOT
 from tests.support.stages import STAGES
 
@@ -34,6 +34,8 @@ NO_NUMBERS = {
     "tqdm",
 }
 SOURCES = ("tasks/",)
+# it names the sources and params of all stages that make the model, and its own are among them
+PACKAGE = STAGES.index("package")
 
 
 @cache
@@ -72,14 +74,14 @@ def listed_sources(name: str) -> list[str]:
 
 
 def listed_sections(name: str) -> set[str]:
-    return {param for param in dvc_yaml()[name]["params"] if isinstance(param, str)}
+    return {param.partition(".")[0] for param in dvc_yaml()[name]["params"] if isinstance(param, str)}
 
 
 def lies_in(file: str, folders: list[str]) -> bool:
     return any(file == folder or file.startswith(f"{folder}/") for folder in folders)
 
 
-def test_dvc_yaml_has_the_six_stages_in_order() -> None:
+def test_dvc_yaml_has_the_seven_stages_in_order() -> None:
     assert tuple(dvc_yaml()) == STAGES
 
 
@@ -101,7 +103,7 @@ def test_the_one_module_that_no_key_holds_says_nothing() -> None:
     assert isinstance(docstring, ast.Expr)
 
 
-@pytest.mark.parametrize("name", STAGES[:-1])
+@pytest.mark.parametrize("name", [name for name in STAGES if name != "package"])
 def test_a_stage_imports_something_of_each_folder_that_dvc_yaml_lists(name: str) -> None:
     files = [source(module) for module in closure(name)]
     assert [
@@ -110,7 +112,8 @@ def test_a_stage_imports_something_of_each_folder_that_dvc_yaml_lists(name: str)
 
 
 def test_package_depends_on_the_sources_of_every_stage_because_it_names_them() -> None:
-    assert set(listed_sources("package")) == {folder for name in STAGES for folder in listed_sources(name)}
+    making = STAGES[: PACKAGE + 1]
+    assert set(listed_sources("package")) == {folder for name in making for folder in listed_sources(name)}
     assert all(
         lies_in(file, [*listed_sources("package"), "tasks/__init__.py"]) for file in keys.sources(PROBLEM)
     )
@@ -130,7 +133,7 @@ def test_only_the_problem_in_use_is_part_of_a_key() -> None:
         assert uses == ("problem" in listed_sections(name))
 
 
-@pytest.mark.parametrize("name", STAGES[:-1])
+@pytest.mark.parametrize("name", [name for name in STAGES if name != "package"])
 def test_the_sections_in_dvc_yaml_are_those_that_the_stage_reads(name: str) -> None:
     main = ast.parse((ROOT / f"tasks/{name}/__main__.py").read_text("utf-8"))
     asked = [
@@ -146,7 +149,7 @@ def test_the_sections_in_dvc_yaml_are_those_that_the_stage_reads(name: str) -> N
 def test_package_depends_on_all_params_of_a_run_because_it_names_them() -> None:
     of_other_problems = {*problem_names()} - {PROBLEM}
     named = {section.replace("${problem}", PROBLEM) for section in listed_sections("package")}
-    assert named == set(Params.model_fields) - of_other_problems - {TRACKERS}
+    assert named == set(Params.model_fields) - of_other_problems - {TRACKERS, PROMOTE}
     assert named == set(Params().deciding())
 
 
@@ -156,6 +159,11 @@ def test_who_is_told_is_part_of_no_key_and_neither_is_the_code_that_tells() -> N
         assert TRACKERS not in listed_sections(name)
         assert not [module for module in closure(name) if "trackers" in module]
     assert not [file for file in keys.sources(PROBLEM) if "trackers" in file]
+
+
+def test_of_what_is_promoted_a_key_holds_nothing_but_the_champion() -> None:
+    listed = [param for name in STAGES for param in dvc_yaml()[name]["params"] if PROMOTE in str(param)]
+    assert listed == ["promote.champion"]
 
 
 def test_every_stage_depends_on_the_pins_of_all_problems() -> None:

@@ -1,6 +1,7 @@
 """What a model predicts for all rows of a split: batches of like length, a prediction per row in the end."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,6 +9,8 @@ import polars as pl
 
 from tasks.problems import Prediction, Problem, Processor, Targets
 from tasks.shared import predictions
+from tasks.shared.errors import InputError
+from tasks.shared.progress import Progress
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -46,6 +49,46 @@ def predict(
             found |= zip(some, problem.predict(model, processor, batch, targets), strict=True)
             say(len(found))
     return by_row(problem, [found[number] for number in range(len(inputs))], data, rows)
+
+
+def predict_with(
+    problem: Problem,
+    folder: Path,
+    inputs: Path,
+    rows: pl.DataFrame,
+    targets: Targets,
+    batch_size: int,
+    stage: str,
+) -> pl.DataFrame:
+    """Return what the model in a folder predicts for each row, in the rows' order.
+
+    In fp32, as `transformers.pipeline` serves the model. inputs: an Arrow file of what `encode` has made of
+    the rows. stage: is shown how far it is. Raises InputError when a prediction is no finite number.
+    """
+    import torch
+    from datasets import Dataset
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    # as in training: what it says of generation is for those who call it
+    logging.set_verbosity_error()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    processor = problem.load_processor(folder)
+    model = problem.model(folder, processor, targets)[0].to(device).eval()
+    data = Dataset.from_file(str(inputs))
+    progress = Progress(stage, len(data), unit="row")
+    found = predict(problem, model, processor, data, rows, targets, batch_size, progress.update)
+    progress.close()
+    with torch.inference_mode():
+        found = problem.complete(model, processor, rows, found)
+    numbers = found.select(pl.selectors.float())
+    bad = numbers.filter(~pl.all_horizontal(pl.all().is_finite())).height if numbers.width else 0
+    if bad:
+        raise InputError(
+            f"the model answers {bad} of {rows.height} test rows with NaN or infinity, so it is not used; "
+            "train it again with a lower train.learning_rate"
+        )
+    return found
 
 
 def batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:

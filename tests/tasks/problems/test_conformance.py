@@ -1,6 +1,7 @@
 """What the stages rely on in every problem: whatever stands in tasks/problems is tried here, without a line of its own."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -12,17 +13,19 @@ from datasets import Dataset
 from tasks import problems
 from tasks.evaluate import baselines, evaluate, predict
 from tasks.ingest import ingest
+from tasks.judge import judge
 from tasks.package import package
 from tasks.problems import Prediction, Problem
 from tasks.problems.common import predicting
 from tasks.problems.metric import as_metric
-from tasks.shared import base_models, columns, measured, predictions
+from tasks.shared import base_models, champions, columns, measured, predictions
 from tasks.shared.bootstrap import scores
 from tasks.shared.files import digests, read_json, rounded
 from tasks.shared.params import Data, Evaluate, Ingest, Model, Params, problem_names
 from tasks.shared.paths import Paths
 from tasks.shared.statistics import METRICS, Statistics, values
 from tasks.shared.values import as_text
+from tasks.shared.verdict import best_baseline
 from tasks.split import split
 from tasks.tokenize import tokenize
 from tasks.train import train
@@ -345,6 +348,35 @@ def test_the_package_says_what_it_is_and_the_card_how_to_call_it(it: Made) -> No
     repeated = read_json(it.paths.metric("package"))["predictions_repeated"]
     assert (1 - it.problem.ties) * len(asked) <= repeated + asked.count(None) <= len(asked)
     assert read_json(it.paths.package / "provenance.json")["params"]["problem"] == it.params.problem
+
+
+def test_a_champion_that_says_the_same_is_no_better_and_no_worse_on_any_row(
+    it: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = tmp_path / "twin"
+    shutil.copytree(it.paths.package, twin)
+    (twin / "README.md").write_text("another card", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    judge(it.params.evaluate, champions.keep(twin, it.paths.splits), it.problem, it.paths)
+
+    found = read_json(it.paths.metric("judge"))
+    assert found["rows"] == it.rows("test").height
+    assert found["validation"]["candidate"] == found["validation"]["other"]
+    assert found["candidate"][it.problem.headline] == pytest.approx(
+        read_json(it.paths.metric("evaluate"))[it.problem.headline], rel=1e-4
+    )
+    for name, difference in found["difference"].items():
+        assert difference["value"] == 0, name
+    mine, other = (measured.read(it.paths.judged / f"{name}.arrow") for name in ("candidate", "other"))
+    for name, statistic in mine.statistics.items():
+        assert statistic.columns.equals(other.statistics[name].columns), name
+
+
+def test_a_first_model_is_compared_with_its_best_baseline(it: Made) -> None:
+    judge(it.params.evaluate, None, it.problem, it.paths)
+    found = read_json(it.paths.metric("judge"))
+    assert found["baseline"] == best_baseline(read_json(it.paths.metric("evaluate")))
+    assert found["baseline"] is None or found["rows"] == it.rows("test").height
 
 
 @pytest.mark.slow

@@ -123,7 +123,7 @@ def test_text_in_a_template_is_what_plain_and_code_make_of_it_and_a_missing_name
     [
         "sly-fox",
         "macro_f1 0.5988 (0.5330 to 0.6553) against -0.3",
-        "3 of 6 stages cached",
+        "3 of 7 stages cached",
         "+0.1000",
         "66%",
         "card_arrival",
