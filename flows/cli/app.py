@@ -14,10 +14,12 @@ from flows.cli.broken_pipe import ends_when_unread
 from flows.cli.check import check
 from flows.cli.common import FAILED, INTERRUPTED, OK, WRONG_INPUT
 from flows.cli.gc import gc
+from flows.cli.models import models
 from flows.cli.options import OF_PARAMS, unknown, written_out
 from flows.cli.plan import plan
 from flows.cli.preview import preview
 from flows.cli.problems import problems
+from flows.cli.promote import promote, rollback
 from flows.cli.reproduce import reproduce
 from flows.cli.run import run
 from flows.cli.signals import ends_in_order
@@ -44,8 +46,10 @@ app = App(
 )
 
 
-for command in (run, plan, preview, problems, reproduce, add, check, tokenizer, gc, up, down):
+for command in (run, plan, preview, problems, reproduce, models, promote, rollback):
     app.command(command)
+for other in (add, check, tokenizer, gc, up, down):
+    app.command(other)
 
 
 def _why_not(error: CycloptsError, words: Sequence[str]) -> str:

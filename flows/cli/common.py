@@ -16,6 +16,7 @@ from tasks.shared.params_file import PARAMS, Layer, parsed, replacing, written_i
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 Flag = Annotated[bool, Parameter(negative=())]
+AsJson = Annotated[bool, Parameter(name="--json", negative=())]
 FromRevision = Annotated[str | None, Parameter(name="--from")]
 ParamsFile = Annotated[Path | None, Parameter(name="--params")]
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
@@ -24,14 +25,23 @@ OFF = (
 )
 # sends what is there from the checkout itself, as its user would: git-lfs sends its files in a hook
 HOOKED = ("push",)
+# seconds to end in, for what is told to
+GRACE = 2.0
 
 
-def git(where: Path, *words: str, env: Mapping[str, str] | None = None, given: str | None = None) -> str:
+def git(
+    where: Path,
+    *words: str,
+    env: Mapping[str, str] | None = None,
+    given: str | None = None,
+    seconds: float | None = None,
+) -> str:
     """Run Git in a folder, `given` on its input, and return what it printed.
 
-    Nothing that was fetched is executed. Raises InputError, with Git's own words, when it fails.
+    Nothing that was fetched is executed. Raises InputError, with Git's own words, when it fails, and when it
+    talks to a host that takes more than so many seconds.
     """
-    return _run(where, words, env, given).strip()
+    return _run(where, words, env, given, seconds).strip()
 
 
 def names(where: Path, *words: str) -> list[str]:
@@ -40,28 +50,63 @@ def names(where: Path, *words: str) -> list[str]:
 
 
 def _run(
-    where: Path, words: Sequence[str], env: Mapping[str, str] | None = None, given: str | None = None
+    where: Path,
+    words: Sequence[str],
+    env: Mapping[str, str] | None = None,
+    given: str | None = None,
+    seconds: float | None = None,
 ) -> str:
     program = shutil.which("git")
     if program is None:
         raise InputError("git is not installed; install it, retrain keeps its experiments there")
     settings = OFF[1:] if words[0] in HOOKED else OFF
     options = chain.from_iterable(("-c", setting) for setting in settings)
-    done = subprocess.run(  # noqa: S603 (Git alone, no shell)
-        [program, *options, *words],
+    command = [program, *options, *words]
+    status, out, errors = _done(command, where, {**os.environ, **(env or {})}, given, seconds)
+    if status:
+        if full := disk_trouble(ChildProcessError(errors)):
+            raise DiskError(full)
+        raise InputError(readable(f"git {' '.join(words[:2])}: {' '.join(errors.split())}"))
+    return out
+
+
+def _done(
+    command: Sequence[str], where: Path, env: Mapping[str, str], given: str | None, seconds: float | None
+) -> tuple[int, str, str]:
+    """Run a command; return its exit status, its output and what it said of errors."""
+    with subprocess.Popen(  # noqa: S603 (Git alone, no shell)
+        command,
         cwd=where,
-        env={**os.environ, **(env or {})},
-        input=given,
-        capture_output=True,
+        env=env,
+        stdin=None if given is None and seconds is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         encoding="utf-8",
         errors="surrogateescape",
-        check=False,
-    )
-    if done.returncode:
-        if full := disk_trouble(ChildProcessError(done.stderr)):
-            raise DiskError(full)
-        raise InputError(readable(f"git {' '.join(words[:2])}: {' '.join(done.stderr.split())}"))
-    return done.stdout
+        # what it has started to talk to a host ends with it, and would otherwise keep our pipes open
+        process_group=None if seconds is None else 0,
+    ) as process:
+        try:
+            out, errors = process.communicate(given, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            _end(process)
+            return 1, "", f"no answer within {seconds:.0f} s"
+        except BaseException:
+            if seconds is None:
+                process.kill()
+            else:
+                _end(process)
+            raise
+    return process.returncode, out, errors
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End Git and what it has started, which is a group of its own; asked first, it leaves no lock."""
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def refuse_without_git(checkout: Path) -> None:

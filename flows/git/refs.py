@@ -34,7 +34,7 @@ def changing(where: Path) -> Iterator[None]:
         yield
 
 
-def change(where: Path, *words: str, env: Mapping[str, str] | None = None) -> str:
+def change(where: Path, *words: str, env: Mapping[str, str] | None = None, given: str | None = None) -> str:
     """Run a command of Git that changes refs or worktrees, alone; return what it printed.
 
     Git's own lock of a ref, held by somebody else, is waited for; one that a kill has left is removed.
@@ -42,7 +42,7 @@ def change(where: Path, *words: str, env: Mapping[str, str] | None = None) -> st
     with changing(where):
         while True:
             try:
-                return git(where, *words, env={**(env or {}), "LC_ALL": "C"})
+                return git(where, *words, env={**(env or {}), "LC_ALL": "C"}, given=given)
             except InputError as error:
                 held = HELD.search(str(error))
                 if held is None:

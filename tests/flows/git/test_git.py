@@ -242,6 +242,7 @@ def test_an_isolated_run_works_in_a_folder_of_any_name_beside_files_of_any_name(
         **dict.fromkeys(STAGES, "cached (unchanged)"),
         "evaluate": "ran",
         "package": "ran",
+        "judge": "ran",
     }
     assert "taking along 1 uncommitted changes: caf" in done.stderr
     assert "saved as experiment" in done.stderr

@@ -1,0 +1,128 @@
+"""`retrain models`."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.cli.common import OK, AsJson, say
+
+if TYPE_CHECKING:
+    from flows.registry.tags import Registry, Version
+
+
+def models(
+    name: str | None = None,
+    /,
+    *,
+    get: str | None = None,
+    out: Path | None = None,
+    as_json: AsJson = False,
+) -> int:
+    """List the versions of models: which stages they have, what they score, what proved them, who and when.
+
+    They are Git tags in GTO's convention, NAME@v0.0.3 and NAME#prod#4, so `dvc artifacts get` reads them too.
+
+    Examples: `retrain models`, `retrain models ticket-intents --json`,
+    `retrain models ticket-intents --get prod --out served`.
+
+    Parameters
+    ----------
+    name
+        Only the versions of this model.
+    get
+        Write the package of a version (v0.0.3) or of who has a stage (prod) into the folder --out.
+    out
+        The folder, which must not be there yet.
+    as_json
+        Print JSON, with all that the tags say.
+    """
+    from flows.engine import workspace
+    from flows.registry.tags import read
+
+    checkout = workspace.root()
+    known = read(checkout, name or "*")
+    if get is not None or out is not None:
+        return _get(checkout, known, name, get, out)
+    if as_json:
+        print(json.dumps([_described(known, version) for version in known.versions], indent=2, default=str))
+        return OK
+    _show(known)
+    return OK
+
+
+def _stages(known: "Registry", version: "Version") -> list[str]:
+    """Return the stages that a version has now."""
+    stages = sorted({one.stage for one in known.assignments if one.name == version.name})
+    found = []
+    for stage in stages:
+        now = known.champion(version.name, stage)
+        if now is not None and known.version_at(version.name, now.commit) == version:
+            found.append(stage)
+    return found
+
+
+def _described(known: "Registry", version: "Version") -> dict[str, Any]:
+    """Return all that is known of a version, as JSON holds it."""
+    its = []
+    for one in known.assignments:
+        if (one.name, one.commit) == (version.name, version.commit):
+            said = one.record.model_dump(exclude_none=True)
+            its.append({"tag": one.tag, "who": one.who, "when": one.when, **said})
+    return {
+        "name": version.name,
+        "version": version.version,
+        "stages": _stages(known, version),
+        "commit": version.commit,
+        "who": version.who,
+        "when": version.when,
+        **version.record.model_dump(exclude_none=True),
+        "assignments": its,
+    }
+
+
+def _show(known: "Registry") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if not known.versions:
+        print("no version is registered; `retrain promote` registers one")
+        return
+    table = Table("version", "stages", "score", "verdict", "run", "who", "when", box=None)
+    # names are copied, and a day is read at a glance
+    for column in (table.columns[0], table.columns[1], table.columns[6]):
+        column.no_wrap = True
+        column.overflow = "ignore"
+    for version in reversed(known.versions):
+        record = version.record
+        metric = str(record.evidence.get("metric", ""))
+        score = f"{metric} {record.scores[metric]:.4f}" if metric in record.scores else ""
+        verdict = f"forced: {record.reason}" if record.forced else record.verdict or ""
+        when = f"{version.when:%Y-%m-%d %H:%M}" if version.when else ""
+        who = version.who.partition(" <")[0]
+        stages = ", ".join(_stages(known, version))
+        table.add_row(version.tag, stages, score, verdict, record.run or version.commit[:10], who, when)
+    width = None if Console().is_terminal else 100
+    Console(highlight=False, markup=False, width=width).print(table)
+
+
+def _get(checkout: Path, known: "Registry", name: str | None, get: str | None, out: Path | None) -> int:
+    from flows.ledger import packages
+    from flows.registry.rollback import named
+    from tasks.shared.errors import InputError
+    from tasks.shared.params_file import load
+
+    if get is None or out is None:
+        raise InputError("give both --get VERSION (or a stage) and --out FOLDER")
+    if out.exists():
+        raise InputError(f"--out: {out} is there already; give a folder that is not")
+    if name is None:
+        params = load(checkout / "params.yaml")
+        name = params.promote.name_for(params.package.name)
+    holder = known.champion(name, get)
+    version = (known.version_at(name, holder.commit) or holder) if holder else named(known, name, get)
+    there = out.absolute()
+    os.chdir(checkout)
+    packages.export(checkout, version.commit, version.tag, there, say)
+    print(f"{version.tag} is in {out}")
+    return OK

@@ -1,0 +1,139 @@
+"""A run whose model may take the champion's place: what its commit and the cache hold, what is decided."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.ledger import packages
+from flows.ledger.history import Record as Run
+from flows.ledger.history import committed
+from flows.registry import champion as champions
+from flows.registry import decision
+from flows.registry.decision import Compared, Decision
+from flows.registry.promotion import Promoted, promote, register
+from flows.registry.tags import REFUSED, Assignment, Record, Version, read
+from tasks.shared import params_file
+from tasks.shared.errors import InputError
+from tasks.shared.files import folder_digest
+from tasks.shared.params import Promote
+from tasks.shared.params_file import PARAMS, Layer
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A run's model, and whose place it would take.
+
+    name: of the model in the registry. against: who has the stage now. last: the stage's last assignment,
+    also one that took it from everybody.
+    """
+
+    run: Run
+    name: str
+    stage: str
+    rules: Promote
+    compared: Compared
+    against: Assignment | None
+    last: Assignment | None
+
+
+@contextmanager
+def candidate(
+    checkout: Path, commit: str, run: str, say: Say, *, name: str | None = None, stage: str | None = None
+) -> Iterator[Candidate]:
+    """Yield the candidate that a commit is, its statistics taken out of the cache for a while.
+
+    name, stage: what its params say, unless they are given. Raises InputError when its run did not end, or
+    the cache does not hold what it made.
+    """
+    record = committed(checkout, commit, run)
+    params = params_file.lay_over(_params_of(record, commit))
+    rules = params.promote
+    name, stage = name or rules.name_for(params.package.name), stage or rules.stage
+    metrics = record.metric("judge")
+    if not metrics:
+        raise InputError(f"'{run}' has no metrics/judge.json: its run did not end; name one that did")
+    known = read(checkout, name)
+    last = known.last(name, stage)
+    with packages.taken_out(checkout, record, run, say) as out:
+        digest = f"sha256:{folder_digest(out.folder(packages.PACKAGE))}"
+        its = decision.judged(metrics)
+        folder = out.folder(packages.JUDGED) if its.rows else Path()
+        against = known.champion(name, stage)
+        sizes = _sizes(checkout, record, against)
+        compared = Compared(name, digest, its, folder, sizes)
+        yield Candidate(record, name, stage, rules, compared, against, last)
+
+
+def decided(checkout: Path, its: Candidate, say: Say) -> Decision:
+    """Return what the candidate has proven; raise InputError when it was compared with somebody else."""
+    digest = None if its.against is None else champions.kept(its.against, checkout, say)
+    if digest not in (its.compared.judged.champion, its.compared.digest):
+        now = f"{its.against.tag} has it now" if its.against else "nobody has it now"
+        other = f"it was not compared with who has {its.stage}: {now}"
+        raise InputError(f"'{its.run.name}' is not promoted: {other}; `retrain run` compares anew")
+    return decision.decide(checkout, its.compared, its.rules)
+
+
+def promoted(
+    checkout: Path,
+    its: Candidate,
+    found: Decision,
+    say: Say,
+    *,
+    by: str,
+    reason: str | None = None,
+    forced: bool = False,
+) -> Promoted:
+    """Give the candidate the stage, with what proved it in the tag."""
+    record = _record(checkout, its, found, by=by, reason=reason, forced=forced)
+    commit = str(its.run.commit)
+    return promote(checkout, its.name, its.stage, commit, record, replaces=its.last, say=say)
+
+
+def refused(
+    checkout: Path, its: Candidate, found: Decision, say: Say, *, by: str, reason: str | None
+) -> Version:
+    """Register the candidate as a version that somebody has refused, though it was proven."""
+    record = _record(checkout, its, found, by=by, reason=reason, forced=False)
+    record = record.model_copy(update={"verdict": REFUSED, "replaced": None})
+    return register(checkout, its.name, str(its.run.commit), record, say)
+
+
+def _record(
+    checkout: Path, its: Candidate, found: Decision, *, by: str, reason: str | None, forced: bool
+) -> Record:
+    known = read(checkout, its.name)
+    before = None if its.against is None else known.version_at(its.name, its.against.commit)
+    return Record(
+        package=its.compared.digest,
+        run=its.run.name,
+        scores=its.compared.judged.candidate,
+        verdict=found.verdict,
+        sentence=found.sentence,
+        evidence=dict(found.evidence),
+        replaced=before and before.tag,
+        reason=reason,
+        by=by,
+        forced=forced,
+    )
+
+
+def _params_of(record: Run, commit: str) -> Layer:
+    text = record.read(str(PARAMS))
+    if text is None:
+        raise InputError(
+            f"{commit[:10]} has no {PARAMS}, so it is no run; name an experiment or a commit of one"
+        )
+    return Layer(f"{PARAMS} of {record.name}", params_file.parsed(text, f"{PARAMS} of {record.name}"))
+
+
+def _sizes(checkout: Path, run: Run, against: Assignment | None) -> Mapping[str, float]:
+    """Return the megabytes of both packages, where they are known."""
+    both: dict[str, Any] = {"candidate": run.metric("package").get("megabytes")}
+    if against is not None:
+        both["other"] = committed(checkout, against.commit).metric("package").get("megabytes")
+    return {name: float(size) for name, size in both.items() if isinstance(size, int | float)}

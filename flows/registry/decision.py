@@ -1,0 +1,201 @@
+"""Whether a candidate has proven that it may take the champion's place: one comparison, one sentence.
+
+The stage `judge` has written what each test row adds to both models' metrics. What it takes to be proof
+depends on how often these rows have been looked at (looks.py), and on the margin that params fix beforehand.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flows.registry import looks
+from tasks.shared import measured, paired
+from tasks.shared.errors import InputError
+from tasks.shared.params import Promote
+from tasks.shared.statistics import METRICS
+from tasks.shared.verdict import number
+
+CANDIDATE, OTHER = "candidate.arrow", "other.arrow"
+Word = Literal["better", "worse", "equivalent", "inconclusive", "same", "not compared", "lost on validation"]
+
+
+class Judged(BaseModel):
+    """What metrics/judge.json must hold: whoever pushed a commit may have written anything there."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    champion: str | None = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    baseline: str | None = None
+    is_same: bool = False
+    rows: int = Field(ge=0)
+    headline: dict[str, Any] = Field(default_factory=dict)
+    candidate: dict[str, float] = Field(default_factory=dict)
+    other: dict[str, float] = Field(default_factory=dict)
+    validation: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def against(self) -> str:
+        """Whom the candidate is compared with, as looks are counted."""
+        return self.champion or f"baseline {self.baseline}"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What can be said of a candidate beside the champion, and why it is held although it is better.
+
+    evidence: the numbers that the verdict rests on, as they go into the tag. held: reasons, in sentences.
+    """
+
+    verdict: Word
+    sentence: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    held: tuple[str, ...] = ()
+
+    def allows(self, when: str) -> bool:
+        """Return whether that is proof enough for a policy (`promote.when`); to ask somebody takes it too."""
+        enough = {"better", "equivalent"} if when == "better_or_equivalent" else {"better"}
+        return self.verdict in enough and not self.held
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it, as JSON holds it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A candidate and what the stage judge has written of it.
+
+    name: of the model in the registry. digest: of its package. folder: plots/judge. sizes: megabytes of both
+    packages, by `candidate` and `other`, where they are known.
+    """
+
+    name: str
+    digest: str
+    judged: Judged
+    folder: Path
+    sizes: Mapping[str, float] = field(default_factory=dict)
+
+
+def judged(metrics: Mapping[str, Any]) -> Judged:
+    """Return what metrics/judge.json says; raise InputError when it is something else."""
+    try:
+        return Judged.model_validate(dict(metrics))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = ".".join(map(str, wrong["loc"]))
+        raise InputError(f"metrics/judge.json: {place}: {wrong['msg']}; run `retrain run` again") from None
+
+
+def decide(checkout: Path, of: Compared, promote: Promote) -> Decision:
+    """Return what the comparison proves; it is a look at the test rows, one for the same two models."""
+    its = of.judged
+    against = "the champion" if its.champion else f"the {its.baseline} baseline"
+    if its.is_same or its.champion == of.digest:
+        return Decision("same", "It is the champion's own package: there is nothing to promote.")
+    if not its.rows:
+        none = "no test row that neither model was trained or selected on is left to compare them on"
+        return Decision("not compared", f"Not compared with {against}: {none}.")
+    mine, other = its.validation.get("candidate"), its.validation.get("other")
+    higher = bool(its.headline.get("higher_is_better", True))
+    if mine is not None and other is not None and not _wins(mine, other, promote, higher=higher):
+        numbers = f"{number(mine)} against {number(other)} on validation"
+        lost = f"It does not do better than {against} where both were selected ({numbers})"
+        return Decision(
+            "lost on validation", f"{lost}, so no test row is looked at.", {"validation": its.validation}
+        )
+    return _looked_at(checkout, of, promote, against)
+
+
+def _wins(mine: float, other: float, promote: Promote, *, higher: bool) -> bool:
+    """Return whether a candidate is worth a look: better on validation, or no worse than what would do."""
+    gain = mine - other if higher else other - mine
+    return gain > (-promote.margin if promote.when == "better_or_equivalent" else 0)
+
+
+def _looked_at(checkout: Path, of: Compared, promote: Promote, against: str) -> Decision:
+    """Return the verdict at the level that is left for this look."""
+    mine, other = (measured.read(of.folder / name) for name in (CANDIDATE, OTHER))
+    name = str(of.judged.headline.get("name"))
+    if name not in mine.statistics or name not in other.statistics or not mine.ids.equals(other.ids):
+        raise InputError(
+            f"{of.folder}: it does not hold {name} of both models on the same rows; run judge again"
+        )
+    look = looks.take(checkout, of.name, of.digest, of.judged.against, mine.ids)
+    alpha = paired.alpha_of_look(look.number, promote.alpha)
+    margin = paired.least_margin(promote.margin, promote.seed_deviation)
+    one, two = mine.statistics[name], other.statistics[name]
+    higher = METRICS[one.metric].higher_is_better
+    compared = paired.compare(one, two, 1 - alpha, mine.groups)
+    first = paired.compare(one, two, 1 - paired.alpha_of_look(1, promote.alpha), mine.groups)
+    verdict = paired.verdict(compared, margin, higher_is_better=higher)
+    slices = mine.slices.width > 0
+    worse = (
+        paired.worse_slices(one, two, mine.slices, margin, alpha, mine.groups).to_dicts() if slices else []
+    )
+    evidence = {
+        "metric": name,
+        "rows": len(mine.ids),
+        "candidate": of.judged.candidate.get(name),
+        "other": of.judged.other.get(name),
+        "against": of.judged.against,
+        "difference": compared.value,
+        "interval": [_finite(compared.low), _finite(compared.high)],
+        "level": 1 - alpha,
+        "method": compared.method,
+        "margin": margin,
+        "margin_is_of": "seeds" if margin > promote.margin else "params",
+        "look": look.number,
+        "new_rows": look.new_rows,
+        "detectable": _finite(compared.detectable(margin)),
+        "detectable_at_first": _finite(first.detectable(margin)),
+        "slices": worse,
+    }
+    return Decision(verdict, _sentence(verdict, against, evidence), evidence, _held(of, promote, worse))
+
+
+def _finite(value: float) -> float | None:
+    """Return a number as JSON holds it: None where nothing can be shown."""
+    return value if math.isfinite(value) else None
+
+
+def _held(of: Compared, promote: Promote, slices: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Return why a candidate is held though it is better as a whole."""
+    its = of.judged
+    said = []
+    for row in slices:
+        if row["decision"] == "worse":
+            numbers = f"{number(row['difference'], '+')} on {row['rows']} rows"
+            said.append(f"it is shown to be worse where {row['slice']} is {row['value']} ({numbers})")
+    rise = its.candidate.get("calibration_error", 0.0) - its.other.get("calibration_error", 0.0)
+    if "calibration_error" in its.other and rise > promote.max_calibration_rise:
+        limit = f"more than promote.max_calibration_rise {promote.max_calibration_rise:g}"
+        said.append(f"its calibration error rises by {number(rise)}, {limit}")
+    sizes = of.sizes
+    if sizes.get("other") and sizes["candidate"] > promote.max_size_ratio * sizes["other"]:
+        numbers = f"{sizes['candidate']:.1f} MB instead of {sizes['other']:.1f} MB"
+        said.append(
+            f"its package is too large ({numbers}, promote.max_size_ratio {promote.max_size_ratio:g})"
+        )
+    return tuple(said)
+
+
+def _sentence(verdict: str, against: str, its: Mapping[str, Any]) -> str:
+    """Return the verdict and what it rests on, for people."""
+    words = {
+        "better": f"Better than {against}",
+        "worse": f"Worse than {against}",
+        "equivalent": f"As good as {against}",
+        "inconclusive": f"Not shown to be better or worse than {against}",
+    }
+    low, high = its["interval"]
+    ends = "no interval" if low is None or high is None else f"{number(low, '+')} to {number(high, '+')}"
+    difference = f"{its['metric']} {number(its['difference'], '+')} ({ends})"
+    seen = f"on {its['rows']} rows, margin {number(its['margin'])}, look {its['look']}"
+    power = "no difference could have been seen"
+    if its["detectable"] is not None:
+        power = f"a difference of {number(its['detectable'], '+')} would have been seen in 80 % of cases"
+    return f"{words[verdict]}: {difference} {seen}; {power}."

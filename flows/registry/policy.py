@@ -1,0 +1,74 @@
+"""What becomes of a run's model when the run is over, as `promote.when` says: a stage, or why not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.ledger.results import Experiment
+from flows.registry import candidate
+from flows.registry.decision import Decision
+from flows.registry.promotion import Promoted
+from flows.registry.tags import REFUSED, read
+from tasks.shared.errors import InputError
+from tasks.shared.params import Promote
+
+Say = Callable[[str], None]
+BY = "promote.when"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was decided of a run's model, and what it is now.
+
+    decision: None where nothing could be decided; sentence says why. waits: somebody has to approve it.
+    """
+
+    sentence: str
+    decision: Decision | None = None
+    promoted: Promoted | None = None
+    waits: bool = False
+
+    @property
+    def proof(self) -> str:
+        """What is proven, in a sentence."""
+        return self.decision.sentence if self.decision else self.sentence
+
+
+def follow(checkout: Path, saved: Experiment | None, rules: Promote, say: Say) -> Outcome | None:
+    """Promote the model of a run that is an experiment by now, if that was asked for and it is proven.
+
+    None: nothing was asked for. What goes wrong is a sentence: the run itself is done, and its model is kept.
+    """
+    if rules.when == "never":
+        return None
+    if saved is None:
+        by_hand = "a run in the checkout is promoted by hand: commit it, then `retrain promote`"
+        return Outcome(f"Not promoted: {by_hand}.")
+    try:
+        with candidate.candidate(checkout, saved.commit, saved.name, say) as its:
+            return _of(checkout, its, rules, say)
+    except InputError as error:
+        return Outcome(f"Not promoted: {error}.")
+
+
+def _of(checkout: Path, its: candidate.Candidate, rules: Promote, say: Say) -> Outcome:
+    """Return what becomes of a candidate."""
+    version = read(checkout, its.name).version_at(its.name, str(its.run.commit))
+    if version is not None and version.record.verdict == REFUSED:
+        return Outcome(f"Not promoted: {version.tag} was refused by {version.record.by}.")
+    found = candidate.decided(checkout, its, say)
+    if not found.allows(rules.when):
+        return Outcome(_refusal(found), found)
+    if rules.when == "ask":
+        approve = f"It waits for somebody to approve it: `retrain promote {its.run.name}`."
+        return Outcome(f"{found.sentence} {approve}", found, waits=True)
+    done = candidate.promoted(checkout, its, found, say, by=f"{BY}: {rules.when}")
+    now = f"Promoted: {done.version.tag} has {done.assignment.stage}."
+    return Outcome(f"{found.sentence} {now}", found, done)
+
+
+def _refusal(found: Decision) -> str:
+    if found.verdict == "same":
+        return found.sentence
+    held = "".join(f" Held: {reason}." for reason in found.held)
+    return f"{found.sentence}{held} Not promoted."

@@ -1,0 +1,163 @@
+"""Tags of a model on the Git remote that experiments go to, where runs are shared at all.
+
+That is where DVC's `exp.auto_push` is true: `exp.git_remote`, else origin. What stands there decides: where
+it has gone on without what was made here, all that only this repository has of a model is dropped, and said.
+Nothing is ever forced.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from flows.git.commands import git
+from flows.git.refs import NONE, STALE, change
+from flows.ledger.experiments import untracked_in
+from flows.registry.tags import ASSIGNMENT, TAGS, VERSION, read
+from tasks.shared.errors import InputError, without_password
+
+Say = Callable[[str], None]
+# for a host to answer, and to take or give what tags name
+ASKED, SENT = 10.0, 120.0
+TRIES = 20
+# in Git's words, when another holds the lock of a ref
+LOCKED = "cannot lock ref"
+
+
+class UnreachableError(InputError):
+    """The Git remote cannot be reached, or takes nothing from us, or is not to get it."""
+
+
+def synchronised(checkout: Path, remote: str | None, name: str, say: Say) -> None:
+    """Have the tags of a model here as the remote has them, and send what only this repository has.
+
+    Nothing is done without a remote. Raises UnreachableError when it cannot be reached.
+    """
+    for _ in range(TRIES) if remote is not None else ():
+        theirs = _theirs(checkout, str(remote), (f"{TAGS}/{name}@v*", f"{TAGS}/{name}#*"))
+        mine = _listed(git(checkout, "for-each-ref", "--format=%(objectname)%09%(refname)", TAGS), name)
+        own = {tag: its for tag, its in mine.items() if theirs.get(tag) != its}
+        lost = own if any(_is_lost(tag, theirs) for tag in own) else {}
+        missing = {tag: its for tag, its in theirs.items() if mine.get(tag) != its}
+        if not _brought(checkout, str(remote), mine, missing, lost):
+            continue
+        for tag in lost:
+            say(f"warning: {tag} was made here while the Git remote went on without it, so it is dropped")
+        known = read(checkout, name)
+        sound = {*(one.tag for one in known.versions), *(one.tag for one in known.assignments)}
+        unsent = {tag: its for tag, its in own.items() if tag in sound}
+        if lost or not unsent or pushed(checkout, str(remote), unsent):
+            return
+    if remote is not None:
+        raise InputError(f"the tags of {name} change at the Git remote again and again; try once more")
+
+
+def pushed(checkout: Path, remote: str, objects: Mapping[str, str]) -> bool:
+    """Push tags that the remote does not have, all or none; return False when it has one of them by now.
+
+    Raises UnreachableError when it cannot be reached.
+    """
+    _refuse_untracked(checkout, objects)
+    refs = [f"{its}:{TAGS}/{tag}" for tag, its in objects.items()]
+    words = ("push", "--quiet", "--atomic", "--", remote, *refs)
+    end = time.monotonic() + STALE
+    while True:
+        try:
+            git(checkout, *words, env=_quiet(checkout), seconds=SENT)
+        except InputError as error:
+            theirs = _theirs(checkout, remote, [f"{TAGS}/{tag}" for tag in objects])
+            if theirs:
+                # all of them: it was done, and only the answer was lost
+                return theirs == dict(objects)
+            # another is just making one of them
+            if LOCKED in str(error) and time.monotonic() < end:
+                time.sleep(0.1)
+                continue
+            raise UnreachableError(f"Git remote '{remote}' does not take the tags: {error}") from None
+        return True
+
+
+def _refuse_untracked(checkout: Path, objects: Mapping[str, str]) -> None:
+    """Raise UnreachableError when a tag would bring others files that Git does not track here."""
+    commits = git(checkout, "rev-parse", *(f"{its}^{{commit}}" for its in objects.values())).splitlines()
+    for tag, commit in zip(objects, commits, strict=True):
+        if untracked := untracked_in(checkout, commit):
+            what = f"{tag} is of a run that holds what Git does not track: {', '.join(untracked)}"
+            remedy = "`git add` what everybody may see, or ignore it, and promote a run without"
+            raise UnreachableError(f"{what}, which would go to the Git remote with it; {remedy}")
+
+
+def here(checkout: Path, tags: Iterable[str]) -> dict[str, str]:
+    """Return what those of the tags that are here are at, by their names."""
+    refs = [f"{TAGS}/{tag}" for tag in tags]
+    return _listed(git(checkout, "for-each-ref", "--format=%(objectname)%09%(refname)", *refs))
+
+
+def _theirs(checkout: Path, remote: str, patterns: Iterable[str]) -> dict[str, str]:
+    """Return what the remote's tags are at, by their names."""
+    words = ("ls-remote", "--refs", "--", remote, *patterns)
+    try:
+        return _listed(git(checkout, *words, env=_quiet(checkout), seconds=ASKED))
+    except InputError as error:
+        # with its own words, such as those of a host that is not known
+        why = without_password(str(error))
+        raise UnreachableError(f"Git remote '{remote}' cannot be asked: {why}") from None
+
+
+def _brought(
+    checkout: Path, remote: str, mine: Mapping[str, str], missing: Mapping[str, str], lost: Mapping[str, str]
+) -> bool:
+    """Have the remote's tags here, and no lost ones; return False when one has moved here meanwhile."""
+    if missing:
+        refs = [f"{TAGS}/{tag}" for tag in missing]
+        words = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", remote, *refs)
+        try:
+            git(checkout, *words, env=_quiet(checkout), seconds=SENT)
+        except InputError as error:
+            raise UnreachableError(f"Git remote '{remote}' does not give its tags: {error}") from None
+    wanted = [f"update {TAGS}/{tag} {its} {mine.get(tag, NONE)}\n" for tag, its in missing.items()]
+    wanted += [f"delete {TAGS}/{tag} {its}\n" for tag, its in lost.items() if tag not in missing]
+    try:
+        if wanted:
+            change(checkout, "update-ref", "--stdin", given="".join(wanted))
+    except InputError:
+        # another command of ours may have done the same
+        seen = {tag: its for tag, its in mine.items() if tag in missing or tag in lost}
+        if here(checkout, {**missing, **lost}) == seen:
+            raise
+        return False
+    return True
+
+
+def _quiet(checkout: Path) -> dict[str, str]:
+    """Return an environment in which no question is asked that nobody answers.
+
+    A pre-push hook may start a run, which would push.
+    """
+    env = {"GIT_TERMINAL_PROMPT": "0", "DVC_EXP_AUTO_PUSH": "false", "LC_ALL": "C"}
+    is_given = "GIT_SSH_COMMAND" in os.environ or "GIT_SSH" in os.environ
+    if not is_given and not git(checkout, "config", "--default=", "--get", "core.sshCommand"):
+        env["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes -o ConnectTimeout=10"
+    return env
+
+
+def _listed(told: str, name: str | None = None) -> dict[str, str]:
+    """Return what tags are at, by their names; what is no tag of ours, or of another model, is left alone."""
+    found = {}
+    for line in told.splitlines():
+        its, _, ref = line.partition("\t")
+        tag = ref.removeprefix(f"{TAGS}/")
+        parts = VERSION.fullmatch(tag) or ASSIGNMENT.fullmatch(tag)
+        if parts and name in (None, parts["name"]):
+            found[tag] = its
+    return found
+
+
+def _is_lost(tag: str, theirs: Mapping[str, str]) -> bool:
+    """Return whether a tag of ours has lost: the remote has it otherwise, or has gone past it."""
+    its = ASSIGNMENT.fullmatch(tag)
+    if tag in theirs or its is None:
+        return tag in theirs
+    others = [ASSIGNMENT.fullmatch(other) for other in theirs]
+    numbers = [int(one["number"]) for one in others if one and one["stage"] == its["stage"]]
+    return int(its["number"]) <= max(numbers, default=0)
