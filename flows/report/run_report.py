@@ -2,17 +2,24 @@
 
 import base64
 import shlex
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from prefect import runtime
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.deployments import run_deployment
+from prefect.events import emit_event
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed
 from prefect.utilities.urls import url_for
 
 from flows.engine.stage import Run
 from flows.engine.workspace import STAGES
+from flows.ledger.results import Experiment
+from flows.registry import policy
+from flows.registry.policy import Outcome
 from flows.report.artifacts import publish_document
 from flows.report.comparison import LastRun, compare
 from flows.report.summary import Summary, summarize
@@ -26,6 +33,7 @@ from tasks.shared.verdict import (
     Scores,
     beside,
     beside_baselines,
+    beside_champion,
     headline,
     interval,
     metrics,
@@ -34,6 +42,8 @@ from tasks.shared.verdict import (
     spelled,
 )
 
+# the deployment that asks somebody
+ASKS = "promote/promote"
 # labels that are listed
 LABELS = 15
 TEMPLATE = Path(__file__).parent / "templates/report.md.j2"
@@ -52,10 +62,34 @@ def publish(run: Run) -> State[Summary]:
             flow_run = client.read_flow_run(runtime.flow_run.id)
             client.update_flow_run(flow_run.id, tags={*flow_run.tags, saved.tag})
     results = {name: str(result) for name, result in run.results.items()}
-    summary = summarize(run.space.root, results, run.seconds, saved, compare(run.space, saved))
+    last = compare(run.space, saved)
+    outcome = policy.follow(run.space.home, saved, run.space.params.promote, run.space.say)
+    if outcome is not None:
+        outcome = told(outcome, saved)
+    summary = summarize(run.space.root, results, run.seconds, saved, last, outcome)
     document = markdown(summary, runtime.flow_run.name, run.space.params, run.space.root / "plots/evaluate")
     publish_document("report", document, summary.sentence)
     return Completed(message=summary.sentence, data=summary)
+
+
+def told(outcome: Outcome, saved: Experiment | None) -> Outcome:
+    """Have somebody asked who approves a model that waits, and send an event of what was decided."""
+    if outcome.waits and saved is not None:
+        wanted = {"run": saved.name, "ask": True}
+        # nobody is asked twice for the same model
+        once: Any = {"timeout": 0, "as_subflow": False, "idempotency_key": f"{ASKS} {saved.commit}"}
+        try:
+            asked = cast(FlowRun, run_deployment(ASKS, parameters=wanted, **once))
+        except ObjectNotFound:
+            # no `make up` here: it is approved by hand
+            pass
+        else:
+            waiting = f"It waits for somebody to approve it: run {asked.name} of {ASKS}."
+            outcome = replace(outcome, sentence=f"{outcome.proof} {waiting}")
+    what = "promoted" if outcome.promoted else "waiting" if outcome.waits else "refused"
+    resource = {"prefect.resource.id": f"retrain.run.{saved.name if saved else 'checkout'}"}
+    emit_event(f"retrain.model.{what}", resource, payload={"sentence": outcome.sentence})
+    return outcome
 
 
 def markdown(summary: Summary, name: str, params: Params, plots: Path) -> str:
@@ -84,6 +118,8 @@ def markdown(summary: Summary, name: str, params: Params, plots: Path) -> str:
         samples=read_samples(plots / "samples.csv"),
         beside=beside,
         beside_baselines=beside_baselines,
+        outcome=summary.outcome,
+        beside_champion=beside_champion(summary.metrics["judge"]),
         command=command,
     )
 

@@ -16,6 +16,7 @@ from tasks.shared.markup import plain
 from tasks.shared.verdict import number, score, with_interval
 
 if TYPE_CHECKING:
+    from flows.registry.policy import Outcome
     from flows.report.certificate import Certificate
 
 # columns of output that no terminal shows
@@ -26,13 +27,17 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Summary:
-    """The result and seconds of every stage, what metrics/*.json hold, the experiment saved, the last run."""
+    """The result and seconds of every stage, what metrics/*.json hold, the experiment saved, the last run.
+
+    outcome: whether the model was promoted, where that was asked for.
+    """
 
     results: dict[str, str]
     seconds: dict[str, float]
     metrics: dict[str, Any]
     saved: Experiment | None
     last_run: LastRun | None
+    outcome: "Outcome | None" = None
 
     @property
     def num_cached(self) -> int:
@@ -41,7 +46,7 @@ class Summary:
 
     @property
     def sentence(self) -> str:
-        """One line: how much there was to do, what the model is worth, and where it is kept."""
+        """One line: whether it was promoted, how much there was to do, what it is worth, where it is kept."""
         scores = self.metrics["evaluate"]
         name, _ = verdict.headline(scores)
         parts = [f"{self.num_cached} of {len(STAGES)} stages cached", f"{name} {with_interval(scores, name)}"]
@@ -49,7 +54,8 @@ class Summary:
             # the UI reads it as Markdown, and others may have chosen the name
             how = "experiment" if self.saved.is_new else "nothing new, equals"
             parts.append(f"{how} {plain(self.saved.name)}")
-        return "; ".join(parts)
+        told = "; ".join(parts)
+        return f"{plain(self.outcome.sentence)} {told}" if self.outcome else told
 
 
 def summarize(
@@ -58,10 +64,11 @@ def summarize(
     seconds: dict[str, float],
     saved: Experiment | None = None,
     last_run: LastRun | None = None,
+    outcome: "Outcome | None" = None,
 ) -> Summary:
     """Read what the stages measured."""
     measured = {name: read_json(root / "metrics" / f"{name}.json") for name in STAGES}
-    return Summary(results, seconds, measured, saved, last_run)
+    return Summary(results, seconds, measured, saved, last_run, outcome)
 
 
 def show(summary: Summary, *, stays: bool = True) -> None:
@@ -96,6 +103,11 @@ def _verdicts(summary: Summary) -> str:
     if last and last.scores:
         word, numbers = verdict.beside(scores, last.scores)
         lines.append(f"{word} {last.name}: {numbers}.")
+    beside = verdict.beside_champion(summary.metrics["judge"])
+    if beside is not None:
+        lines.append(f"{beside}.")
+    if summary.outcome is not None:
+        lines.insert(0, summary.outcome.sentence)
     return "\n".join(lines)
 
 

@@ -35,6 +35,9 @@ MEANT = {
     r"\bOTHER\b": "other",
     r"\b(REV|COMMIT)\b|{commit}": "main",
     r"\bSOURCE\b": "../support.csv",
+    r"\bRUN\b": "kept",
+    "{tag}": "ticket-intents#prod#1",
+    "{REF}": "refs/retrain/looks",
     "{output}": "data/raw/unknown.csv",
     "{place}": ".dvc/cache/planted",
     "distilbert/distilbert-base-uncased": "base",
@@ -61,6 +64,7 @@ ELSEWHERE = {
     r"^python serve\.py": "a package that no pipeline serves; the tests of its problem run it",
     "^retrain reproduce": "a training; test_isolated runs it",
     "^dvc exp run": "a training; test_readme runs it",
+    "^retrain promote(?!.*--force)": "a model that is proven; test_promotion",
     "^retrain add (s3|remote|hf):": "S3, a web server or a hub; test_remotes, test_secrets, test_hub",
     "^sqlite3|^pg_|^dropdb": "a database of Prefect's; test_postgresql",
     "^prefect server database": "Prefect's own database; the fixture `prefect_home` runs it",
@@ -70,12 +74,17 @@ ELSEWHERE = {
     r"^python -m flows\.trackers": "a stage that has something to tell; test_tracking",
     "^mkdir work": "another machine",
     "--global": "the user's own settings, which a test leaves alone",
+    "^dvc artifacts get$": "words about a command",
     "^dvc (import-url|remote add|remote modify|add|update|config exp.git_remote)$": "words about a command",
     "^git (commit|add|add --intent-to-add|pull|diff --exit-code|update-ref)$": "words about a command",
     "^dvc gc( --cloud)?$|^retrain (<|add$)": "words about a command",
     "^dvc gc .*--projects": "another checkout, which shares the cache",
 }
 
+PROMOTED = " && ".join(
+    f"gto assign ticket-intents main{commit} --stage prod --version {version}"
+    for commit, version in (("~1", "v0.0.1"), ("", "v0.0.2"))
+)
 # what a reader has done before
 BEFORE = {
     "^dvc remote add -d team": "dvc remote remove team",
@@ -86,6 +95,8 @@ BEFORE = {
     "^sha256sum": "cd models/package",
     "{place}": "touch .dvc/cache/planted && git add --force .dvc/cache/planted && git commit -qm planted",
     "^git fetch origin": "git checkout -q --detach",
+    # by GTO itself, whose tags are read as ours are
+    r"^retrain rollback|^retrain models .*--get|^dvc artifacts get \.|^git tag -d '": PROMOTED,
     "^dvc update": "retrain add ../support.csv imported.csv",
     "^rm -r": "mkdir -p .dvc/cache/sent",
     r"\.\./photos": "mkdir -p ../photos/cat && printf picture > ../photos/cat/1.png",

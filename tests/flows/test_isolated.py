@@ -58,6 +58,7 @@ def test_four_runs_at_once_are_four_experiments_that_computed_what_they_share_on
         "train": 4,
         "evaluate": 4,
         "package": 4,
+        "judge": 4,
     }
     names = experiments(watched)
     assert len(names) == 4

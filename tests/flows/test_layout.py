@@ -14,12 +14,13 @@ from tests.support.stages import STAGES
 
 # the rooms of flows/, each with those that it may import besides itself and tasks.shared
 ROOMS = {
-    "cli": {"flow", "report", "fsck", "server", "engine", "ledger", "git"},
-    "flow": {"report", "server", "engine", "ledger", "git"},
-    "report": {"engine", "ledger", "git"},
+    "cli": {"flow", "report", "fsck", "server", "engine", "registry", "ledger", "git"},
+    "flow": {"report", "server", "engine", "registry", "ledger", "git"},
+    "report": {"engine", "registry", "ledger", "git"},
     "fsck": {"engine", "ledger", "git"},
     "server": set(),
-    "engine": {"ledger", "git"},
+    "engine": {"registry", "ledger", "git"},
+    "registry": {"ledger", "git"},
     "ledger": {"git"},
     "git": set(),
     # run by stages, imported by nobody

@@ -1,4 +1,4 @@
-"""A problem of somebody's own is one file in one folder: six stages, both drivers, and all that is said of a run."""
+"""A problem of somebody's own is one file in one folder: seven stages, both drivers, and all that is said of a run."""
 
 import ast
 import json
@@ -69,7 +69,7 @@ def test_a_new_problem_runs_through_all_stages_under_both_drivers(
     assert happened(again.stdout) == dict.fromkeys(STAGES, "cached (unchanged)")
 
     shutil.copy2(theirs.root / "params.yaml", other.root / "params.yaml")
-    assert other.dvc("repro").stdout.count("Running stage") == 6
+    assert other.dvc("repro").stdout.count("Running stage") == 7
     assert outputs(other) == outputs(theirs), "DVC alone makes the same bits"
 
     headline = problem(name).headline

@@ -175,5 +175,5 @@ def test_a_full_disk_is_said_and_the_next_run_goes_on(
     project.env["PREFECT_API_URL"] = server
     with small_disk(project.root / folder, size):
         assert "disk is full" in told(project, 1)
-    assert "of 6 stages cached" in project.retrain().stdout
+    assert "of 7 stages cached" in project.retrain().stdout
     assert "up to date" in project.dvc("status").stdout

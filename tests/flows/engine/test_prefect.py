@@ -66,7 +66,7 @@ def test_a_form_refuses_what_cannot_be_and_its_run_shows_stages_logs_progress_an
 
     # the run names its experiment, and the experiment its run
     ended = re.fullmatch(
-        rf"0 of 6 stages cached; macro_f1 0\.\d{{4}} \(.*\); experiment {flow['name']}",
+        rf"0 of 7 stages cached; macro_f1 0\.\d{{4}} \(.*\); experiment {flow['name']}",
         flow["state"]["message"],
     )
     assert ended is not None, flow["state"]["message"]
@@ -79,7 +79,7 @@ def test_a_form_refuses_what_cannot_be_and_its_run_shows_stages_logs_progress_an
 
     again = project.retrain("--train.learning-rate", "0.003")
     second = flow_run(server, again.stderr)
-    assert second["state"]["message"].startswith("6 of 6 stages cached; macro_f1")
+    assert second["state"]["message"].startswith("7 of 7 stages cached; macro_f1")
     assert second["parameters"] == {"params": {"train": {"learning_rate": 0.003}}, "update_data": False}
     assert re.search(VERDICT, again.stdout, re.MULTILINE)
 

@@ -102,7 +102,9 @@ def test_an_ssh_server_that_dies_midway_costs_a_warning_and_a_later_run_sends_th
         assert process.returncode == 0, log
         assert happened(log) == dict.fromkeys(STAGES, "ran")
         assert "warning: could not send train to remote 'team'" in log
-        assert "warning: remote 'team' still lacks train, evaluate, package; the next run sends it" in log
+        assert (
+            "warning: remote 'team' still lacks train, evaluate, package, judge; the next run sends it" in log
+        )
         (name,) = re.findall(r"saved as experiment ([\w-]+)", log)
 
         # no one can be reached: a run that has nothing to compute still ends well
@@ -115,7 +117,7 @@ def test_an_ssh_server_that_dies_midway_costs_a_warning_and_a_later_run_sends_th
         back = project.retrain()
         assert happened(back.stdout) == UNCHANGED
         assert "warning" not in said(back)
-        assert re.findall(r"(\w+): sent to remote", said(back)) == ["train", "evaluate", "package"]
+        assert re.findall(r"(\w+): sent to remote", said(back)) == ["train", "evaluate", "package", "judge"]
         assert "sent" not in said(project.retrain())
 
         other = another(project)

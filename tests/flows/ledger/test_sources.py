@@ -236,7 +236,7 @@ def test_data_whose_name_is_not_utf8_is_refused_in_one_sentence_and_other_files_
             foreseen(path, checkout, isolated=False)
     with pytest.raises(InputError, match="whose name is not UTF-8"):
         add(str(outside / odd), None, checkout, print)
-    assert len(foreseen("data/raw/tickets.csv", checkout, isolated=True).stages) == 6
+    assert len(foreseen("data/raw/tickets.csv", checkout, isolated=True).stages) == 7
 
 
 def test_data_in_a_repository_inside_the_checkout_is_brought_in_by_an_isolated_run(checkout: Path) -> None:

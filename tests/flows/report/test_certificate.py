@@ -43,7 +43,7 @@ def judged(
         certificate.add(
             name, [output if name == "train" else SAME], list(changed) if name == "train" else [], 1.5
         )
-    certificate.judge(left(tmp_path / "recorded"), left(tmp_path / "computed", **now))
+    certificate.judge(left(tmp_path / "recorded"), left(tmp_path / "computed", **now), STAGES)
     return certificate
 
 

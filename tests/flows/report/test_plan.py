@@ -18,12 +18,12 @@ OTHER = "0.001"  # a learning rate that has been computed too, before the one in
 
 @pytest.fixture(scope="session")
 def twice(once: Once, computed: Project) -> Project:
-    """A clone in which DVC has run the last three stages with the other learning rate too, and stands at its own again."""
+    """A clone in which DVC has run the last four stages with the other learning rate too, and stands at its own again."""
 
     def make(folder: Path) -> None:
         made = copy_of(computed, folder)
         rewrite(made.root / "params.yaml", "learning_rate: 0.0002", f"learning_rate: {OTHER}")
-        assert made.dvc("repro").stdout.count("Running stage") == 3
+        assert made.dvc("repro").stdout.count("Running stage") == 4
         made.run("git", "checkout", "-q", ".")
         made.dvc("checkout")
 
@@ -38,13 +38,13 @@ def project(twice: Project, tmp_path: Path) -> Project:
 
 def test_nothing_has_changed(project: Project) -> None:
     done = project.retrain("--exit-code", command="plan")
-    assert [line.split() for line in done.stdout.splitlines()[1:7]] == [
+    assert [line.split() for line in done.stdout.splitlines()[1:8]] == [
         [name, "unchanged"] for name in STAGES
     ]
     assert done.stdout.endswith("nothing to do\n")
     assert "\x1b" not in done.stdout
     planned = plan(project)
-    assert fates(planned) == ["unchanged"] * 6
+    assert fates(planned) == ["unchanged"] * 7
     assert (planned["to_run"], planned["to_restore"], planned["notes"]) == ([], [], [])
 
 
@@ -53,7 +53,7 @@ def test_a_changed_param_is_shown_with_its_old_and_new_value_and_params_yaml_is_
 ) -> None:
     before = tree(project)
     planned = plan(project, "--train.learning-rate", "1e-4", "--train.early_stopping_patience", "3")
-    assert fates(planned) == ["unchanged"] * 3 + ["stale"] * 3
+    assert fates(planned) == ["unchanged"] * 3 + ["stale"] * 4
     rate, patience = planned["train"]["reasons"]
     assert (rate["kind"], rate["name"], rate["old"], rate["new"]) == (
         "param",
@@ -73,7 +73,7 @@ def test_options_a_file_and_params_yaml_plan_the_same(project: Project, tmp_path
     assert plan(project, "--params", str(tmp_path / "some.yaml")) == by_option
     rewrite(project.root / "params.yaml", "max_length: 128", "max_length: 64")
     assert plan(project) == by_option
-    assert fates(by_option) == ["unchanged", "unchanged", *["stale"] * 4]
+    assert fates(by_option) == ["unchanged", "unchanged", *["stale"] * 5]
 
 
 def test_a_plan_begins_with_the_params_of_a_revision_and_keeps_nothing_of_the_checkouts(
@@ -84,12 +84,12 @@ def test_a_plan_begins_with_the_params_of_a_revision_and_keeps_nothing_of_the_ch
     rewrite(file, "max_length: 128", "max_length: 64")
     rewrite(file, "extra: {}", "extra: {neftune_noise_alpha: 5}")
     changed = file.read_text("utf-8")
-    assert fates(plan(project)) == ["unchanged", "unchanged", *["stale"] * 4]
+    assert fates(plan(project)) == ["unchanged", "unchanged", *["stale"] * 5]
     done = project.retrain("--from", "HEAD", command="plan")
     assert "params.yaml would change: " in done.stderr
     assert "train.extra.neftune_noise_alpha 5 -> none" in done.stderr
-    assert fates(plan(project, "--from", "HEAD")) == ["unchanged"] * 6
-    assert fates(plan(project, "--from", "HEAD", "--lr", "1e-4")) == ["unchanged"] * 3 + ["stale"] * 3
+    assert fates(plan(project, "--from", "HEAD")) == ["unchanged"] * 7
+    assert fates(plan(project, "--from", "HEAD", "--lr", "1e-4")) == ["unchanged"] * 3 + ["stale"] * 4
     assert file.read_text("utf-8") == changed, "nothing is written"
     nowhere = project.retrain("--from", "nowhere", command="plan", status=2)
     assert "no commit, branch, tag or experiment 'nowhere'" in nowhere.stderr
@@ -99,18 +99,18 @@ def test_a_plan_begins_with_the_params_of_a_revision_and_keeps_nothing_of_the_ch
 
 def test_what_was_computed_before_is_restored_through_a_chain_of_stages(project: Project) -> None:
     planned = plan(project, "--train.learning-rate", OTHER)
-    assert fates(planned) == ["unchanged"] * 3 + ["restorable"] * 3
+    assert fates(planned) == ["unchanged"] * 3 + ["restorable"] * 4
     assert any(
         "its input models/checkpoint will be restored by train with other content (" in text
         for text in texts(planned, "evaluate")
     )
     assert project.retrain("--train.learning-rate", OTHER, command="plan").stdout.endswith(
-        "\n3 stages to restore\n"
+        "\n4 stages to restore\n"
     )
     project.retrain("--exit-code", "--train.learning-rate", OTHER, command="plan")
     rewrite(project.root / "params.yaml", "learning_rate: 0.0002", f"learning_rate: {OTHER}")
     assert "Running stage" not in project.dvc("repro").stdout
-    assert fates(plan(project)) == ["unchanged"] * 6
+    assert fates(plan(project)) == ["unchanged"] * 7
 
 
 @pytest.mark.parametrize("rate", ["0.0003", OTHER])
@@ -122,7 +122,7 @@ def test_the_plan_is_what_a_run_does(project: Project, rate: str) -> None:
         "unchanged",
         "unchanged",
         "restored",
-        *(["restored"] * 3 if rate == OTHER else ["stale"] * 3),
+        *(["restored"] * 4 if rate == OTHER else ["stale"] * 4),
     ]
     done = settled(project)
     assert done == planned[: len(done)]
@@ -133,15 +133,15 @@ def test_an_isolated_run_starts_from_the_cache_not_from_the_folders_here(project
     remove(project, "models/checkpoint", "data/splits")
     (project.root / "data/splits").mkdir()
     before = tree(project)
-    assert fates(plan(project, "--isolated")) == ["unchanged"] * 6
+    assert fates(plan(project, "--isolated")) == ["unchanged"] * 7
     assert (
         fates(plan(project, "--isolated", "--train.learning-rate", OTHER))
-        == ["unchanged"] * 3 + ["restorable"] * 3
+        == ["unchanged"] * 3 + ["restorable"] * 4
     )
     assert tree(project) == before
     remove(project, ".dvc/cache/files")
     planned = plan(project, "--isolated")
-    assert fates(planned) == ["stale"] * 6
+    assert fates(planned) == ["stale"] * 7
     gone = ("data/ingested", "data/media")
     assert texts(planned, "ingest") == [f"its output {name} is not in the DVC cache" for name in gone]
 
@@ -175,7 +175,7 @@ def test_times_are_those_of_the_last_run_and_are_summed_up(project: Project) -> 
     words = ("--train.learning-rate", "1e-4")
     assert plan(project, *words)["seconds"] == pytest.approx(95.04)
     shown = project.retrain(*words, command="plan", status=0).stdout
-    assert shown.endswith("3 stages to run, about 95 s, time not known of package\n")
+    assert shown.endswith("4 stages to run, about 95 s, time not known of package, judge\n")
     assert "90.0" in shown
     project.retrain("--exit-code", *words, command="plan", status=1)
 

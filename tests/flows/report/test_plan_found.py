@@ -17,7 +17,7 @@ def test_a_changed_module_is_named(trained: Project) -> None:
     file = trained.root / "tasks/evaluate/figures.py"
     file.write_text(file.read_text("utf-8") + "# changed\n", encoding="utf-8")
     planned = plan(trained)
-    assert planned["to_run"] == ["evaluate", "package"]
+    assert planned["to_run"] == ["evaluate", "package", "judge"]
     (reason,) = planned["evaluate"]["reasons"]
     assert (reason["kind"], reason["name"]) == ("file", "tasks/evaluate/figures.py")
     assert reason["text"] == f"tasks/evaluate/figures.py changed ({reason['old']} -> {reason['new']})"
@@ -53,12 +53,12 @@ def test_an_edited_or_removed_output_is_restored_and_nothing_after_it(trained: P
     metrics.write_text("{}", encoding="utf-8")
     before = tree(trained)
     planned = plan(trained)
-    assert fates(planned) == ["restorable", "restorable", "unchanged", "restorable", "unchanged", "unchanged"]
+    assert fates(planned) == ["restorable", "restorable", "unchanged", "restorable", *["unchanged"] * 3]
     assert texts(planned, "ingest") == ["its output metrics/ingest.json was changed"]
     assert texts(planned, "split") == ["its output data/splits was changed"]
     assert texts(planned, "train") == ["its output models/checkpoint is missing"]
     assert tree(trained) == before
-    assert settled(trained) == ["restored", "restored", "unchanged", "restored", "unchanged", "unchanged"]
+    assert settled(trained) == ["restored", "restored", "unchanged", "restored", *["unchanged"] * 3]
 
 
 def test_a_damaged_cache_object_is_seen_and_left_where_it_is(trained: Project) -> None:
@@ -82,11 +82,11 @@ def test_what_dvc_lock_does_not_name_was_never_computed_here_unless_the_cache_ha
 ) -> None:
     (trained.root / "dvc.lock").unlink()
     planned = plan(trained)
-    assert fates(planned) == ["restorable"] * 6
+    assert fates(planned) == ["restorable"] * 7
     assert texts(planned, "train") == ["not in dvc.lock yet, though computed before"]
     remove(trained, ".dvc/cache/runs")
     planned = plan(trained)
-    assert fates(planned) == ["stale"] * 6
+    assert fates(planned) == ["stale"] * 7
     assert {text for name in STAGES for text in texts(planned, name)} == {"never computed here"}
 
 
@@ -96,12 +96,12 @@ def test_a_torn_dvc_lock_is_planned_as_a_run_would_set_it_aside_and_what_a_dead_
     lock = trained.root / "dvc.lock"
     whole = lock.read_text("utf-8")
     lock.write_text("", encoding="utf-8")
-    assert fates(plan(trained)) == ["restorable"] * 6
+    assert fates(plan(trained)) == ["restorable"] * 7
     assert lock.read_text("utf-8") == ""
     lock.write_text(whole, encoding="utf-8")
     Journal.begin(trained.root)
     write_lock(trained.root, "stages: {}\n")
-    assert fates(plan(trained)) == ["unchanged"] * 6
+    assert fates(plan(trained)) == ["unchanged"] * 7
     assert lock.read_text("utf-8") == whole
 
 

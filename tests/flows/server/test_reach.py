@@ -177,7 +177,7 @@ def test_a_dead_server_stops_every_command_that_needs_it_and_no_other(trained: P
     ):
         trained.env["PREFECT_API_URL"] = api
         idle = trained.retrain()
-        assert "6 of 6 stages cached" in idle.stdout
+        assert "7 of 7 stages cached" in idle.stdout
         assert (
             f"warning: there is nothing to do, and no server to tell so: {'' if 'no address' not in says else 'PREFECT_API_URL: '}{says}"
             in idle.stderr
@@ -203,7 +203,7 @@ def test_a_run_with_proxies_that_lead_nowhere_reaches_its_own_server(trained: Pr
         trained.env[name] = nowhere
     trained.env["NO_PROXY"] = "example.org"
     done = trained.retrain("--package.license", "mit")
-    assert "5 of 6 stages cached" in done.stdout
+    assert "5 of 7 stages cached" in done.stdout
     assert "Traceback" not in done.stderr
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support.project import Project
 from tests.support.site import up
 
-DEPLOYMENTS = {"manual", "nightly", "on-new-data", "every-five-minutes", "reproduce"}
+DEPLOYMENTS = {"manual", "nightly", "on-new-data", "every-five-minutes", "promote", "rollback", "reproduce"}
 
 
 def pids(project: Project) -> dict[str, int]:
@@ -42,9 +42,9 @@ def test_up_twice_starts_once_and_down_ends_exactly_that(trained: Project) -> No
         secret = site.password.partition(":")[2]
         assert len(secret) >= 32
 
-        assert "6 of 6 stages cached" in project.retrain().stdout
+        assert "7 of 7 stages cached" in project.retrain().stdout
         project.env["PREFECT_API_URL"] = f"{site.url}/api"
-        assert "6 of 6 stages cached" in project.retrain().stdout, (
+        assert "7 of 7 stages cached" in project.retrain().stdout, (
             "our own server's password is known by its address too"
         )
         del project.env["PREFECT_API_URL"]
