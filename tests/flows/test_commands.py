@@ -33,7 +33,7 @@ MEANT = {
     r"\bBRANCH": "kept-branch",
     r"\bNAME\b|{experiment\.name}|{name}": "kept",
     r"\bOTHER\b": "other",
-    r"\b(REV|COMMIT)\b|{commit}": "main",
+    r"\b(REV|COMMIT)\b|{commit}|{revision}": "main",
     r"\bSOURCE\b": "../support.csv",
     r"\bRUN\b": "kept",
     "{tag}": "ticket-intents#prod#1",

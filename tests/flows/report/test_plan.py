@@ -126,7 +126,7 @@ def test_the_plan_is_what_a_run_does(project: Project, rate: str) -> None:
     ]
     done = settled(project)
     assert done == planned[: len(done)]
-    assert len(done) == (6 if rate == OTHER else 4)
+    assert len(done) == (7 if rate == OTHER else 4)
 
 
 def test_an_isolated_run_starts_from_the_cache_not_from_the_folders_here(project: Project) -> None:

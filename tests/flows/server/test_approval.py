@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.flows.test_promotion import LEARNS, rows
+from tests.support.colors import LEARNS, rows
 from tests.support.project import Project
 from tests.support.site import Site, up
 
