@@ -32,6 +32,8 @@ class Judged(BaseModel):
     baseline: str | None = None
     is_same: bool = False
     rows: int = Field(ge=0)
+    # the headline, where the rows do not define it for both
+    undefined: str | None = None
     headline: dict[str, Any] = Field(default_factory=dict)
     candidate: dict[str, float] = Field(default_factory=dict)
     other: dict[str, float] = Field(default_factory=dict)
@@ -98,6 +100,8 @@ def decide(checkout: Path, of: Compared, promote: Promote) -> Decision:
         return Decision("same", "It is the champion's own package: there is nothing to promote.")
     if not its.rows:
         none = "no test row that neither model was trained or selected on is left to compare them on"
+        if its.undefined:
+            none = f"{its.undefined} is not defined for both on the test rows that neither has seen in training"
         return Decision("not compared", f"Not compared with {against}: {none}.")
     mine, other = its.validation.get("candidate"), its.validation.get("other")
     higher = bool(its.headline.get("higher_is_better", True))
@@ -197,5 +201,5 @@ def _sentence(verdict: str, against: str, its: Mapping[str, Any]) -> str:
     seen = f"on {its['rows']} rows, margin {number(its['margin'])}, look {its['look']}"
     power = "no difference could have been seen"
     if its["detectable"] is not None:
-        power = f"a difference of {number(its['detectable'], '+')} would have been seen in 80 % of cases"
+        power = f"a difference of {number(its['detectable'])} would have been seen in 80 % of cases"
     return f"{words[verdict]}: {difference} {seen}; {power}."

@@ -115,6 +115,9 @@ def test_what_cannot_be_compared_is_said(checkout: Path, tmp_path: Path) -> None
     assert "would have been seen in 80 % of cases" in small.sentence
     none = Compared("m", CANDIDATE, Judged(champion=CHAMPION, rows=0), tmp_path)
     assert decide(checkout, none, Promote()).verdict == "not compared"
+    its = Judged(champion=CHAMPION, rows=0, undefined="recall")
+    undefined = decide(checkout, Compared("m", CANDIDATE, its, tmp_path), Promote())
+    assert "recall is not defined for both on the test rows" in undefined.sentence
     same = Compared("m", CHAMPION, Judged(champion=CHAMPION, rows=0), tmp_path)
     assert decide(checkout, same, Promote()).verdict == "same"
 
