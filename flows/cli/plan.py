@@ -1,10 +1,6 @@
 """`retrain plan`."""
 
-from typing import Annotated
-
-from cyclopts import Parameter
-
-from flows.cli.common import FAILED, OK, Flag, FromRevision, ParamsFile, TypedParams, given, say
+from flows.cli.common import FAILED, OK, AsJson, Flag, FromRevision, ParamsFile, TypedParams, given, say
 
 
 def plan(
@@ -12,7 +8,7 @@ def plan(
     from_revision: FromRevision = None,
     params_file: ParamsFile = None,
     isolated: Flag = False,
-    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    as_json: AsJson = False,
     exit_code: Flag = False,
     params: TypedParams = None,
 ) -> int:

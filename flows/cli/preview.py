@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.common import OK, WRONG_INPUT, FromRevision, ParamsFile, TypedParams, given, say
+from flows.cli.common import OK, WRONG_INPUT, AsJson, FromRevision, ParamsFile, TypedParams, given, say
 
 
 def preview(
@@ -12,7 +12,7 @@ def preview(
     rows: Annotated[int, Parameter(name="--rows")] = 3,
     from_revision: FromRevision = None,
     params_file: ParamsFile = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    as_json: AsJson = False,
     params: TypedParams = None,
 ) -> int:
     """Show what `retrain run` with the same options would read, before anything is trained or written.

@@ -1,10 +1,6 @@
 """`retrain problems`."""
 
-from typing import Annotated
-
-from cyclopts import Parameter
-
-from flows.cli.common import OK
+from flows.cli.common import OK, AsJson
 from tasks.shared.errors import InputError, did_you_mean
 from tasks.shared.params import problem_names
 
@@ -13,7 +9,7 @@ def problems(
     name: str | None = None,
     /,
     *,
-    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    as_json: AsJson = False,
 ) -> int:
     """List what a model can learn: each problem's columns, a row of it, what is measured, how it is served.
 

@@ -6,11 +6,9 @@ import sys
 from collections.abc import Sequence
 from contextlib import chdir
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
-
-from flows.cli.common import OK, Flag, FromRevision, ParamsFile, TypedParams, given, say
+from flows.cli.common import OK, AsJson, Flag, FromRevision, ParamsFile, TypedParams, given, say
 from tasks import problems
 from tasks.problems import tokenizer_of
 from tasks.shared import base_models
@@ -28,7 +26,7 @@ def tokenizer(
     base: Flag = False,
     from_revision: FromRevision = None,
     params_file: ParamsFile = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    as_json: AsJson = False,
     params: TypedParams = None,
 ) -> int:
     """Show what the tokenizer makes of texts: tokens, their ids, and where each stands in the text.

@@ -101,7 +101,9 @@ def decide(checkout: Path, of: Compared, promote: Promote) -> Decision:
     if not its.rows:
         none = "no test row that neither model was trained or selected on is left to compare them on"
         if its.undefined:
-            none = f"{its.undefined} is not defined for both on the test rows that neither has seen in training"
+            none = (
+                f"{its.undefined} is not defined for both on the test rows that neither has seen in training"
+            )
         return Decision("not compared", f"Not compared with {against}: {none}.")
     mine, other = its.validation.get("candidate"), its.validation.get("other")
     higher = bool(its.headline.get("higher_is_better", True))
