@@ -27,18 +27,17 @@ def encoded(extractor: Any, names: pl.Series, folder: Path) -> Iterator["tuple[d
     """
     import pyarrow as pa
 
-    def features(name: str) -> tuple[bytes, int, bool]:
+    def features(name: str) -> tuple[np.ndarray, int, bool]:
         sound, is_cut = serve.read(str(folder / name), extractor.sampling_rate, extractor.max_seconds)
         made = serve.features(extractor, sound)
-        return made.tobytes(), _length(extractor, made), is_cut
+        return made.ravel(), _length(extractor, made), is_cut
 
-    def gathered(some: "list[Future[tuple[bytes, int, bool]]]") -> tuple[dict[str, pa.Array], int]:
+    def gathered(some: "list[Future[tuple[np.ndarray, int, bool]]]") -> tuple[dict[str, pa.Array], int]:
         made, lengths, cut = zip(*(one.result() for one in some), strict=True)
-        columns = {"features": pa.array(made, pa.large_binary()), "length": pa.array(lengths, pa.int32())}
-        return columns, sum(cut)
+        return {"features": _binary(made), "length": pa.array(lengths, pa.int32())}, sum(cut)
 
     with ThreadPoolExecutor() as threads:
-        before: list[Future[tuple[bytes, int, bool]]] = []
+        before: list[Future[tuple[np.ndarray, int, bool]]] = []
         for some in names.to_frame("name").iter_slices(CHUNK):
             # no thread waits while those before are handed on
             begun = [threads.submit(features, name) for name in some["name"]]
@@ -47,6 +46,15 @@ def encoded(extractor: Any, names: pl.Series, folder: Path) -> Iterator["tuple[d
             before = begun
         if before:
             yield gathered(before)
+
+
+def _binary(some: Sequence[np.ndarray]) -> "pa.Array":
+    """Return arrays as rows of bytes, copied once: `pa.array` would want a `bytes` of each first."""
+    import pyarrow as pa
+
+    ends = np.cumsum([0, *(one.nbytes for one in some)], dtype=np.int64)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(np.concatenate(some))]
+    return pa.Array.from_buffers(pa.large_binary(), len(some), buffers)
 
 
 def _length(extractor: Any, features: np.ndarray) -> int:

@@ -36,7 +36,9 @@ def read(file: Any, rate: int, seconds: float = math.inf) -> tuple[np.ndarray, b
     if its_rate != rate:
         sound = soxr.resample(sound, its_rate, rate)
     missing = math.ceil(LEAST * rate) - len(sound)
-    return np.pad(sound, (0, max(0, missing))), is_cut
+    if missing > 0:
+        sound = np.pad(sound, (0, missing))
+    return sound, is_cut
 
 
 def frames(extractor: Any) -> int | None:
