@@ -36,7 +36,7 @@ def ingest(data: Data, params: Ingest, problem: Problem, paths: Paths) -> None:
     """
     refuse_unknown_columns(data.columns, problem)
     its = columns.present(problem.columns, data.columns)
-    raw, rejects, notes = read(data, wanted(data, problem))
+    raw, rejects, notes = read(data, wanted(data, problem, paths.media))
     named, names = in_our_names(raw, data, problem.columns)
     named, changed = in_one_spelling(named, its)
     named = _with_labels(named, its, params)

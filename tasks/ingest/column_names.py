@@ -1,9 +1,11 @@
 """What the files' columns are called in our table, and which of them are the problem's."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import polars as pl
 
+from tasks.ingest.embedded import FOLDER
 from tasks.ingest.rows import Wanted
 from tasks.problems import Problem
 from tasks.shared import columns
@@ -21,15 +23,16 @@ RAW = "raw_"
 SHOWN = 40  # columns that a sentence lists
 
 
-def wanted(data: Data, problem: Problem) -> Wanted:
-    """Return what the problem wants of each file."""
+def wanted(data: Data, problem: Problem, media_folder: Path) -> Wanted:
+    """Return what the problem wants of each file; media_folder: where pictures and sounds are kept."""
     its = present(problem.columns, data.columns)
     names = {data.columns.get(column, column).strip(): column for column in its}
     lists = [name for name, column in names.items() if kind(problem.columns[column]).has_lists]
     objects = [name for name, column in names.items() if kind(problem.columns[column]).has_objects]
     media = next((name for name, column in names.items() if column == columns.media(its)), None)
     endings = problem.media_endings
-    return Wanted(names, lists, data.column_names, problem.read, objects, media, endings)
+    embedded = media_folder / FOLDER
+    return Wanted(names, lists, data.column_names, problem.read, objects, media, endings, embedded)
 
 
 def in_our_names(raw: pl.DataFrame, data: Data, columns: Columns) -> tuple[pl.DataFrame, dict[str, str]]:

@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 import pyarrow.types as is_
 
+from tasks.ingest import embedded
+from tasks.ingest.embedded import is_embedded, is_text, kept_apart
 from tasks.ingest.rows import AT_ONCE, SHOWN, Read, Reject, Wanted, clean, limit_columns, limit_field, twice
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data
@@ -40,6 +42,9 @@ def read_columnar(file: Path, name: str, kind: str, params: Data, wanted: Wanted
         for field, column in zip(batch.schema, batch.columns, strict=True):
             called = clean(field.name)
             if called in gone:
+                continue
+            if called == wanted.media and is_embedded(column.type) and not is_text(column):
+                columns[called] = _files(column, f"{name}: column '{called}'", first, wanted.embedded)
                 continue
             values = _plain(column, f"{name}: column '{called}'")
             if values is None and called not in wanted.columns:
@@ -96,7 +101,8 @@ def _of_parquet(file: Path, name: str, params: Data, wanted: Wanted, left_out: l
     with pyarrow.parquet.ParquetFile(file) as parquet:
         names, others = _readable(parquet.schema_arrow, name, params, wanted)
         left_out += others
-        for batch in parquet.iter_batches(AT_ONCE, columns=names, use_threads=False):
+        at_once = _at_once(parquet.schema_arrow, wanted)
+        for batch in parquet.iter_batches(at_once, columns=names, use_threads=False):
             # a name also brings what is nested below it, or looks so because there is a dot in its own
             yield batch.select(names)
 
@@ -111,9 +117,16 @@ def _of_arrow(file: Path, name: str, params: Data, wanted: Wanted, left_out: lis
         names, others = _readable(opened.schema, name, params, wanted)
         left_out += others
         batches = opened if stream else map(opened.get_batch, range(opened.num_record_batches))
+        at_once = _at_once(opened.schema, wanted)
         for batch in batches:
-            for start in range(0, batch.num_rows, AT_ONCE):
-                yield batch.slice(start, AT_ONCE).select(names)
+            for start in range(0, batch.num_rows, at_once):
+                yield batch.slice(start, at_once).select(names)
+
+
+def _at_once(schema: pa.Schema, wanted: Wanted) -> int:
+    """Return how many rows are read at once: few, where each has a picture or sound in it."""
+    held = (field for field in schema if clean(field.name) == wanted.media)
+    return embedded.AT_ONCE if any(is_embedded(field.type) for field in held) else AT_ONCE
 
 
 def _readable(schema: pa.Schema, name: str, params: Data, wanted: Wanted) -> tuple[list[str], list[str]]:
@@ -128,6 +141,7 @@ def _readable(schema: pa.Schema, name: str, params: Data, wanted: Wanted) -> tup
             called in wanted.objects and _is_object(field.type)
         )
         is_taken = is_taken or (called in wanted.lists and called in wanted.objects and _is_rows(field.type))
+        is_taken = is_taken or (called == wanted.media and is_embedded(field.type))
         if _is_plain(field.type) or is_taken:
             names.append(field.name)
         elif called in wanted.columns:
@@ -195,8 +209,7 @@ def _plain(column: pa.Array, where: str) -> pa.Array | None:
     except MemoryError:
         raise
     except pa.ArrowException as error:
-        said = " ".join(str(error).split())[:200]
-        raise InputError(f"{where} is damaged ({said}); write the file again") from None
+        raise _damaged(where, error) from None
     if is_.is_binary(column.type) or is_.is_large_binary(column.type) or is_.is_binary_view(column.type):
         try:
             column = column.cast(pa.large_string())
@@ -210,6 +223,22 @@ def _plain(column: pa.Array, where: str) -> pa.Array | None:
         # one zone for all files: the moments are the same
         column = column.cast(pa.timestamp(column.type.unit, "UTC"))
     return column
+
+
+def _files(column: pa.Array, where: str, first: int, folder: Path) -> pa.Array:
+    """Return what rows say of files that stand in the table; InputError when the column is damaged."""
+    try:
+        stored = getattr(column.type, "storage_type", None)
+        column = column if stored is None else column.cast(stored)
+        column.validate(full=True)
+    except pa.ArrowException as error:
+        raise _damaged(where, error) from None
+    return kept_apart(column, first, folder)
+
+
+def _damaged(where: str, error: Exception) -> InputError:
+    said = " ".join(str(error).split())[:200]
+    return InputError(f"{where} is damaged ({said}); write the file again")
 
 
 def _refuse_out_of_time(column: Any, where: str) -> None:

@@ -5,6 +5,7 @@ A damaged, hostile or endless file is a rejected row, never a crash.
 
 import hashlib
 import os
+import shutil
 import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from tasks.ingest import embedded
 from tasks.ingest.sandbox import MB, Job, Part, apart
 from tasks.problems import Problem, Unusable
 from tasks.shared.columns import SOURCE_MEDIA, percentiles
@@ -36,19 +38,23 @@ def take_in(
     out.mkdir(parents=True, exist_ok=True)
     root = Path(data.path) if Path(data.path).is_dir() else Path(data.path).parent
     named = rows.filter(pl.col(SOURCE_MEDIA).is_not_null())[SOURCE_MEDIA].unique(maintain_order=True)
-    faults = {name: fault for name in named if (fault := _fault(root / name, root))}
+    held = out / embedded.FOLDER
+    places = {name: embedded.place(name, held) or root / name for name in named}
+    folders = {name: held if path.parent == held else root for name, path in places.items()}
+    faults = {name: fault for name in named if (fault := _fault(places[name], folders[name]))}
     sound = [name for name in named if name not in faults]
     progress = Progress(f"ingest {column}", len(sound), unit="file")
     changed: Counter[str] = Counter()
     nothing = {"kept": None, "reason": None}
     found = [{**nothing, SOURCE_MEDIA: name, "reason": fault} for name, fault in faults.items()]
-    looked_at = _looked_at([root / name for name in sound], data, params, problem, out)
+    looked_at = _looked_at([places[name] for name in sound], data, params, problem, out)
     for number, (name, said) in enumerate(zip(sound, looked_at, strict=True), start=1):
         if changes := said.pop("changed", ""):
             changed[changes] += 1
         found.append({**nothing, SOURCE_MEDIA: name, **said})
         progress.update(number)
     progress.close()
+    shutil.rmtree(held, ignore_errors=True)
     schema = {SOURCE_MEDIA: pl.String, "kept": pl.String, "reason": pl.String}
     table = pl.DataFrame(found, schema_overrides=schema, infer_schema_length=None)
     if not found:

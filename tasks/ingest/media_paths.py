@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from tasks.ingest.embedded import place
 from tasks.ingest.raw_files import File
 from tasks.ingest.rows import Wanted
 from tasks.shared.columns import SOURCE_MEDIA
@@ -72,22 +73,38 @@ def beside_tables(table: pl.DataFrame, params: Data, wanted: Wanted) -> pl.DataF
     pattern = params.media_path or SAID
     root = Path(params.path) if Path(params.path).is_dir() else Path(params.path).parent
     pairs = said.drop_nulls().unique(maintain_order=True)
-    folders = [posixpath.dirname(name.partition("#")[0]) for name in pairs["source_file"]]
-    if PARTS.split(pattern)[1::2] == [SAID]:
-        found: list[dict[str, str | None]] = [
-            {SOURCE_MEDIA: posixpath.normpath(posixpath.join(folder, pattern.replace(SAID, text)))}
-            for folder, text in zip(folders, pairs["said"], strict=True)
-        ]
-    else:
-        found = list(_looked_up(root, folders, pairs["said"].to_list(), pattern, wanted))
+    stood = [place(text, wanted.embedded) is not None for text in pairs["said"]]
+    is_held = pl.Series(stood, dtype=pl.Boolean)
+    held, named = pairs.filter(is_held), pairs.filter(~is_held)
+    folders = [posixpath.dirname(name.partition("#")[0]) for name in named["source_file"]]
+    found = [*_held(held["said"], pattern), *_lying(root, folders, named["said"], pattern, wanted)]
     paths = pl.DataFrame(found, schema_overrides={SOURCE_MEDIA: pl.String}, infer_schema_length=None)
     for name in set(paths.columns) & set(table.columns):
         raise InputError(
             f"data.media_path: the rows have a column '{name}' already; name that part otherwise"
         )
-    known = pl.concat([pairs, paths], how="horizontal")
+    known = pl.concat([pl.concat([held, named]), paths], how="horizontal")
     beside = said.join(known, on=["source_file", "said"], how="left", maintain_order="left")
     return pl.concat([table, beside.select(paths.columns)], how="horizontal")
+
+
+def _held(said: pl.Series, pattern: str) -> Iterator[dict[str, str | None]]:
+    """Yield for each file that stood in a table what it is called, and what the pattern finds in its name."""
+    expression = _expression(pattern)
+    for text in said:
+        match = expression.fullmatch(posixpath.basename(text))
+        yield {SOURCE_MEDIA: text, **(_fields(match) if match else {})}
+
+
+def _lying(
+    root: Path, folders: list[str], said: pl.Series, pattern: str, wanted: Wanted
+) -> Iterator[dict[str, str | None]]:
+    """Yield for each text the file that it names, below the folder of its table."""
+    if PARTS.split(pattern)[1::2] != [SAID]:
+        yield from _looked_up(root, folders, said.to_list(), pattern, wanted)
+        return
+    for folder, text in zip(folders, said, strict=True):
+        yield {SOURCE_MEDIA: posixpath.normpath(posixpath.join(folder, pattern.replace(SAID, text)))}
 
 
 def _looked_up(

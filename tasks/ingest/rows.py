@@ -50,6 +50,8 @@ class Wanted:
     # that of the file's columns whose values are files, and the endings that these may have
     media: str | None = None
     media_endings: Collection[str] = ()
+    # where those are written that stand in a table
+    embedded: Path = Path()
 
     def is_media(self, path: Path) -> bool:
         """Return whether a file is a picture or sound of a row, by its ending."""

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -279,3 +281,107 @@ def test_mutated_pictures_never_end_ingest(tmp_path: Path) -> None:
     for name in rows["image"]:
         with Image.open(io.BytesIO((tmp_path / "data/media" / name).read_bytes())) as image:
             image.load()
+
+
+def parquet(folder: Path, cells: pa.Array, name: str = "train.parquet", **columns: Any) -> Path:
+    """Write a table with pictures in it."""
+    file = folder / "raw" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(pa.table({"image": cells, **columns}), file, row_group_size=2)
+    return file
+
+
+def cells(*held: bytes | None, paths: list[str | None] | None = None) -> pa.Array:
+    """Return pictures as `datasets` writes them."""
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    paths = paths or [None] * len(held)
+    pairs = zip(held, paths, strict=True)
+    return pa.array([{"bytes": content, "path": path} for content, path in pairs], kind)
+
+
+def test_pictures_that_stand_in_a_table_are_files_like_any_other(tmp_path: Path) -> None:
+    held = cells(*map(picture, range(3)), picture(0), paths=["a.png", None, "deep/c.png", "again.png"])
+    parquet(tmp_path, held, label=["cat", "cat", "dog", "dog"])
+    rows = taken(tmp_path, path="raw/train.parquet", ingest_={"drop_duplicates": False})
+    digests = [hashlib.sha256(picture(number)).hexdigest() for number in (0, 1, 2, 0)]
+    assert rows["image"].to_list() == [f"{digest[:2]}/{digest}.png" for digest in digests]
+    assert rows["label"].to_list() == ["cat", "cat", "dog", "dog"]
+    assert [name.rpartition("/")[2] for name in rows["source_media"]] == [
+        "a.png",
+        "row 2",
+        "c.png",
+        "again.png",
+    ]
+    assert (tmp_path / "data/media" / rows["image"][1]).read_bytes() == picture(1)
+    assert not (tmp_path / "data/media/embedded").exists()
+    assert len([*(tmp_path / "data/media").rglob("*.png")]) == 3
+
+
+def test_what_datasets_writes_itself_is_read(tmp_path: Path) -> None:
+    import datasets
+
+    features = datasets.Features(
+        {"image": datasets.Image(decode=False), "label": datasets.ClassLabel(names=["cat", "dog"])}
+    )
+    its = {"image": [{"bytes": picture(number), "path": None} for number in range(4)], "label": [0, 1, 0, 1]}
+    table = datasets.Dataset.from_dict(its, features=features)
+    (tmp_path / "raw").mkdir()
+    table.to_parquet(tmp_path / "raw/pictures.parquet")
+    rows = taken(tmp_path, path="raw/pictures.parquet")
+    assert rows["label"].to_list() == ["cat", "dog", "cat", "dog"]
+    datasets.DatasetDict({"train": table}).save_to_disk(tmp_path / "saved")
+    again = taken(tmp_path, path="saved")
+    assert again["image"].to_list() == rows["image"].to_list()
+    assert again["label"].to_list() == rows["label"].to_list()
+
+
+def test_bytes_alone_and_paths_alone_are_read_too(tmp_path: Path) -> None:
+    parquet(tmp_path, pa.array([picture(1), picture(2)], pa.large_binary()), label=["cat", "dog"])
+    assert taken(tmp_path, path="raw/train.parquet").height == 2
+    put(tmp_path, "there.png", picture(3))
+    parquet(tmp_path, cells(None, picture(4), None, paths=["there.png", None, None]), label=["a", "b", "c"])
+    rows = taken(tmp_path, path="raw/train.parquet")
+    assert rows["label"].to_list() == ["a", "b"]
+    assert rows["source_media"][0] == "there.png"
+    assert rejected(tmp_path)["train.parquet"] == "image: missing"
+
+
+def test_a_name_in_a_table_says_what_media_path_names(tmp_path: Path) -> None:
+    held = cells(picture(1), picture(2), paths=["x/0_george_1.png", "7_lucas_12.png"])
+    parquet(tmp_path, held)
+    rows = taken(tmp_path, path="raw/train.parquet", media_path="{label}_{speaker}_{}.png")
+    assert rows["label"].to_list() == ["0", "7"]
+    assert rows["speaker"].to_list() == ["george", "lucas"]
+
+
+@pytest.mark.parametrize(
+    ("held", "reason"),
+    [
+        (b"", "image: the file is empty"),
+        (b"no picture", "image: "),
+        (picture(0)[:60], "image: "),
+    ],
+)
+def test_a_faulty_picture_in_a_table_is_a_rejected_row(tmp_path: Path, held: bytes, reason: str) -> None:
+    parquet(tmp_path, cells(picture(1), held), label=["cat", "dog"])
+    assert taken(tmp_path, path="raw/train.parquet")["label"].to_list() == ["cat"]
+    assert rejected(tmp_path)["train.parquet"].startswith(reason)
+
+
+def test_what_a_table_says_leads_to_no_file_outside(tmp_path: Path) -> None:
+    outside = tmp_path / "secret.png"
+    outside.write_bytes(picture(9))
+    digest = "0" * 64
+    said = ["../secret.png", f"embedded/{digest}/x.png", f"embedded/../../{digest}/x.png", str(outside)]
+    held = cells(*[None] * 4, picture(1), paths=[*said, "../../secret.png"])
+    parquet(tmp_path, held, label=list("abcde"))
+    rows = taken(tmp_path, path="raw/train.parquet")
+    assert rows["label"].to_list() == ["e"]
+    assert rows["image"][0] == f"{(its := hashlib.sha256(picture(1)).hexdigest())[:2]}/{its}.png"
+
+
+def test_paths_that_old_writers_call_bytes_are_paths(tmp_path: Path) -> None:
+    put(tmp_path, "there.png", picture(3))
+    parquet(tmp_path, pa.array([b"there.png", b"there.png", None]), label=["a", "b", "c"])
+    rows = taken(tmp_path, path="raw/train.parquet", ingest_={"drop_duplicates": False})
+    assert rows["source_media"].to_list() == ["there.png", "there.png"]
