@@ -24,9 +24,13 @@ FLOAT = 4  # bytes: weights, gradients and the optimizer's state are fp32
 # numbers of state per trained weight: Adam keeps two moments; what is not here counts as one of Adam's kind
 STATE = {"sgd": 0, "adagrad": 1, "rmsprop": 1, "lion_32bit": 1, "adafactor": 0.1, "apollo_adamw": 0.5}
 EIGHT_BIT = ("8bit", "4bit")
-# numbers that a layer keeps of each token for its backward pass, in multiples of the hidden size, without
-# the squares of attention, which the kernels used do not keep (Korthikanti et al. 2022, section 4.1)
-KEPT = 17
+# bytes that a layer keeps of each token for its backward pass, in multiples of the hidden size: what autograd
+# was seen to save of Llama, BERT and GPT-2: 72 to 120 in fp32, 50 to 70 in autocast, which keeps some in fp32
+KEPT, KEPT_IN_HALF = 84, 56
+# and of each head and pair of tokens, where a CPU's attention has dropout: probabilities before it and after,
+# and a mask
+ATTENDED = 12
+ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 # of the logits of a language model: they, their softmax and their gradient
 LOGITS = 3
 MB = 2**20
@@ -118,18 +122,34 @@ def _activations(model: "PreTrainedModel", params: Train, precision: str, longes
     rows = params.per_device_train_batch_size
     # frames are put together before the first layer
     tokens = rows * min(longest, getattr(settings, "max_source_positions", None) or longest)
-    size = FLOAT if precision == "fp32" else FLOAT // 2
-    per_layer = KEPT * width * size
+    is_half = precision != "fp32"
+    per_layer = width * (KEPT_IN_HALF if is_half else KEPT)
+    per_layer += _attended(settings) * longest
     in_layers = tokens * layers
     if settings.is_encoder_decoder:
         read = in_layers if is_trained(model.get_encoder()) else 0
         in_layers, tokens = read + rows * written * layers, rows * written
-    kept = in_layers * (per_layer if not params.activation_checkpointing else width * size)
+    kept = in_layers * per_layer
     if params.activation_checkpointing:
-        kept += tokens * per_layer
+        # the inputs of all layers, and all of one
+        kept = in_layers * width * (FLOAT // 2 if is_half else FLOAT) + tokens * per_layer
+    if is_half:
+        # autocast keeps a copy of the weights
+        kept += FLOAT // 2 * sum(weight.numel() for weight in model.parameters())
     head = model.get_output_embeddings()
     vocabulary = head.weight.shape[0] if head is not None and hasattr(head, "weight") else 0
     return kept + tokens * vocabulary * LOGITS * FLOAT
+
+
+def _attended(settings: Any) -> int:
+    """Return the bytes that a layer keeps of a token for each token that it attends to."""
+    import torch
+
+    # the kernels of a GPU keep none, nor do those of a CPU where nothing is dropped
+    drops = any(getattr(settings, name, None) for name in ATTENTION_DROPOUT)
+    if torch.cuda.is_available() or not drops:
+        return 0
+    return ATTENDED * (getattr(settings, "num_attention_heads", None) or 0)
 
 
 def is_trained(part: "nn.Module") -> bool:
