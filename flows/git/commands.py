@@ -73,7 +73,10 @@ def _run(
 def _done(
     command: Sequence[str], where: Path, env: Mapping[str, str], given: str | None, seconds: float | None
 ) -> tuple[int, str, str]:
-    """Run a command; return its exit status, its output and what it said of errors."""
+    """Run a command; return its exit status, its output and what it said of errors.
+
+    Line ends stay as they are: what Git prints of objects is told by its length.
+    """
     with subprocess.Popen(  # noqa: S603 (Git alone, no shell)
         command,
         cwd=where,
@@ -81,13 +84,12 @@ def _done(
         stdin=None if given is None and seconds is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="surrogateescape",
         # what it has started to talk to a host ends with it, and would otherwise keep our pipes open
         process_group=None if seconds is None else 0,
     ) as process:
         try:
-            out, errors = process.communicate(given, timeout=seconds)
+            asked = None if given is None else given.encode(errors="surrogateescape")
+            out, errors = process.communicate(asked, timeout=seconds)
         except subprocess.TimeoutExpired:
             _end(process)
             return 1, "", f"no answer within {seconds:.0f} s"
@@ -97,10 +99,10 @@ def _done(
             else:
                 _end(process)
             raise
-    return process.returncode, out, errors
+    return process.returncode, out.decode(errors="surrogateescape"), errors.decode(errors="surrogateescape")
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
+def _end(process: "subprocess.Popen[bytes]") -> None:
     """End Git and what it has started, which is a group of its own; asked first, it leaves no lock."""
     os.killpg(process.pid, signal.SIGTERM)
     try:

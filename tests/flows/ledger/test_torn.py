@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from flows.ledger.torn import repair_torn
+from flows.ledger.validation import wrong_entry
 from tests.support.project import Project
 from tests.support.stages import STAGES, happened, outputs
 
@@ -32,6 +33,19 @@ def test_a_whole_lock_is_left(tmp_path: Path) -> None:
     (tmp_path / "dvc.lock").write_text(WHOLE)
     assert mended(tmp_path) == []
     assert (tmp_path / "dvc.lock").read_text() == WHOLE
+
+
+def test_a_lock_that_breaks_off_within_a_hash_is_torn_wherever_that_is(tmp_path: Path) -> None:
+    whole = WHOLE + (
+        f"    deps:\n    - path: data/raw\n      hash: md5\n      md5: {'0123456789abcdef' * 2}.dir\n      size: 12\n"
+        f"    outs:\n    - path: data/ingested\n      hash: md5\n      md5: {'fedcba9876543210' * 2}.dir\n      size: 34\n"
+    )
+    lock = tmp_path / "dvc.lock"
+    for length in range(len(whole)):
+        lock.write_text(whole[:length])
+        if not mended(tmp_path):
+            stages = yaml.safe_load(lock.read_text()).get("stages") or {}
+            assert not any(map(wrong_entry, stages.values())), whole[:length]
 
 
 @pytest.mark.parametrize("torn", ["", '{"read": {"/wo', '{"write": {"/a": 3}}'])

@@ -102,6 +102,15 @@ def test_one_forged_tag_among_others_is_passed_over_alone(checkout: Path) -> Non
     assert [one.tag for one in read(checkout).assignments] == ["tickets#prod#1", "tickets#prod#2"]
 
 
+def test_line_ends_of_another_system_in_a_message_hide_no_other_tag(checkout: Path) -> None:
+    head = git(checkout, "rev-parse", "HEAD")
+    planted(checkout, "tickets@v0.0.9", text_of(head, "tickets@v0.0.9", "Register\r\n\r\n{}\r\n" * 50))
+    won(checkout, a_run(checkout, "second"), last(checkout))
+    known = read(checkout, NAME)
+    assert {one.tag for one in known.versions} == {"tickets@v0.0.1", "tickets@v0.0.9", "tickets@v0.0.10"}
+    assert [one.tag for one in known.assignments] == ["tickets#prod#1", "tickets#prod#2"]
+
+
 @pytest.mark.parametrize(
     "message",
     [
