@@ -1,13 +1,13 @@
-"""Tags of a model on the Git remote that experiments go to, where runs are shared at all.
+"""Tags of a model, and looks, on the Git remote that experiments go to, where runs are shared at all.
 
 That is where DVC's `exp.auto_push` is true: `exp.git_remote`, else origin. What stands there decides: where
-it has gone on without what was made here, all that only this repository has of a model is dropped, and said.
-Nothing is ever forced.
+it has gone on without what was made here, all tags that only this repository has of a model are dropped, and
+said. Nothing is ever forced.
 """
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from flows.git.commands import git
@@ -34,7 +34,7 @@ def synchronised(checkout: Path, remote: str | None, name: str, say: Say) -> Non
     Nothing is done without a remote. Raises UnreachableError when it cannot be reached.
     """
     for _ in range(TRIES) if remote is not None else ():
-        theirs = _theirs(checkout, str(remote), (f"{TAGS}/{name}@v*", f"{TAGS}/{name}#*"))
+        theirs = _listed(_asked(checkout, str(remote), (f"{TAGS}/{name}@v*", f"{TAGS}/{name}#*")))
         mine = _listed(git(checkout, "for-each-ref", "--format=%(objectname)%09%(refname)", TAGS), name)
         own = {tag: its for tag, its in mine.items() if theirs.get(tag) != its}
         lost = own if any(_is_lost(tag, theirs) for tag in own) else {}
@@ -58,22 +58,48 @@ def pushed(checkout: Path, remote: str, objects: Mapping[str, str]) -> bool:
     Raises UnreachableError when it cannot be reached.
     """
     _refuse_untracked(checkout, objects)
-    refs = [f"{its}:{TAGS}/{tag}" for tag, its in objects.items()]
+    return _sent(checkout, remote, "the tags", {f"{TAGS}/{tag}": its for tag, its in objects.items()}, {})
+
+
+def brought(checkout: Path, remote: str, ref: str) -> str | None:
+    """Have what the remote's ref names here too, and return it; None where there is no such ref.
+
+    No ref is made here. Raises UnreachableError when the remote cannot be reached.
+    """
+    its = _at(checkout, remote, [ref]).get(ref)
+    if its is not None:
+        _fetch(checkout, remote, [ref], "its looks")
+    return its
+
+
+def moved(checkout: Path, remote: str, ref: str, new: str, old: str | None) -> bool:
+    """Move the remote's ref from `old` (None: it was not there) to `new`, which comes after it.
+
+    Returns False when another has moved it. Raises UnreachableError when the remote cannot be reached.
+    """
+    return _sent(checkout, remote, "the look", {ref: new}, {ref: old} if old else {})
+
+
+def _sent(
+    checkout: Path, remote: str, what: str, wanted: Mapping[str, str], before: Mapping[str, str]
+) -> bool:
+    """Push refs, all or none, unless the remote has them otherwise than before by now."""
+    refs = [f"{its}:{ref}" for ref, its in wanted.items()]
     words = ("push", "--quiet", "--atomic", "--", remote, *refs)
     end = time.monotonic() + STALE
     while True:
         try:
             git(checkout, *words, env=_quiet(checkout), seconds=SENT)
         except InputError as error:
-            theirs = _theirs(checkout, remote, [f"{TAGS}/{tag}" for tag in objects])
-            if theirs:
-                # all of them: it was done, and only the answer was lost
-                return theirs == dict(objects)
+            theirs = _at(checkout, remote, wanted)
+            if theirs != before:
+                # all as wanted: it was done, and only the answer was lost
+                return theirs == wanted
             # another is just making one of them
             if LOCKED in str(error) and time.monotonic() < end:
                 time.sleep(0.1)
                 continue
-            raise UnreachableError(f"Git remote '{remote}' does not take the tags: {error}") from None
+            raise UnreachableError(f"Git remote '{remote}' does not take {what}: {error}") from None
         return True
 
 
@@ -93,15 +119,35 @@ def here(checkout: Path, tags: Iterable[str]) -> dict[str, str]:
     return _listed(git(checkout, "for-each-ref", "--format=%(objectname)%09%(refname)", *refs))
 
 
-def _theirs(checkout: Path, remote: str, patterns: Iterable[str]) -> dict[str, str]:
-    """Return what the remote's tags are at, by their names."""
+def _at(checkout: Path, remote: str, refs: Collection[str]) -> dict[str, str]:
+    """Return what those of the refs that the remote has are at."""
+    found = {}
+    for line in _asked(checkout, remote, refs).splitlines():
+        its, _, ref = line.partition("\t")
+        # Git lists what ends like this, too
+        if ref in refs:
+            found[ref] = its
+    return found
+
+
+def _asked(checkout: Path, remote: str, patterns: Iterable[str]) -> str:
+    """Return what the remote says of its refs, a line each."""
     words = ("ls-remote", "--refs", "--", remote, *patterns)
     try:
-        return _listed(git(checkout, *words, env=_quiet(checkout), seconds=ASKED))
+        return git(checkout, *words, env=_quiet(checkout), seconds=ASKED)
     except InputError as error:
         # with its own words, such as those of a host that is not known
         why = without_password(str(error))
         raise UnreachableError(f"Git remote '{remote}' cannot be asked: {why}") from None
+
+
+def _fetch(checkout: Path, remote: str, refs: Iterable[str], what: str) -> None:
+    """Have what the remote's refs name here, without refs of our own."""
+    words = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", remote, *refs)
+    try:
+        git(checkout, *words, env=_quiet(checkout), seconds=SENT)
+    except InputError as error:
+        raise UnreachableError(f"Git remote '{remote}' does not give {what}: {error}") from None
 
 
 def _brought(
@@ -109,12 +155,7 @@ def _brought(
 ) -> bool:
     """Have the remote's tags here, and no lost ones; return False when one has moved here meanwhile."""
     if missing:
-        refs = [f"{TAGS}/{tag}" for tag in missing]
-        words = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", remote, *refs)
-        try:
-            git(checkout, *words, env=_quiet(checkout), seconds=SENT)
-        except InputError as error:
-            raise UnreachableError(f"Git remote '{remote}' does not give its tags: {error}") from None
+        _fetch(checkout, remote, [f"{TAGS}/{tag}" for tag in missing], "its tags")
     wanted = [f"update {TAGS}/{tag} {its} {mine.get(tag, NONE)}\n" for tag, its in missing.items()]
     wanted += [f"delete {TAGS}/{tag} {its}\n" for tag, its in lost.items() if tag not in missing]
     try:

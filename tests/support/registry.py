@@ -16,6 +16,7 @@ from dvc.repo import Repo
 from flows.git.commands import git
 from flows.ledger.experiments import save
 from flows.ledger.stages import Ledger
+from flows.registry.looks import take
 from flows.registry.promotion import Promoted, promote
 from flows.registry.tags import Assignment, Record, Registry, read
 from tasks.shared.errors import InputError
@@ -144,16 +145,36 @@ def promoter(checkout: Path, run: str, says: Connection) -> None:
         says.send(f"won {done.assignment.number}")
 
 
-def at_once(checkouts: Sequence[Path], turn: int, kill_within: float) -> list[str]:
+def looker(checkout: Path, candidate: str, says: Connection) -> None:
+    """Take a look at a candidate of its own; say so before, and which number it has.
+
+    In a session of its own, so that all it has started can be killed with it.
+    """
+    os.setsid()
+    says.send("begins")
+    try:
+        look = take(checkout, NAME, candidate, "champion", [f"{7:016x}{'0' * 48}"])
+    except InputError as error:
+        says.send(f"lost {error}")
+    else:
+        says.send(f"took {look.number}")
+
+
+def at_once(
+    checkouts: Sequence[Path],
+    turn: int,
+    kill_within: float,
+    work: Callable[[Path, str, Connection], None] = promoter,
+) -> list[str]:
     """Have a promoter in each checkout at once, killed at a random moment of that many seconds.
 
-    Returns how each ended: `killed` where it has not said.
+    work: what each does instead. Returns how each ended: `killed` where it has not said.
     """
     forked = multiprocessing.get_context("fork")
     promoters = []
     for number, checkout in enumerate(checkouts):
         hears, says = forked.Pipe(duplex=False)
-        process = forked.Process(target=promoter, args=(checkout, f"run-{turn}-{number}", says))
+        process = forked.Process(target=work, args=(checkout, f"run-{turn}-{number}", says))
         process.start()
         says.close()
         promoters.append((process, hears))
