@@ -14,12 +14,14 @@ from flows.ledger.experiments import commit_named
 from flows.ledger.history import Record, committed
 from flows.ledger.listings import listed
 from flows.ledger.remote import Remote
+from flows.ledger.results import LostError
 from tasks.shared import base_models, champions
 from tasks.shared.errors import InputError
 
 PACKAGE = "models/package"
 SPLITS = "data/splits"
 JUDGED = "plots/judge"
+DRAWN = "plots/evaluate"
 Say = Callable[[str], None]
 
 
@@ -106,10 +108,10 @@ class TakenOut(AbstractContextManager["TakenOut"]):
             shutil.copyfile(cache.oid_to_path(files[path]), to / path)
         return to
 
-    def _missing(self, what: str) -> InputError:
+    def _missing(self, what: str) -> LostError:
         revision = self.record.name
         remedy = f"`dvc pull` it there, or `retrain check {revision} --repair`"
-        return InputError(f"{self.what}: the DVC cache does not hold {what} of '{revision}'; {remedy}")
+        return LostError(f"{self.what}: the DVC cache does not hold {what} of '{revision}'; {remedy}")
 
 
 def _is_whole(cache: Any, digest: str) -> bool:

@@ -4,8 +4,14 @@ import textwrap
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tasks.shared.errors import InputError
+
 # characters that the UI still shows at a glance
 READABLE = 500
+
+
+class LostError(InputError):
+    """What a run has made is neither in the DVC cache nor on the remote."""
 
 
 class Result(StrEnum):

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from flows.ledger import packages
 from flows.ledger.history import Record as Run
 from flows.ledger.history import committed
+from flows.ledger.results import LostError
 from flows.registry import champion as champions
-from flows.registry import decision
+from flows.registry import decision, signing
 from flows.registry.decision import Compared, Decision
+from flows.registry.latency import measured
 from flows.registry.promotion import Promoted, promote, register
 from flows.registry.tags import REFUSED, Assignment, Record, Version, read
 from tasks.shared import params_file
@@ -27,17 +30,41 @@ Say = Callable[[str], None]
 class Candidate:
     """A run's model, and whose place it would take.
 
-    name: of the model in the registry. against: who has the stage now. last: the stage's last assignment,
-    also one that took it from everybody.
+    package: its folder, for a while. name: of the model in the registry. against: who has the stage now.
+    last: the stage's last assignment, also one that took it from everybody. out: takes more of the run out.
     """
 
     run: Run
+    package: Path
     name: str
     stage: str
     rules: Promote
     compared: Compared
     against: Assignment | None
     last: Assignment | None
+    out: packages.TakenOut
+
+    def pictures(self) -> Path:
+        """Return a folder with what evaluate has drawn of it, there as long as the candidate is."""
+        return self.out.folder(packages.DRAWN)
+
+    @property
+    def beside(self) -> str:
+        """What the candidate was compared with: the tag of who has the stage, another champion, a baseline.
+
+        Who has the stage now may be another: the comparison is older, or that champion's package was lost.
+        """
+        its = self.compared.judged
+        if its.champion is None:
+            return str(its.baseline)
+        # a tag of GTO's own names no package: what decides looks whether it is the one
+        if self.against is not None and self.against.record.package in (its.champion, None):
+            return self.against.tag
+        return f"champion {its.champion.removeprefix('sha256:')[:10]}"
+
+    def without_latency(self) -> "Candidate":
+        """Return it with nothing that measures how long a row takes."""
+        return replace(self, compared=replace(self.compared, latency=None))
 
 
 @contextmanager
@@ -59,23 +86,42 @@ def candidate(
     known = read(checkout, name)
     last = known.last(name, stage)
     with packages.taken_out(checkout, record, run, say) as out:
-        digest = f"sha256:{folder_digest(out.folder(packages.PACKAGE))}"
+        package = out.folder(packages.PACKAGE)
+        digest = f"sha256:{folder_digest(package)}"
         its = decision.judged(metrics)
         folder = out.folder(packages.JUDGED) if its.rows else Path()
         against = known.champion(name, stage)
-        sizes = _sizes(checkout, record, against)
-        compared = Compared(name, digest, its, folder, sizes)
-        yield Candidate(record, name, stage, rules, compared, against, last)
+        sizes, latency = _sizes(checkout, record, against), None
+        if its.champion is not None:
+            latency = partial(measured, checkout, out, params, its.champion, say)
+        compared = Compared(name, digest, its, folder, sizes, latency)
+        yield Candidate(record, package, name, stage, rules, compared, against, last, out)
 
 
-def decided(checkout: Path, its: Candidate, say: Say) -> Decision:
-    """Return what the candidate has proven; raise InputError when it was compared with somebody else."""
-    digest = None if its.against is None else champions.kept(its.against, checkout, say)
-    if digest not in (its.compared.judged.champion, its.compared.digest):
+def decided(checkout: Path, its: Candidate, say: Say, *, force: bool = False) -> Decision:
+    """Return what the candidate has proven; raise InputError when it was compared with somebody else.
+
+    force: nothing needs to be proven, so a champion whose package is lost may be replaced.
+    """
+    try:
+        digest = None if its.against is None else champions.kept(its.against, checkout, say)
+    except LostError as error:
+        if not force:
+            raise
+        return Decision("not compared", f"Not compared with the champion: {error}.")
+    if digest == its.compared.digest:
+        # whoever it was compared with
+        return decision.SAME
+    if digest != its.compared.judged.champion:
         now = f"{its.against.tag} has it now" if its.against else "nobody has it now"
         other = f"it was not compared with who has {its.stage}: {now}"
         raise InputError(f"'{its.run.name}' is not promoted: {other}; `retrain run` compares anew")
-    return decision.decide(checkout, its.compared, its.rules)
+    found = decision.decide(checkout, its.compared, its.rules)
+    before = read(checkout, its.name).version_at(its.name, str(its.run.commit))
+    if before is None or before.record.verdict != REFUSED:
+        return found
+    refused_by = f"{before.tag} was refused by {before.record.by}: {before.record.reason}"
+    return replace(found, held=(*found.held, refused_by))
 
 
 def promoted(
@@ -88,8 +134,9 @@ def promoted(
     reason: str | None = None,
     forced: bool = False,
 ) -> Promoted:
-    """Give the candidate the stage, with what proved it in the tag."""
+    """Give the candidate the stage, with what proved it in the tag, signed where a key is configured."""
     record = _record(checkout, its, found, by=by, reason=reason, forced=forced)
+    record = record.model_copy(update={"signature": signing.signature(checkout, its.package)})
     commit = str(its.run.commit)
     return promote(checkout, its.name, its.stage, commit, record, replaces=its.last, say=say)
 

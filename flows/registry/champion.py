@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from flows.ledger.results import LostError
 from flows.registry.tags import Assignment, Version, read
 from tasks.shared import champions
 from tasks.shared.errors import InputError
@@ -14,13 +15,18 @@ Say = Callable[[str], None]
 def resolved(params: Params, checkout: Path, say: Say) -> str | None:
     """Return the digest of the champion's package, kept where stages find it; None where there is none.
 
-    Raises InputError when neither the cache nor the remote has its package any more.
+    Neither is there one when its package is neither in the cache nor on the remote, which is said: the run
+    makes its model all the same. Raises InputError when the package is another one than its tag says.
     """
     name, stage = params.promote.name_for(params.package.name), params.promote.stage
     champion = read(checkout, name).champion(name, stage)
     if champion is None:
         return None
-    digest = kept(champion, checkout, say)
+    try:
+        digest = kept(champion, checkout, say)
+    except LostError as error:
+        say(f"warning: {error}; until then no model is compared with {champion.tag}, or takes its place")
+        return None
     its = champions.fetch(digest).params.get("problem")
     if its == params.problem:
         return digest

@@ -5,16 +5,18 @@ depends on how often these rows have been looked at (looks.py), and on the margi
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from flows.registry import looks
+from flows.registry import guards, looks
+from flows.registry.tags import Told
 from tasks.shared import measured, paired
 from tasks.shared.errors import InputError
+from tasks.shared.measured import Measured
 from tasks.shared.params import Promote
 from tasks.shared.statistics import METRICS
 from tasks.shared.verdict import number
@@ -29,15 +31,17 @@ class Judged(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     champion: str | None = Field(pattern=r"^sha256:[0-9a-f]{64}$")
-    baseline: str | None = None
+    baseline: Told | None = None
     is_same: bool = False
     rows: int = Field(ge=0)
     # the headline, where the rows do not define it for both
-    undefined: str | None = None
+    undefined: Told | None = None
     headline: dict[str, Any] = Field(default_factory=dict)
     candidate: dict[str, float] = Field(default_factory=dict)
     other: dict[str, float] = Field(default_factory=dict)
     validation: dict[str, float] = Field(default_factory=dict)
+    # of the test rows' tokens; of both or of none
+    unknown_share: dict[str, float] = Field(default_factory=dict)
 
     @property
     def against(self) -> str:
@@ -50,12 +54,14 @@ class Decision:
     """What can be said of a candidate beside the champion, and why it is held although it is better.
 
     evidence: the numbers that the verdict rests on, as they go into the tag. held: reasons, in sentences.
+    is_new: whether the look that it took was taken just now; None where no test row was looked at.
     """
 
     verdict: Word
     sentence: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
     held: tuple[str, ...] = ()
+    is_new: bool | None = field(default=None, compare=False)
 
     def allows(self, when: str) -> bool:
         """Return whether that is proof enough for a policy (`promote.when`); to ask somebody takes it too."""
@@ -67,12 +73,16 @@ class Decision:
         return asdict(self)
 
 
+SAME = Decision("same", "It is the champion's own package: there is nothing to promote.")
+
+
 @dataclass(frozen=True)
 class Compared:
     """A candidate and what the stage judge has written of it.
 
     name: of the model in the registry. digest: of its package. folder: plots/judge. sizes: megabytes of both
-    packages, by `candidate` and `other`, where they are known.
+    packages, by `candidate` and `other`, where they are known. latency: measures milliseconds likewise; None
+    where there is no champion.
     """
 
     name: str
@@ -80,6 +90,7 @@ class Compared:
     judged: Judged
     folder: Path
     sizes: Mapping[str, float] = field(default_factory=dict)
+    latency: Callable[[], Mapping[str, float]] | None = None
 
 
 def judged(metrics: Mapping[str, Any]) -> Judged:
@@ -97,7 +108,7 @@ def decide(checkout: Path, of: Compared, promote: Promote) -> Decision:
     its = of.judged
     against = "the champion" if its.champion else f"the {its.baseline} baseline"
     if its.is_same or its.champion == of.digest:
-        return Decision("same", "It is the champion's own package: there is nothing to promote.")
+        return SAME
     if not its.rows:
         none = "no test row that neither model was trained or selected on is left to compare them on"
         if its.undefined:
@@ -123,25 +134,37 @@ def _wins(mine: float, other: float, promote: Promote, *, higher: bool) -> bool:
 
 
 def _looked_at(checkout: Path, of: Compared, promote: Promote, against: str) -> Decision:
-    """Return the verdict at the level that is left for this look."""
+    """Return the verdict at the level that is left for this look, which is taken now."""
+    mine, other = _statistics(of)
+    look = looks.take(checkout, of.name, of.digest, of.judged.against, mine.ids)
+    found = replace(at_look(of, promote, look, against), is_new=look.is_new)
+    return _guarded(found, of, promote, guards.overconfidence(mine, other))
+
+
+def _statistics(of: Compared) -> tuple[Measured, Measured]:
     mine, other = (measured.read(of.folder / name) for name in (CANDIDATE, OTHER))
     name = str(of.judged.headline.get("name"))
     if name not in mine.statistics or name not in other.statistics or not mine.ids.equals(other.ids):
         raise InputError(
             f"{of.folder}: it does not hold {name} of both models on the same rows; run judge again"
         )
-    look = looks.take(checkout, of.name, of.digest, of.judged.against, mine.ids)
+    return mine, other
+
+
+def at_look(of: Compared, promote: Promote, look: looks.Look, against: str) -> Decision:
+    """Return what the statistics prove at a look, guards apart: the same whenever it is asked again."""
+    mine, other = _statistics(of)
+    name = str(of.judged.headline.get("name"))
     alpha = paired.alpha_of_look(look.number, promote.alpha)
     margin = paired.least_margin(promote.margin, promote.seed_deviation)
     one, two = mine.statistics[name], other.statistics[name]
-    higher = METRICS[one.metric].higher_is_better
     compared = paired.compare(one, two, 1 - alpha, mine.groups)
     first = paired.compare(one, two, 1 - paired.alpha_of_look(1, promote.alpha), mine.groups)
+    higher = METRICS[one.metric].higher_is_better
     verdict = paired.verdict(compared, margin, higher_is_better=higher)
-    slices = mine.slices.width > 0
-    worse = (
-        paired.worse_slices(one, two, mine.slices, margin, alpha, mine.groups).to_dicts() if slices else []
-    )
+    slices = []
+    if mine.slices.width:
+        slices = paired.worse_slices(one, two, mine.slices, margin, alpha, mine.groups).to_dicts()
     evidence = {
         "metric": name,
         "rows": len(mine.ids),
@@ -158,35 +181,30 @@ def _looked_at(checkout: Path, of: Compared, promote: Promote, against: str) -> 
         "new_rows": look.new_rows,
         "detectable": _finite(compared.detectable(margin)),
         "detectable_at_first": _finite(first.detectable(margin)),
-        "slices": worse,
+        "slices": slices,
     }
-    return Decision(verdict, _sentence(verdict, against, evidence), evidence, _held(of, promote, worse))
+    return Decision(verdict, _sentence(verdict, against, evidence), evidence)
+
+
+def _guarded(found: Decision, of: Compared, promote: Promote, sure: Mapping[str, float]) -> Decision:
+    """Return the decision with what holds the candidate; how long it takes is measured if nothing else does.
+
+    sure: how much surer both are than right.
+    """
+    said = guards.worse_slices(found.evidence["slices"])
+    said += guards.held(promote, sure, of.judged.unknown_share, of.sizes)
+    seen = {"overconfidence": sure, "unknown_share": of.judged.unknown_share, "megabytes": of.sizes}
+    is_wanted = promote.max_latency_ratio is not None and found.allows(promote.when) and not said
+    if is_wanted and of.latency is not None:
+        seen["milliseconds"] = its = of.latency()
+        said = guards.too_slow(promote, its)
+    known = {name: dict(its) for name, its in seen.items() if its}
+    return replace(found, evidence={**found.evidence, **known}, held=tuple(said))
 
 
 def _finite(value: float) -> float | None:
     """Return a number as JSON holds it: None where nothing can be shown."""
     return value if math.isfinite(value) else None
-
-
-def _held(of: Compared, promote: Promote, slices: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Return why a candidate is held though it is better as a whole."""
-    its = of.judged
-    said = []
-    for row in slices:
-        if row["decision"] == "worse":
-            numbers = f"{number(row['difference'], '+')} on {row['rows']} rows"
-            said.append(f"it is shown to be worse where {row['slice']} is {row['value']} ({numbers})")
-    rise = its.candidate.get("calibration_error", 0.0) - its.other.get("calibration_error", 0.0)
-    if "calibration_error" in its.other and rise > promote.max_calibration_rise:
-        limit = f"more than promote.max_calibration_rise {promote.max_calibration_rise:g}"
-        said.append(f"its calibration error rises by {number(rise)}, {limit}")
-    sizes = of.sizes
-    if sizes.get("other") and sizes["candidate"] > promote.max_size_ratio * sizes["other"]:
-        numbers = f"{sizes['candidate']:.1f} MB instead of {sizes['other']:.1f} MB"
-        said.append(
-            f"its package is too large ({numbers}, promote.max_size_ratio {promote.max_size_ratio:g})"
-        )
-    return tuple(said)
 
 
 def _sentence(verdict: str, against: str, its: Mapping[str, Any]) -> str:
@@ -200,7 +218,8 @@ def _sentence(verdict: str, against: str, its: Mapping[str, Any]) -> str:
     low, high = its["interval"]
     ends = "no interval" if low is None or high is None else f"{number(low, '+')} to {number(high, '+')}"
     difference = f"{its['metric']} {number(its['difference'], '+')} ({ends})"
-    seen = f"on {its['rows']} rows, margin {number(its['margin'])}, look {its['look']}"
+    of_seeds = " (seeds alone make as much)" if its["margin_is_of"] == "seeds" else ""
+    seen = f"on {its['rows']} rows, margin {number(its['margin'])}{of_seeds}, look {its['look']}"
     power = "no difference could have been seen"
     if its["detectable"] is not None:
         power = f"a difference of {number(its['detectable'])} would have been seen in 80 % of cases"

@@ -8,7 +8,6 @@ from flows.ledger.results import Experiment
 from flows.registry import candidate
 from flows.registry.decision import Decision
 from flows.registry.promotion import Promoted
-from flows.registry.tags import REFUSED, read
 from tasks.shared.errors import InputError
 from tasks.shared.params import Promote
 
@@ -53,12 +52,9 @@ def follow(checkout: Path, saved: Experiment | None, rules: Promote, say: Say) -
 
 def _of(checkout: Path, its: candidate.Candidate, rules: Promote, say: Say) -> Outcome:
     """Return what becomes of a candidate."""
-    version = read(checkout, its.name).version_at(its.name, str(its.run.commit))
-    if version is not None and version.record.verdict == REFUSED:
-        return Outcome(f"Not promoted: {version.tag} was refused by {version.record.by}.")
     found = candidate.decided(checkout, its, say)
     if not found.allows(rules.when):
-        return Outcome(_refusal(found), found)
+        return Outcome(refusal(found), found)
     if rules.when == "ask":
         approve = f"It waits for somebody to approve it: `retrain promote {its.run.name}`."
         return Outcome(f"{found.sentence} {approve}", found, waits=True)
@@ -67,7 +63,8 @@ def _of(checkout: Path, its: candidate.Candidate, rules: Promote, say: Say) -> O
     return Outcome(f"{found.sentence} {now}", found, done)
 
 
-def _refusal(found: Decision) -> str:
+def refusal(found: Decision) -> str:
+    """Return why a model is not promoted, in a sentence."""
     if found.verdict == "same":
         return found.sentence
     held = "".join(f" Held: {reason}." for reason in found.held)

@@ -28,7 +28,8 @@ def judge(params: Evaluate, digest: str | None, problem: Problem, paths: Paths) 
     """Write what each row adds to both models' metrics, and how far apart the metrics are.
 
     digest: the champion's, `promote.champion`. metrics/judge.json: who is compared, on how many rows, each
-    metric of both and the difference with its interval. plots/judge: candidate.arrow and other.arrow, the
+    metric of both and the difference with its interval, and beside a champion which share of the test rows'
+    tokens each does not know. plots/judge: candidate.arrow and other.arrow, the
     statistics of the same rows in the same order, and predictions.csv of the champion. Rows that either model
     was trained or selected on are left out.
     """
@@ -44,9 +45,12 @@ def judge(params: Evaluate, digest: str | None, problem: Problem, paths: Paths) 
         found["is_same"] = True
     else:
         total = len(mine.ids)
-        mine, other = _beside_champion(digest, mine, params, problem, paths)
+        mine, other, unknown_share = _beside_champion(digest, mine, params, problem, paths)
         found["left_out"] = total - len(mine.ids)
         found["validation"] = _on_validation(digest, params, problem, paths)
+        tokens = read_json(paths.metric("tokenize"))
+        if "vocabulary" in tokens:
+            found["unknown_share"] = {"candidate": tokens["test"]["unknown_share"], "other": unknown_share}
     if other is None or mine.ids.is_empty():
         found["rows"] = 0
     else:
@@ -59,18 +63,22 @@ def judge(params: Evaluate, digest: str | None, problem: Problem, paths: Paths) 
 
 def _beside_champion(
     digest: str, mine: Measured, params: Evaluate, problem: Problem, paths: Paths
-) -> tuple[Measured, Measured]:
-    """Return the statistics of both on the rows that neither was trained or selected on."""
+) -> tuple[Measured, Measured, float]:
+    """Return the statistics of both on the rows that neither was trained or selected on.
+
+    And the share of the test rows' tokens that the champion's tokenizer does not know.
+    """
     kept = champions.fetch(digest)
     test = pl.read_parquet(paths.split("test"))
-    predicted, learned = champion.answers(kept, problem, test, params.batch_size)
+    its_answers = champion.answers(kept, problem, test, params.batch_size)
+    predicted = its_answers.predicted
     predictions.write(predicted, problem.comparable(test), problem.columns, paths.judged / "predictions.csv")
-    targets = champion.today(read_json(paths.tokens / "targets.json"), learned)
+    targets = champion.today(read_json(paths.tokens / "targets.json"), its_answers.learned)
     # what some metrics say of a row depends on the others: rows are left out afterwards
     its = Measured(mine.ids, dict(problem.measure(predicted, test, targets)), mine.groups, mine.slices)
     seen = [*kept.tables(), *(paths.split(name) for name in ("train", "validation"))]
     rows = champion.unseen(test, seen)
-    return with_labels_of(mine, its).take(rows), its.take(rows)
+    return with_labels_of(mine, its).take(rows), its.take(rows), its_answers.unknown_share
 
 
 def _on_validation(digest: str, params: Evaluate, problem: Problem, paths: Paths) -> dict[str, Any]:
@@ -87,10 +95,10 @@ def _on_validation(digest: str, params: Evaluate, problem: Problem, paths: Paths
     mine = predicting.predict_with(
         problem, paths.package, inputs, validation, targets, params.batch_size, "judge: validation"
     )
-    its, learned = champion.answers(kept, problem, validation, params.batch_size)
+    its = champion.answers(kept, problem, validation, params.batch_size)
     found: dict[str, Any] = {"rows": len(rows)}
-    together = champion.today(targets, learned)
-    for name, predicted in (("candidate", mine), ("other", its)):
+    together = champion.today(targets, its.learned)
+    for name, predicted in (("candidate", mine), ("other", its.predicted)):
         statistics = take(problem.measure(predicted, validation, together), rows)
         found[name] = values({problem.headline: statistics[problem.headline]})[problem.headline]
     return {name: value for name, value in found.items() if math.isfinite(value)}

@@ -1,6 +1,7 @@
 """What the champion answers to the candidate's test rows, measured with the labels of today."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +16,19 @@ from tasks.problems.common.encoding import encoded
 from tasks.shared import columns, params_file
 from tasks.shared.champions import PARAM, Champion
 from tasks.shared.errors import InputError
-from tasks.shared.params import Tokenize
+from tasks.shared.params import Params, Tokenize
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a champion predicts for each row, and what it has learned of targets.
+
+    unknown_share: of the tokens of these rows, those that its tokenizer does not know.
+    """
+
+    predicted: pl.DataFrame
+    learned: Targets
+    unknown_share: float
 
 
 def unseen(rows: pl.DataFrame, tables: Iterable[Path]) -> pl.Series:
@@ -25,28 +38,26 @@ def unseen(rows: pl.DataFrame, tables: Iterable[Path]) -> pl.Series:
     return numbered.join(seen, on="id", how="anti", maintain_order="left").collect()["row"]
 
 
-def answers(
-    champion: Champion, problem: Problem, rows: pl.DataFrame, batch_size: int
-) -> tuple[pl.DataFrame, Targets]:
-    """Return what the champion predicts for each row, and what it has learned of targets.
+def answers(champion: Champion, problem: Problem, rows: pl.DataFrame, batch_size: int) -> Answers:
+    """Return what the champion predicts for each row.
 
     Its inputs are made as they were for its own rows: by its processor and its params. A label that it does
     not know stands for its first one there, since what it predicts does not depend on it.
     Raises InputError when it is a model of another problem, or cannot be used.
     """
-    its, tokenize = _own_problem(champion, problem)
+    its, tokenize = own_problem(champion, problem)
     train = pl.read_parquet(champion.splits / "train.parquet", columns=columns.targets(its.columns))
     learned = its.learn_targets(train)
     processor = its.load_processor(champion.package)
 
     def encode(some: pl.DataFrame) -> Iterator[Encoded]:
-        return its.encode(processor, _with_known_labels(some, its, learned), learned, tokenize)
+        return its.encode(processor, with_known_labels(some, its, learned), learned, tokenize)
 
     with TemporaryDirectory(prefix="retrain-judge-") as made:
         file = Path(made) / "rows.arrow"
-        _write(file, encoded(rows.lazy(), encode))
+        unknown_share = _write(file, encoded(rows.lazy(), encode))
         found = predicting.predict_with(its, champion.package, file, rows, learned, batch_size, "judge")
-    return found, learned
+    return Answers(found, learned, unknown_share)
 
 
 def today(targets: Targets, its: Targets) -> Targets:
@@ -58,10 +69,15 @@ def today(targets: Targets, its: Targets) -> Targets:
     return joined
 
 
-def _own_problem(champion: Champion, problem: Problem) -> tuple[Problem, Tokenize]:
-    """Return the problem with the params that the champion was made with, and how its rows were tokenized."""
+def as_made(champion: Champion) -> tuple[Problem, Params]:
+    """Return the problem with the params that the champion was made with, and all of these."""
     params = params_file.lay_over(params_file.Layer(PARAM, dict(champion.params)))
-    its = problems.load(params.problem, params.own)
+    return problems.load(params.problem, params.own), params
+
+
+def own_problem(champion: Champion, problem: Problem) -> tuple[Problem, Tokenize]:
+    """Return the problem with the params that the champion was made with, and how its rows were tokenized."""
+    its, params = as_made(champion)
     if type(its) is not type(problem):
         other = f"the champion is a model of {params.problem}, this one of another problem"
         raise InputError(f"{PARAM}: {other}; give this one a promote.name of its own")
@@ -69,7 +85,7 @@ def _own_problem(champion: Champion, problem: Problem) -> tuple[Problem, Tokeniz
     return its, params.tokenize
 
 
-def _with_known_labels(rows: pl.DataFrame, problem: Problem, learned: Targets) -> pl.DataFrame:
+def with_known_labels(rows: pl.DataFrame, problem: Problem, learned: Targets) -> pl.DataFrame:
     """Return rows whose labels the champion knows."""
     labels = learned.get("labels")
     if not labels:
@@ -85,11 +101,15 @@ def _with_known_labels(rows: pl.DataFrame, problem: Problem, learned: Targets) -
     return rows.with_columns(known)
 
 
-def _write(file: Path, batches: Iterable[Encoded]) -> None:
-    """Write model inputs as the tokenize stage does; `datasets` maps them into memory."""
+def _write(file: Path, batches: Iterable[Encoded]) -> float:
+    """Write model inputs as the tokenize stage does, and return the share of tokens that are unknown."""
     writer: pa.RecordBatchStreamWriter | None = None
+    unknown = read = 0
     for one in batches:
         writer = writer or pa.ipc.new_stream(str(file), one.inputs.schema)
         writer.write_batch(one.inputs)
+        unknown += one.unknown
+        read += sum(one.inputs["length"].to_pylist()) if one.tokens is None else one.tokens
     if writer is not None:
         writer.close()
+    return unknown / max(read, 1)

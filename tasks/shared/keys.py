@@ -10,8 +10,8 @@ from tasks.shared.stage import pins
 
 TASKS = Path(__file__).parents[1]
 PROBLEMS = TASKS / "problems"
-# one looks at what stages would do, and is none; the other is run when the package is there
-NOT_OF_PACKAGE = {TASKS / "preview", TASKS / "judge"}
+# two look at what stages do, and are none; judge is run when the package is there
+NOT_OF_PACKAGE = {TASKS / "preview", TASKS / "latency", TASKS / "judge"}
 
 
 def sources(problem: str) -> dict[str, str]:

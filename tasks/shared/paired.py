@@ -100,6 +100,7 @@ def alpha_of_look(k: int, alpha: float) -> float:
 def least_margin(margin: float, seed_deviation: float | None) -> float:
     """Return the margin, or what seeds alone exceed in one of 20 pairs of trainings, if that is more.
 
+    That is in the candidate's favour; in either direction they exceed it in one of ten.
     seed_deviation: the metric's standard deviation over trainings that differ in their seeds alone, None
     where it is not known; two of them differ by sqrt(2) times as much. That variance between trainings is
     what a difference must be held against, too: Bouthillier et al. 2021, arXiv 2103.03098.

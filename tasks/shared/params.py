@@ -609,10 +609,34 @@ class Promote(Section):
         description="How often a model that is no better may be promoted, over all looks at a test split.",
     )
     max_calibration_rise: float = Field(
-        0.05, ge=0, le=1, description="Hold a model whose calibration error rises by more."
+        0.05,
+        ge=0,
+        le=1,
+        description=(
+            "Hold a model that is surer than it is right, by so much more than the champion "
+            "(the part of the calibration error that is overconfidence)."
+        ),
+    )
+    max_unknown_rise: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description=(
+            "Hold a model whose tokenizer does not know a larger share of the test rows' tokens, "
+            "by so much more than the champion's."
+        ),
     )
     max_size_ratio: float = Field(
         2.0, gt=0, lt=1e6, description="Hold a model whose package is more than so many times as large."
+    )
+    max_latency_ratio: float | None = Field(
+        None,
+        gt=0,
+        lt=1e6,
+        description=(
+            "Hold a model that takes more than so many times as long to answer a row, "
+            "measured on this machine when it is decided. Empty: not measured."
+        ),
     )
     ask_timeout_hours: float = Field(
         72.0, gt=0, le=8760, description="How long a run waits for an answer, where `when` is ask."

@@ -3,7 +3,7 @@
 from tests.support.project import Project
 
 WORDS = {"red": "warm", "blue": "cold", "green": "fresh"}
-LEARNS = ("--train.learning-rate", "0.003", "--num-train-epochs", "4", "--per-device-train-batch-size", "16")
+LEARNS = ("--train.learning-rate", "0.003", "--num-train-epochs", "10", "--per-device-train-batch-size", "16")
 
 
 def rows(project: Project, *words: str, each: int = 300) -> None:

@@ -1,5 +1,6 @@
 """What a comparison proves: by the rows, the margin, the looks that were taken, slices and guards."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,14 +8,24 @@ import polars as pl
 import pytest
 
 from flows.git.commands import git
-from flows.registry.decision import Compared, Judged, decide, judged
+from flows.ledger.history import Record as Run
+from flows.ledger.packages import taken_out
+from flows.registry.candidate import Candidate
+from flows.registry.decision import Compared, Decision, Judged, decide, judged
 from flows.registry.looks import take
+from flows.registry.sharing import UnreachableError
+from flows.registry.tags import Assignment, Record
 from tasks.shared.errors import InputError
+from tasks.shared.markup import plain
 from tasks.shared.measured import Measured, write
 from tasks.shared.params import Promote
 from tasks.shared.statistics import Statistic
+from tasks.shared.templates import render
+from tests.support.project import ROOT
+from tests.support.registry import repository, shared
 
 ROWS = 2000
+VERDICT = ROOT / "flows/report/templates/verdict.md.j2"
 CHAMPION, CANDIDATE = "sha256:" + "c" * 64, "sha256:" + "a" * 64
 
 
@@ -67,12 +78,28 @@ def test_each_look_asks_for_more(checkout: Path, tmp_path: Path) -> None:
     assert decide(checkout, of, Promote(margin=0.01)) == found, "the same pair is the same look"
 
 
+def test_a_decision_is_new_when_it_could_be_made_and_no_other_time(tmp_path: Path) -> None:
+    remote = tmp_path / "origin.git"
+    mine, theirs = (shared(repository(tmp_path / name), remote) for name in ("mine", "theirs"))
+    of = compared(tmp_path / "judge", measured(0.7, ROWS), measured(0.8, ROWS))
+    remote.rename(tmp_path / "gone")
+    with pytest.raises(UnreachableError):
+        decide(mine, of, Promote())
+    (tmp_path / "gone").rename(remote)
+    assert [decide(checkout, of, Promote()).is_new for checkout in (mine, mine, theirs)] == [
+        True,
+        False,
+        False,
+    ]
+
+
 def test_seeds_may_ask_for_a_larger_margin(checkout: Path, tmp_path: Path) -> None:
     of = compared(tmp_path / "judge", measured(0.85, ROWS), measured(0.8, ROWS))
     assert decide(checkout, of, Promote()).verdict == "better"
     found = decide(checkout, of, Promote(seed_deviation=0.02))
     assert found.verdict == "inconclusive"
     assert found.evidence["margin"] == pytest.approx(1.645 * 2**0.5 * 0.02)
+    assert "margin 0.0465 (seeds alone make as much)" in found.sentence
 
 
 def test_who_does_not_win_on_validation_looks_at_no_test_row(checkout: Path, tmp_path: Path) -> None:
@@ -98,14 +125,114 @@ def test_a_slice_that_is_shown_to_be_worse_holds_the_whole(checkout: Path, tmp_p
 
 
 def test_guards_hold_what_is_better(checkout: Path, tmp_path: Path) -> None:
-    rise = {"candidate": {"calibration_error": 0.3}, "other": {"calibration_error": 0.1}}
-    of = compared(tmp_path / "judge", measured(0.9, ROWS), measured(0.8, ROWS), **rise)
-    of = Compared(of.name, of.digest, of.judged, of.folder, {"candidate": 300.0, "other": 100.0})
-    found = decide(checkout, of, Promote())
+    unknown = {"unknown_share": {"candidate": 0.3, "other": 0.1}}
+    of = compared(tmp_path / "judge", measured(0.9, ROWS), measured(0.8, ROWS), **unknown)
+    found = decide(checkout, replace(of, sizes={"candidate": 300.0, "other": 100.0}), Promote())
+    assert found.verdict == "better"
+    assert not found.allows("better")
     assert [reason.split(" (")[0] for reason in found.held] == [
-        "its calibration error rises by 0.2000, more than promote.max_calibration_rise 0.05",
+        "its tokenizer does not know 30.0% of the test rows' tokens instead of 10.0%",
         "its package is too large",
     ]
+    assert found.evidence["unknown_share"] == unknown["unknown_share"]
+
+
+def test_how_long_a_row_takes_is_measured_only_where_that_is_asked_for_and_decides(
+    checkout: Path, tmp_path: Path
+) -> None:
+    asked = []
+
+    def latency() -> dict[str, float]:
+        asked.append(1)
+        return {"candidate": 30.0, "other": 10.0, "rows": 50}
+
+    rules = Promote(max_latency_ratio=2)
+    better = replace(compared(tmp_path / "a", measured(0.9, ROWS), measured(0.8, ROWS)), latency=latency)
+    assert decide(checkout, better, Promote()).held == ()
+    equal = replace(compared(tmp_path / "b", measured(0.8, ROWS), measured(0.8, ROWS)), latency=latency)
+    assert decide(checkout, equal, rules).verdict == "equivalent"
+    assert asked == []
+    found = decide(checkout, better, rules)
+    assert found.held == (
+        "it is too slow (30.0 ms for a row instead of 10.0 ms, promote.max_latency_ratio 2)",
+    )
+    assert found.evidence["milliseconds"] == {"candidate": 30.0, "other": 10.0, "rows": 50}
+
+
+def test_what_was_measured_for_a_question_is_not_measured_for_the_answer(
+    checkout: Path, tmp_path: Path
+) -> None:
+    slower = iter([10.0, 30.0])
+
+    def latency() -> dict[str, float]:
+        return {"candidate": next(slower), "other": 10.0, "rows": 50}
+
+    of = replace(compared(tmp_path / "judge", measured(0.9, ROWS), measured(0.8, ROWS)), latency=latency)
+    rules = Promote(max_latency_ratio=2)
+    run = Run("sly-fox", "c" * 40, lambda _: None)
+    its = Candidate(run, tmp_path, "m", "prod", rules, of, None, None, taken_out(checkout, run, "m", print))
+    assert decide(checkout, its.compared, rules).allows("better")
+    assert decide(checkout, its.without_latency().compared, rules).allows("better")
+    assert not decide(checkout, its.compared, rules).allows("better"), "it would have been another number"
+
+
+def test_the_verdict_that_somebody_is_asked_about_has_what_guards_have_seen(
+    checkout: Path, tmp_path: Path
+) -> None:
+    shares = {"unknown_share": {"candidate": 0.01, "other": 0.0}}
+    of = compared(tmp_path / "judge", measured(0.9, ROWS), measured(0.8, ROWS), **shares)
+    of = replace(of, sizes={"candidate": 120.0, "other": 100.0})
+    run = Run("sly-fox", "c" * 40, lambda _: None)
+    out = taken_out(checkout, run, "m", print)
+    its = Candidate(run, tmp_path, "m", "prod", Promote(), of, None, None, out)
+    shown = render(VERDICT, candidate=its, decision=decide(checkout, of, Promote()), pictures={})
+    assert "margin 0.0100, which is of params" in shown
+    assert "| unknown share | 0.0100 | 0.0000 |\n| megabytes | 120.0000 | 100.0000 |" in shown
+
+
+OTHER = "sha256:" + "b" * 64
+
+
+@pytest.mark.parametrize(
+    ("champion", "package", "head"),
+    [
+        (CHAMPION, CHAMPION, "m#prod#1"),
+        # its tag is GTO's
+        (CHAMPION, None, "m#prod#1"),
+        # the champion's package was lost when the run began, so the baseline's numbers are there
+        (None, CHAMPION, "majority"),
+        # somebody else had the stage when the run began
+        (OTHER, CHAMPION, "champion bbbbbbbbbb"),
+    ],
+)
+def test_the_table_of_a_question_is_headed_by_what_the_numbers_are_of(
+    checkout: Path, tmp_path: Path, champion: str | None, package: str | None, head: str
+) -> None:
+    numbers = {"candidate": {"accuracy": 0.9}, "other": {"accuracy": 0.8}}
+    more = {"champion": champion, "baseline": "majority", **numbers}
+    of = compared(tmp_path / "judge", measured(0.9, ROWS), measured(0.8, ROWS), **more)
+    run = Run("sly-fox", "c" * 40, lambda _: None)
+    against = Assignment(
+        "m",
+        "prod",
+        1,
+        is_cancelled=False,
+        commit="c" * 40,
+        who="Ann",
+        when=None,
+        record=Record(package=package),
+    )
+    its = Candidate(
+        run, tmp_path, "m", "prod", Promote(), of, against, against, taken_out(checkout, run, "m", print)
+    )
+    lost = Decision("not compared", "Not compared with the champion: its package is lost.")
+    shown = render(VERDICT, candidate=its, decision=lost, pictures={})
+    assert (
+        f"| metric | candidate | {plain(head)} |\n|---|---:|---:|\n| `accuracy` | 0.9000 | 0.8000 |" in shown
+    )
+    size = replace(decide(checkout, of, Promote()), evidence={"megabytes": {"candidate": 2, "other": 1}})
+    shown = render(VERDICT, candidate=its, decision=size, pictures={})
+    assert f"| | candidate | {plain(head)} |" in shown
 
 
 def test_what_cannot_be_compared_is_said(checkout: Path, tmp_path: Path) -> None:

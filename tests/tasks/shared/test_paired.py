@@ -300,6 +300,13 @@ def test_seeds_raise_the_margin_and_never_lower_it() -> None:
     assert least_margin(0.01, 0.01) == pytest.approx(0.02326, abs=1e-5)
 
 
+def test_seeds_alone_exceed_the_margin_in_one_of_twenty_pairs_in_favour_and_in_one_of_ten_in_all() -> None:
+    one, two = np.random.default_rng(15).normal(0.9, 0.01, (2, 100_000))
+    margin = least_margin(0, 0.01)
+    assert np.mean(one - two > margin) == pytest.approx(0.05, abs=0.003)
+    assert np.mean(abs(one - two) > margin) == pytest.approx(0.10, abs=0.004)
+
+
 # slices
 
 
