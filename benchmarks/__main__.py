@@ -13,6 +13,7 @@ from benchmarks.measure import Options, machine
 NAMES = (
     "statistics",
     "promotion",
+    "seeds",
     "tokenization",
     "padding",
     "cached_run",
