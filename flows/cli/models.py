@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.cli.common import OK, AsJson, say
+from tasks.shared.markup import shown
 
 if TYPE_CHECKING:
-    from flows.registry.tags import Registry, Version
+    from flows.registry.tags import Record, Registry, Version
 
 
 def models(
@@ -17,6 +18,7 @@ def models(
     *,
     get: str | None = None,
     out: Path | None = None,
+    card: str | None = None,
     as_json: AsJson = False,
 ) -> int:
     """List the versions of models: which stages they have, what they score, what proved them, who and when.
@@ -24,7 +26,7 @@ def models(
     They are Git tags in GTO's convention, NAME@v0.0.3 and NAME#prod#4, so `dvc artifacts get` reads them too.
 
     Examples: `retrain models`, `retrain models ticket-intents --json`,
-    `retrain models ticket-intents --get prod --out served`.
+    `retrain models ticket-intents --get prod --out served`, `retrain models --card prod > README.md`.
 
     Parameters
     ----------
@@ -33,7 +35,9 @@ def models(
     get
         Write the package of a version (v0.0.3) or of who has a stage (prod) into the folder --out.
     out
-        The folder, which must not be there yet.
+        The folder, which must not be there yet; a signature is written beside it, into FOLDER.sig.
+    card
+        Print the model card of a version or of who has a stage, with what the registry says of it.
     as_json
         Print JSON, with all that the tags say.
     """
@@ -42,6 +46,8 @@ def models(
 
     checkout = workspace.root()
     known = read(checkout, name or "*")
+    if card is not None:
+        return _card(checkout, known, name, card)
     if get is not None or out is not None:
         return _get(checkout, known, name, get, out)
     if as_json:
@@ -64,11 +70,7 @@ def _stages(known: "Registry", version: "Version") -> list[str]:
 
 def _described(known: "Registry", version: "Version") -> dict[str, Any]:
     """Return all that is known of a version, as JSON holds it."""
-    its = []
-    for one in known.assignments:
-        if (one.name, one.commit) == (version.name, version.commit):
-            said = one.record.model_dump(exclude_none=True)
-            its.append({"tag": one.tag, "who": one.who, "when": one.when, **said})
+    its = [one for one in known.assignments if (one.name, one.commit) == (version.name, version.commit)]
     return {
         "name": version.name,
         "version": version.version,
@@ -76,9 +78,17 @@ def _described(known: "Registry", version: "Version") -> dict[str, Any]:
         "commit": version.commit,
         "who": version.who,
         "when": version.when,
-        **version.record.model_dump(exclude_none=True),
-        "assignments": its,
+        **_said(version.record),
+        "assignments": [
+            {"tag": one.tag, "who": one.who, "when": one.when, **_said(one.record)} for one in its
+        ],
     }
+
+
+def _said(record: "Record") -> dict[str, Any]:
+    """Return what a tag says; a signature is for `retrain verify`, here it is told whether there is one."""
+    said = record.model_dump(exclude_none=True, exclude={"signature"})
+    return {**said, "is_signed": record.signature is not None}
 
 
 def _show(known: "Registry") -> None:
@@ -108,21 +118,46 @@ def _show(known: "Registry") -> None:
 
 def _get(checkout: Path, known: "Registry", name: str | None, get: str | None, out: Path | None) -> int:
     from flows.ledger import packages
-    from flows.registry.rollback import named
+    from flows.registry.tags import signatures
     from tasks.shared.errors import InputError
-    from tasks.shared.params_file import load
 
     if get is None or out is None:
         raise InputError("give both --get VERSION (or a stage) and --out FOLDER")
-    if out.exists():
-        raise InputError(f"--out: {out} is there already; give a folder that is not")
-    if name is None:
-        params = load(checkout / "params.yaml")
-        name = params.promote.name_for(params.package.name)
-    holder = known.champion(name, get)
-    version = (known.version_at(name, holder.commit) or holder) if holder else named(known, name, get)
     there = out.absolute()
+    beside = Path(f"{there}.sig")
+    for path in (there, beside):
+        if path.exists():
+            raise InputError(f"--out: {path} is there already; give a folder that is not")
+    version = _meant(checkout, known, name, get)
     os.chdir(checkout)
     packages.export(checkout, version.commit, version.tag, there, say)
     print(f"{version.tag} is in {out}")
+    for signature in signatures(known, version)[:1]:
+        beside.write_text(signature, "utf-8")
+        print(f"its signature is in {out}.sig")
     return OK
+
+
+def _card(checkout: Path, known: "Registry", name: str | None, which: str) -> int:
+    from flows.ledger import packages
+    from flows.ledger.history import committed
+    from flows.report.version import card
+
+    version = _meant(checkout, known, name, which)
+    os.chdir(checkout)
+    run = committed(checkout, version.commit, version.tag)
+    with packages.taken_out(checkout, run, version.tag, say) as out:
+        text = (out.folder(packages.PACKAGE, ("README.md",)) / "README.md").read_text("utf-8", "replace")
+    print(shown(card(known, version, text)), end="")
+    return OK
+
+
+def _meant(checkout: Path, known: "Registry", name: str | None, which: str) -> "Version":
+    """Return the version that is called so, or that has the stage which is."""
+    from flows.registry.rollback import holder_or_named
+    from tasks.shared.params_file import PARAMS, load
+
+    if name is None:
+        params = load(checkout / PARAMS)
+        name = params.promote.name_for(params.package.name)
+    return holder_or_named(known, name, which)

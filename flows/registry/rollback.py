@@ -1,5 +1,6 @@
 """Giving a stage back to a version that had it, or to any other: in seconds, from the cache, offline too."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from tasks.shared.errors import InputError, did_you_mean
 
 Say = Callable[[str], None]
 ROLLED_BACK = "rolled back"
+# what is meant for a version, not for a stage
+NUMBERED = re.compile(r"(.*@)?v?\d")
 
 
 def roll_back(
@@ -95,6 +98,15 @@ def named(known: Registry, name: str, version: str) -> Version:
     there = [one.version for one in its]
     listed = ", ".join(there) or "none"
     raise InputError(f"{name} has no version '{version}'{did_you_mean(f'v{short}', there)} It has {listed}")
+
+
+def holder_or_named(known: Registry, name: str, which: str) -> Version:
+    """Return the version that has a stage, or the one that is called so; raise InputError without one."""
+    holder = known.champion(name, which)
+    version = known.version_at(name, holder.commit) if holder else None
+    if version is None and not NUMBERED.match(which):
+        raise InputError(f"nobody has {which} of {name}; `retrain models {name}` lists its versions")
+    return version or named(known, name, which)
 
 
 def _before(known: Registry, name: str, stage: str) -> Version:

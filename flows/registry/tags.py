@@ -73,6 +73,8 @@ class Record(BaseModel):
     reason: Told | None = None
     by: Told | None = None
     forced: bool = False
+    # of the package (signing.py), as JSON
+    signature: str | None = Field(None, max_length=LARGEST)
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,13 @@ class Registry:
         last = max(its, default=0)
         _refuse_last(last, f"{name}#{stage}#{last}")
         return last + 1
+
+
+def signatures(known: Registry, version: Version) -> list[str]:
+    """Return what has been signed of a version: when it was registered, and when it was given a stage."""
+    records = [version.record]
+    records += [one.record for one in known.assignments if one.name == version.name]
+    return [one.signature for one in records if one.signature and one.package == version.record.package]
 
 
 def _refuse_last(number: int, tag: str) -> None:

@@ -10,6 +10,11 @@ HARMLESS = re.compile(rf"{WORD}(?: {WORD}| \({WORD}(?: {WORD})*\))*")
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_./:@ -]*[A-Za-z0-9_/])?")
 
 
+def shown(text: str) -> str:
+    """Return a text as a terminal can show it: with nothing that it acts on but line ends and tabs."""
+    return UNSEEN.sub(" ", text)
+
+
 class Markdown(str):
     """Text that is Markdown already: a template takes it as it stands."""
 
