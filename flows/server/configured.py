@@ -49,6 +49,8 @@ def configured(checkout: Path) -> Configured | None:
         return None
     if api.rstrip("/") == ours:
         os.environ["PREFECT_API_URL"] = api
+        # for links: without /v2 they open the older UI
+        os.environ.setdefault("PREFECT_UI_URL", f"{ours.removesuffix('/api')}/v2")
         # a password that the user has set wins over ours
         if secret := os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or password.read(checkout):
             os.environ.setdefault("PREFECT_API_AUTH_STRING", secret)
