@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
-from prefect import flow
+from prefect import flow, runtime
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
-from prefect.events import emit_event
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from prefect.logging import get_run_logger
@@ -16,15 +16,21 @@ from flows.engine.stage import fails_in_words
 from flows.engine.workspace import root
 from flows.ledger.experiments import commit_named
 from flows.registry import candidate
+from flows.registry.candidate import Candidate
 from flows.registry.decision import Decision
+from flows.registry.policy import refusal
 from flows.registry.rollback import roll_back
-from flows.report.artifacts import publish_document
+from flows.registry.tags import Told
+from flows.report import events
+from flows.report.artifacts import pictures, publish_document
 from tasks.shared.errors import InputError
 from tasks.shared.markup import plain
 from tasks.shared.params_file import PARAMS, load
 from tasks.shared.templates import render
 
 HOUR = 3600
+# what Prefect remembers a wait by
+KEY = "approval"
 VERDICT = Path(__file__).parent / "report/templates/verdict.md.j2"
 
 
@@ -32,8 +38,8 @@ class Answer(RunInput):
     """What becomes of a model that waits. Prefect's open source knows no users: whoever answers signs."""
 
     answer: Literal["approve", "refuse"] = Field(description="Whether the model is given the stage.")
-    name: str = Field(min_length=1, max_length=100, description="Who answers; it stands in the tag.")
-    reason: str = Field(min_length=1, max_length=1000, description="Why; it stands in the tag.")
+    name: Told = Field(pattern=r"\S", max_length=100, description="Who answers; it stands in the tag.")
+    reason: Told = Field(pattern=r"\S", max_length=1000, description="Why; it stands in the tag.")
 
 
 @flow(name="promote", persist_result=False)
@@ -62,37 +68,71 @@ def promote(
     checkout = root()
     commit = commit_named(checkout, run)
     with candidate.candidate(checkout, commit, run, log.info, name=name or None, stage=stage or None) as its:
-        found = candidate.decided(checkout, its, log.info)
-        publish_document("verdict", render(VERDICT, candidate=its, decision=found), plain(found.sentence))
+        found = _decided(its, force=force, was_asked=ask and _was_asked())
         is_proven = found.allows(its.rules.when)
         if found.verdict == "same" or not (is_proven or force):
-            return Failed(message=f"{found.sentence} Not promoted.")
+            return _not_proven(its, found)
         by, why = "a flow", reason or None
         if ask:
-            answer = _answer(its.rules.ask_timeout_hours)
+            answer = _answer(its, found)
             by, why = f"{answer.name} in the Prefect UI", answer.reason
             if answer.answer == "refuse":
-                version = candidate.refused(checkout, its, found, log.info, by=by, reason=why)
-                _tell("refused", version.tag, found)
-                told = f"{version.tag} is refused by {plain(by)}: {plain(why)}"
-                return Completed(name="Refused", message=told)
+                return _refused(its, found, by, answer.reason)
         done = candidate.promoted(checkout, its, found, log.info, by=by, reason=why, forced=not is_proven)
-    _tell("promoted", done.version.tag, found)
-    return Completed(message=f"{plain(found.sentence)} {done.version.tag} has {done.assignment.stage}")
+    now = f"{done.version.tag} has {done.assignment.stage}"
+    _tell("promoted", its, f"{found.sentence} {now}.", version=done.version.tag, by=by)
+    return Completed(message=f"{found.sentence} {now}")
 
 
-def _answer(hours: float) -> Answer:
+def _not_proven(its: Candidate, found: Decision) -> State[None]:
+    if found.verdict != "same":
+        _tell("refused", its, refusal(found))
+    return Failed(message=refusal(found))
+
+
+def _decided(its: Candidate, *, force: bool, was_asked: bool) -> Decision:
+    """Return what the candidate has proven, which becomes an artifact.
+
+    was_asked: somebody answers it. How long a row takes was measured for the question, and is there to be
+    read; measured once more it would be another number, which must not undo the answer.
+    """
+    say = get_run_logger().info
+    if was_asked:
+        return candidate.decided(root(), its.without_latency(), say, force=force)
+    found = candidate.decided(root(), its, say, force=force)
+    document = render(VERDICT, candidate=its, decision=found, pictures=pictures(its.pictures()))
+    publish_document("verdict", document, found.sentence)
+    return found
+
+
+def _was_asked() -> bool:
+    """Return whether this run has waited for an answer, and begins anew."""
+    with get_client(sync_client=True) as client:
+        return KEY in (client.read_flow_run(runtime.flow_run.id).empirical_policy.pause_keys or ())
+
+
+def _answer(its: Candidate, found: Decision) -> Answer:
     """Return what somebody answers; meanwhile this run holds no slot, and begins anew when it is resumed."""
-    asked = "Whether this model is given the stage: its verdict is among this run's artifacts."
-    form = Answer.with_initial_data(description=asked)
-    return suspend_flow_run(wait_for_input=form, timeout=round(hours * HOUR), key="approval")
+    if not _was_asked():
+        _tell("waiting", its, found.sentence)
+    # the UI reads it as Markdown
+    asked = f"{plain(found.sentence)}\n\nMay {plain(its.run.name)} have {its.stage} of {its.name}?"
+    form = Answer.with_initial_data(description=f"{asked} Table and pictures are among this run's artifacts.")
+    seconds = max(1, round(its.rules.ask_timeout_hours * HOUR))
+    return suspend_flow_run(wait_for_input=form, timeout=seconds, key=KEY)
 
 
-def _tell(what: str, version: str, found: Decision) -> None:
-    """Send the event retrain.model.promoted or retrain.model.refused."""
-    resource = {"prefect.resource.id": f"retrain.model.{version}", "prefect.resource.name": version}
-    payload = {"verdict": found.verdict, "sentence": found.sentence}
-    emit_event(f"retrain.model.{what}", resource, payload=payload)
+def _refused(its: Candidate, found: Decision, by: str, reason: str) -> State[None]:
+    """Keep for good that somebody does not want a model that is proven."""
+    say = get_run_logger().info
+    version = candidate.refused(root(), its, found, say, by=by, reason=reason)
+    told = f"{version.tag} is refused by {by}: {reason}"
+    _tell("refused", its, told, version=version.tag, by=by)
+    return Completed(name="Refused", message=told)
+
+
+def _tell(what: events.What, its: Candidate, sentence: str, *, version: str = "", by: str = "") -> None:
+    events.send(what, its.name, its.stage, sentence, run=its.run.name, version=version, by=by)
 
 
 @flow(name="rollback", persist_result=False)
@@ -113,6 +153,6 @@ def rollback(to: str = "", stage: str = "", name: str = "", reason: str = "") ->
     log = get_run_logger()
     done = roll_back(checkout, name, stage, to or None, log.info, by="a flow", reason=reason or None)
     undone = done.assignment.record.replaced
-    resource = {"prefect.resource.id": f"retrain.model.{done.version.tag}"}
-    emit_event("retrain.model.rolled-back", resource, payload={"replaced": undone})
-    return Completed(message=f"{done.version.tag} has {stage} again; {undone} had it")
+    told = f"{done.version.tag} has {stage} again; {undone} had it"
+    events.send("rolled-back", name, stage, told, version=done.version.tag, by="a flow")
+    return Completed(message=told)

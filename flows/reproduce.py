@@ -22,7 +22,6 @@ from flows.report.artifacts import publish_document
 from flows.report.certificate import Certificate, markdown
 from tasks.shared import tracking
 from tasks.shared.errors import InputError, disk_in_words
-from tasks.shared.markup import plain
 from tasks.shared.stage import ANY_VERSION, pins
 
 
@@ -46,7 +45,7 @@ def reproduce(revision: str) -> Certificate | State[None]:
             _compute_all(space, certificate)
             certificate.judge(Path(recorded), space.root, tuple(space.ledger.stages))
             _keep(certificate, space.home)
-            publish_document("certificate", markdown(certificate), f"{plain(revision)}: {certificate.grade}")
+            publish_document("certificate", markdown(certificate), f"{revision}: {certificate.grade}")
             return certificate
     except InputError as error:
         return Failed(message=why(error))

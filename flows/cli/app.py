@@ -22,9 +22,12 @@ from flows.cli.problems import problems
 from flows.cli.promote import promote, rollback
 from flows.cli.reproduce import reproduce
 from flows.cli.run import run
+from flows.cli.seeds import seeds
 from flows.cli.signals import ends_in_order
+from flows.cli.status import status
 from flows.cli.tokenizer import tokenizer
 from flows.cli.up import down, up
+from flows.cli.verify import verify
 from flows.server.connection import password_apart, past_proxies
 from tasks.shared.errors import DiskError, InputError, disk_in_words, full
 
@@ -46,7 +49,7 @@ app = App(
 )
 
 
-for command in (run, plan, preview, problems, reproduce, models, promote, rollback):
+for command in (run, plan, preview, problems, reproduce, status, models, promote, rollback, seeds, verify):
     app.command(command)
 for other in (add, check, tokenizer, gc, up, down):
     app.command(other)

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.cli.common import FAILED, OK, AsJson, Flag, say
+from flows.server.configured import configured
 
 if TYPE_CHECKING:
     from flows.registry.decision import Decision
     from flows.registry.promotion import Promoted
+    from flows.report.events import What
 
 
 def promote(
@@ -50,6 +52,7 @@ def promote(
     from flows.engine import workspace
     from flows.registry import candidate
     from flows.registry.newest import newest_run
+    from flows.registry.policy import refusal
     from tasks.shared.errors import InputError
 
     if force and not reason:
@@ -58,13 +61,19 @@ def promote(
     os.chdir(checkout)
     run, commit = newest_run(checkout, say) if run is None else _named(checkout, run)
     with candidate.candidate(checkout, commit, run, say, name=name, stage=stage) as its:
-        found = candidate.decided(checkout, its, say)
+        found = candidate.decided(checkout, its, say, force=force)
         done, is_proven = None, found.allows(its.rules.when)
         if found.verdict != "same" and (force or is_proven):
             done = candidate.promoted(
                 checkout, its, found, say, by="hand", reason=reason, forced=force and not is_proven
             )
     _tell(found, done, as_json=as_json)
+    if done:
+        now = f"{done.version.tag} has {done.assignment.stage}"
+        sentence = f"{found.sentence} {now}."
+        _send(checkout, "promoted", its.name, its.stage, sentence, its.run.name, done.version.tag)
+    elif found.verdict != "same":
+        _send(checkout, "refused", its.name, its.stage, refusal(found), its.run.name)
     return OK if done or found.verdict == "same" else FAILED
 
 
@@ -101,7 +110,25 @@ def rollback(
     done = roll_back(checkout, name, stage or params.promote.stage, to, say, by="hand", reason=reason)
     won, lost = done.assignment, done.assignment.record.replaced
     print(f"{done.version.tag} has {won.stage} again ({won.tag}); {lost} had it")
+    sentence = f"{done.version.tag} has {won.stage} again; {lost} had it"
+    _send(checkout, "rolled-back", name, won.stage, sentence, version=done.version.tag)
     return OK
+
+
+def _send(
+    checkout: Path, what: "What", name: str, stage: str, sentence: str, run: str = "", version: str = ""
+) -> None:
+    """Send the event to the Prefect server that is configured, if there is one that answers."""
+    server = configured(checkout)
+    if server is None:
+        return
+    if (fault := server.fault()) is not None:
+        say(f"warning: nobody is told of it: {fault}")
+        return
+    # Prefect is imported only where there is somebody to tell
+    from flows.report import events
+
+    events.send(what, name, stage, sentence, run=run, version=version, by="hand")
 
 
 def _named(checkout: Path, run: str) -> tuple[str, str]:

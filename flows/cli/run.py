@@ -20,7 +20,7 @@ def run(
     once: Flag = False,
     params: TypedParams = None,
 ) -> int:
-    """Bring the model up to date: ingest, split, tokenize, train, evaluate, package.
+    """Bring the model up to date: ingest, split, tokenize, train, evaluate, package, judge.
 
     What is given here is laid over params.yaml and stays there when the run succeeds, so `dvc repro` does the
     same. A run that fails or is interrupted leaves params.yaml, metrics and the last model as they were.

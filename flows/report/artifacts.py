@@ -5,6 +5,8 @@ each would open the last one's.
 """
 
 import re
+from base64 import b64encode
+from pathlib import Path
 from uuid import UUID
 
 from prefect import runtime
@@ -15,13 +17,16 @@ from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCol
 from prefect.exceptions import ObjectNotFound
 
 from flows.engine.run_name import ID_PART, safe
+from tasks.shared.markup import Markdown, plain
 
 
-def publish_document(kind: str, markdown: str, description: str) -> None:
+def publish_document(kind: str, markdown: str, sentence: str) -> None:
     """Leave a document in this run's Artifacts tab, and among all artifacts as the latest of its `kind`.
 
-    description: a sentence, in which the UI would read Markdown as well.
+    sentence: what it says, as its description.
     """
+    # the UI would read Markdown there as well
+    description = plain(sentence)
     create_markdown_artifact(markdown, key=own_key(kind), description=description)
     with get_client(sync_client=True) as client:
         before = _latest(client, kind)
@@ -33,6 +38,15 @@ def publish_document(kind: str, markdown: str, description: str) -> None:
             except ObjectNotFound:
                 # a run that ended at the same time has replaced it too
                 return
+
+
+def pictures(folder: Path) -> dict[str, Markdown]:
+    """Return the pictures in a folder and below it by what they are called, each as a URL that holds it."""
+    found = {}
+    for file in sorted(folder.rglob("*.png")):
+        data = b64encode(file.read_bytes()).decode()
+        found[file.stem.replace("_", " ")] = Markdown(f"data:image/png;base64,{data}")
+    return found
 
 
 def own_key(kind: str) -> str:

@@ -1,6 +1,5 @@
 """The report that a run leaves in the Prefect UI, and the links between the run and its experiment."""
 
-import base64
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from prefect import runtime
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
-from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed
 from prefect.utilities.urls import url_for
@@ -20,7 +18,8 @@ from flows.engine.workspace import STAGES
 from flows.ledger.results import Experiment
 from flows.registry import policy
 from flows.registry.policy import Outcome
-from flows.report.artifacts import publish_document
+from flows.report import events
+from flows.report.artifacts import pictures, publish_document
 from flows.report.comparison import LastRun, compare
 from flows.report.summary import Summary, summarize
 from tasks import problems
@@ -64,32 +63,55 @@ def publish(run: Run) -> State[Summary]:
     results = {name: str(result) for name, result in run.results.items()}
     last = compare(run.space, saved)
     outcome = policy.follow(run.space.home, saved, run.space.params.promote, run.space.say)
-    if outcome is not None:
-        outcome = told(outcome, saved)
+    if outcome is not None and saved is not None:
+        outcome = told(outcome, saved, run.space.params)
     summary = summarize(run.space.root, results, run.seconds, saved, last, outcome)
     document = markdown(summary, runtime.flow_run.name, run.space.params, run.space.root / "plots/evaluate")
     publish_document("report", document, summary.sentence)
     return Completed(message=summary.sentence, data=summary)
 
 
-def told(outcome: Outcome, saved: Experiment | None) -> Outcome:
-    """Have somebody asked who approves a model that waits, and send an event of what was decided."""
-    if outcome.waits and saved is not None:
-        wanted = {"run": saved.name, "ask": True}
-        # nobody is asked twice for the same model
-        once: Any = {"timeout": 0, "as_subflow": False, "idempotency_key": f"{ASKS} {saved.commit}"}
-        try:
-            asked = cast(FlowRun, run_deployment(ASKS, parameters=wanted, **once))
-        except ObjectNotFound:
-            # no `make up` here: it is approved by hand
-            pass
-        else:
-            waiting = f"It waits for somebody to approve it: run {asked.name} of {ASKS}."
-            outcome = replace(outcome, sentence=f"{outcome.proof} {waiting}")
-    what = "promoted" if outcome.promoted else "waiting" if outcome.waits else "refused"
-    resource = {"prefect.resource.id": f"retrain.run.{saved.name if saved else 'checkout'}"}
-    emit_event(f"retrain.model.{what}", resource, payload={"sentence": outcome.sentence})
+def told(outcome: Outcome, saved: Experiment, params: Params) -> Outcome:
+    """Have somebody asked who approves a model that waits, and send an event of what was decided.
+
+    A night that decides nothing, or nothing new, sends none.
+    """
+    name, stage = params.promote.name_for(params.package.name), params.promote.stage
+    version = outcome.promoted.version.tag if outcome.promoted else ""
+    if outcome.waits and (asked := _asked(saved)) is not None:
+        # its own run sends the event, once it waits
+        return replace(outcome, sentence=f"{outcome.proof} {asked}")
+    if (what := news(outcome, saved)) is not None:
+        events.send(what, name, stage, outcome.sentence, run=saved.name, version=version, by=policy.BY)
     return outcome
+
+
+def news(outcome: Outcome, saved: Experiment) -> events.What | None:
+    """Return which event says what was decided; None where that is nothing, or known."""
+    found = outcome.decision
+    if outcome.promoted:
+        return "promoted"
+    if found is None or found.verdict == "same":
+        return None
+    # the night that made the model may have been unable to decide: what happens once is the look
+    is_new = saved.is_new if found.is_new is None else found.is_new
+    return ("waiting" if outcome.waits else "refused") if is_new else None
+
+
+def _asked(saved: Experiment) -> str | None:
+    """Have promote/promote ask somebody, once a model; return where to answer; None: it is not there."""
+    wanted = {"run": saved.name, "ask": True}
+    once: Any = {"timeout": 0, "as_subflow": False, "idempotency_key": f"{ASKS} {saved.commit}"}
+    try:
+        asked = cast(FlowRun, run_deployment(ASKS, parameters=wanted, **once))
+    except ObjectNotFound:
+        # no `make up` here: it is approved by hand
+        return None
+    if asked.state is not None and asked.state.is_final():
+        over = f"Run {asked.name} of {ASKS} has asked, and is over ({asked.state_name})"
+        return f"{over}: `retrain promote {shlex.quote(saved.name)}`."
+    where = url_for("flow-run", obj_id=asked.id) or f"run {asked.name} of {ASKS}"
+    return f"It waits for somebody to approve it: press Resume at {where}"
 
 
 def markdown(summary: Summary, name: str, params: Params, plots: Path) -> str:
@@ -113,7 +135,7 @@ def markdown(summary: Summary, name: str, params: Params, plots: Path) -> str:
         score_rows=_score_rows(scores, last),
         headline=headline(scores)[0],
         slices=_slices(scores),
-        pictures={file.stem.replace("_", " "): _picture(file) for file in sorted(plots.rglob("*.png"))},
+        pictures=pictures(plots),
         has_mistakes=(plots / "mistakes.csv").exists(),
         samples=read_samples(plots / "samples.csv"),
         beside=beside,
@@ -183,7 +205,3 @@ def _cell(scores: Scores, name: str, mark: str = "") -> Markdown:
     ends = interval(scores, name)
     below = f"<br>{spelled(ends)}" if ends else ""
     return Markdown(f"{mark}{number(score(scores, name))}{mark}{below}")
-
-
-def _picture(file: Path) -> Markdown:
-    return Markdown(f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}")

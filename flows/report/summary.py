@@ -12,7 +12,6 @@ from flows.ledger.results import Experiment
 from flows.report.comparison import LastRun
 from tasks.shared import verdict
 from tasks.shared.files import read_json
-from tasks.shared.markup import plain
 from tasks.shared.verdict import number, score, with_interval
 
 if TYPE_CHECKING:
@@ -51,11 +50,10 @@ class Summary:
         name, _ = verdict.headline(scores)
         parts = [f"{self.num_cached} of {len(STAGES)} stages cached", f"{name} {with_interval(scores, name)}"]
         if self.saved is not None:
-            # the UI reads it as Markdown, and others may have chosen the name
             how = "experiment" if self.saved.is_new else "nothing new, equals"
-            parts.append(f"{how} {plain(self.saved.name)}")
+            parts.append(f"{how} {self.saved.name}")
         told = "; ".join(parts)
-        return f"{plain(self.outcome.sentence)} {told}" if self.outcome else told
+        return f"{self.outcome.sentence} {told}" if self.outcome else told
 
 
 def summarize(

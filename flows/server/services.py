@@ -27,6 +27,7 @@ from tasks.shared.locks import alone
 
 POOL = "retrain"
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
+WORKER = (sys.executable, "-m", "flows.server.worker", "--no-prompt")
 # seconds for a service to answer
 PATIENCE = 120.0
 # seconds for a service to end by itself: a worker lets training keep a checkpoint first
@@ -180,7 +181,7 @@ def _start_workers(checkout: Path, say: Say, env: dict[str, str], workers: int, 
         names.append(name)
         if not pid_files.is_running(checkout, service):
             say(f"starting {service} ...")
-            command = [*PREFECT, "worker", "start", "--pool", POOL, "--name", name, "--limit", str(limit)]
+            command = [*WORKER, "worker", "start", "--pool", POOL, "--name", name, "--limit", str(limit)]
             _start(checkout, service, command, env)
     return names
 

@@ -3,7 +3,7 @@
 import contextlib
 import time
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.objects import Worker, WorkerStatus
@@ -38,11 +38,15 @@ def wait_for_workers(pool: str, names: list[str], seconds: float) -> None:
 
 def offline_workers() -> list[tuple[str, Worker]]:
     """Return the workers that Prefect takes for offline in the pools of our deployments, with their pools."""
-    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
-    found = []
     with get_client(sync_client=True) as client:
-        pools = {deployment.work_pool_name for deployment in client.read_deployments(deployment_filter=ours)}
-        for pool in sorted(filter(None, pools)):
-            workers = client.read_workers_for_work_pool(pool)
-            found += [(pool, worker) for worker in workers if worker.status == WorkerStatus.OFFLINE]
+        return [(pool, worker) for pool, worker in workers(client) if worker.status == WorkerStatus.OFFLINE]
+
+
+def workers(client: SyncPrefectClient) -> list[tuple[str, Worker]]:
+    """Return all workers that have reported in the pools of our deployments, with their pools."""
+    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    pools = {deployment.work_pool_name for deployment in client.read_deployments(deployment_filter=ours)}
+    found = []
+    for pool in sorted(filter(None, pools)):
+        found += [(pool, worker) for worker in client.read_workers_for_work_pool(pool)]
     return found

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tasks.shared.markup import plain
 from tests.support.project import Project
 from tests.support.server import artifacts, ask, flow_run, task_states
 from tests.support.stages import STAGES
@@ -70,7 +71,8 @@ def test_a_form_refuses_what_cannot_be_and_its_run_shows_stages_logs_progress_an
         flow["state"]["message"],
     )
     assert ended is not None, flow["state"]["message"]
-    assert left["report"]["description"] == ended[0]
+    # the UI reads it as Markdown
+    assert left["report"]["description"] == plain(ended[0])
     assert set(flow["tags"]) == {"retrain", f"experiment:{flow['name']}"}
     assert f"`experiment:{flow['name']}`" in report
     message = project.run("git", "log", "-1", "--format=%B", ref).stdout

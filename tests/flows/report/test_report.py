@@ -3,6 +3,7 @@
 import html
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from flows.ledger.results import READABLE, Experiment, why
+from flows.registry.decision import SAME, Decision
+from flows.registry.policy import Outcome
 from flows.report.certificate import Grade, grade_predictions
 from flows.report.changes import Changes, Example
 from flows.report.comparison import LastRun
-from flows.report.run_report import markdown
+from flows.report.run_report import markdown, news
 from flows.report.summary import Summary, show
 from tasks.shared.errors import InputError
 from tasks.shared.files import write_json
@@ -288,3 +291,25 @@ def test_a_state_message_is_one_line_that_can_be_read_at_a_glance() -> None:
 def test_a_run_that_equals_the_branch_itself_is_tagged_with_the_commit() -> None:
     assert Experiment("sly-fox", "c0ffee", "beef", is_new=False).tag == "experiment:sly-fox"
     assert Experiment("beef", "beef", "beef", is_new=False).tag == "commit:beef"
+
+
+WORSE = Decision("worse", "Worse than the champion.", is_new=True)
+LOST = Decision("lost on validation", "It does not do better.")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "is_new_run", "event"),
+    [
+        (Outcome("Not promoted: the Git remote cannot be asked."), True, None),
+        (Outcome("Not promoted.", WORSE), False, "refused"),
+        (Outcome("Not promoted.", replace(WORSE, is_new=False)), True, None),
+        (Outcome("Not promoted.", LOST), True, "refused"),
+        (Outcome("Not promoted.", LOST), False, None),
+        (Outcome("It waits.", replace(WORSE, verdict="better"), waits=True), False, "waiting"),
+        (Outcome(SAME.sentence, SAME), True, None),
+    ],
+)
+def test_people_are_told_of_what_was_decided_the_night_that_it_was(
+    outcome: Outcome, is_new_run: bool, event: str | None
+) -> None:
+    assert news(outcome, Experiment("sly-fox", "c0ffee", "ba5e", is_new=is_new_run)) == event

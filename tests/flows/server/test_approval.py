@@ -1,18 +1,37 @@
-"""A run that asks before it promotes: it waits without a slot until somebody answers, and the answer stands in the tag."""
+"""A run that asks before it promotes: it waits without a slot until somebody answers, and the answer stands in the tag.
+
+In a real browser, too; and people are told of what was decided.
+"""
 
 import json
+from typing import Any
 
 import pytest
+from playwright.sync_api import Page, expect
 
+from tests.support.browser import chromium, keep, log_in, needs_chromium, see_pictures
 from tests.support.colors import LEARNS, rows
 from tests.support.project import Project
 from tests.support.site import Site, up
+from tests.support.wait import until
+from tests.support.webhook import make_channel, webhook
 
-PARAMS = {
+pytestmark = pytest.mark.slow
+PARAMS: dict[str, Any] = {
     "data": {"path": "data/raw/colors.csv"},
-    "promote": {"name": "colors", "when": "ask", "max_calibration_rise": 1.0},
-    "train": {"learning_rate": 0.003, "num_train_epochs": 4, "per_device_train_batch_size": 16},
+    "promote": {"name": "colors", "when": "ask", "max_calibration_rise": 1.0, "max_latency_ratio": 100},
+    "train": {"learning_rate": 0.003, "num_train_epochs": 10, "per_device_train_batch_size": 16},
 }
+
+
+def with_a_champion(project: Project) -> None:
+    """Have a first model in production, and data that a better one can be made of."""
+    rows(project, "red", "blue")
+    first = project.retrain("--isolated", "--data.path", "data/raw/colors.csv", *LEARNS).stdout
+    name = first.partition("It is the experiment ")[2].partition(";")[0]
+    forced = ("--name", "colors", "--force", "--reason", "there is no other")
+    project.retrain(name, *forced, command="promote")
+    rows(project, "red", "blue", "green")
 
 
 def answer(site: Site, run: str, **said: str) -> dict[str, str]:
@@ -22,32 +41,50 @@ def answer(site: Site, run: str, **said: str) -> dict[str, str]:
     return site.wait(run)
 
 
-def models(project: Project) -> dict[str, dict[str, object]]:
+def models(project: Project) -> dict[str, dict[str, Any]]:
     told = json.loads(project.retrain("--json", command="models").stdout)
     return {version["version"]: version for version in told}
 
 
-@pytest.mark.slow
-def test_what_is_proven_waits_for_an_answer_that_is_signed_and_kept(project: Project) -> None:
-    rows(project, "red", "blue")
-    first = project.retrain("--isolated", "--data.path", "data/raw/colors.csv", *LEARNS).stdout
-    name = first.partition("It is the experiment ")[2].partition(";")[0]
-    forced = ("--name", "colors", "--force", "--reason", "there is no other")
-    project.retrain(name, *forced, command="promote")
+def heard(taken: list[dict[str, Any]], subject: str) -> str:
+    """Wait until somebody has been told, and return what."""
+    found = until(lambda: [message for message in taken if message["subject"] == f"retrain: {subject}"])
+    return str(found[-1]["body"])
 
-    rows(project, "red", "blue", "green")
-    with up(project) as site:
+
+def test_what_is_proven_waits_for_an_answer_that_is_signed_kept_and_told(project: Project) -> None:
+    with_a_champion(project)
+    with webhook() as (url, taken), up(project) as site:
+        make_channel(site, url)
+        site.up_again()
         run = site.complete("retrain/manual", params=PARAMS)
         message = site.state(run)["message"]
-        assert message.startswith("Better than the champion"), message
-        assert "It waits for somebody to approve it" in message
+        assert message.startswith("Better than the champion: macro_f1 +"), message
         (asked,) = site.runs("promote")
+        page = f"{site.url}/v2/runs/flow-run/{asked['id']}"
+        assert f"It waits for somebody to approve it: press Resume at {page}" in message
+        site.wait(asked["id"], "Suspended")
+        told = heard(taken, "a model waits for an answer")
+        assert told.startswith("colors, prod: Better than the champion: macro_f1 +"), told
+        assert told.endswith(
+            f"Press Resume and answer, or `retrain promote {asked['parameters']['run']}`.\n{page}"
+        )
+        (waits,) = json.loads(project.retrain("--json", command="status").stdout)["server"]["waiting"]
+        assert (waits["of"], waits["url"]) == ("promote/promote", page)
+        shown = project.retrain(command="status").stdout
+        assert "Waits for you: promote/promote" in shown
+        assert "retrain/nightly" in shown
+        assert "online" in shown
+
         refused = answer(site, asked["id"], answer="refuse", name="Ann", reason="green is not for sale yet")
         assert refused["name"] == "Refused"
-        assert "colors" in site.artifacts(asked["id"])["verdict"]["data"]
+        assert "| milliseconds |" in site.artifacts(asked["id"])["verdict"]["data"]
+        measured = [line for line in site.logs(asked["id"]) if "measuring how long" in line]
+        assert len(measured) == 1, "for the question, not for the answer"
         version = models(project)["v0.0.2"]
         assert (version["verdict"], version["stages"]) == ("refused", [])
         assert (version["by"], version["reason"]) == ("Ann in the Prefect UI", "green is not for sale yet")
+        assert "colors@v0.0.2, prod: colors@v0.0.2 is refused by Ann" in heard(taken, "a model is refused")
 
         again = site.complete("retrain/manual", params=PARAMS)
         assert "was refused by Ann in the Prefect UI" in site.state(again)["message"]
@@ -57,7 +94,99 @@ def test_what_is_proven_waits_for_an_answer_that_is_signed_and_kept(project: Pro
         approved = answer(site, asked, answer="approve", name="Bea", reason="it is for sale now")
         assert approved["name"] == "Completed", site.logs(asked)
         assert "colors@v0.0.2 has prod" in approved["message"]
+        assert "colors@v0.0.2 has prod" in heard(taken, "a model is promoted")
+
+        project.retrain("--name", "colors", command="rollback")
+        assert "colors@v0.0.1 has prod again" in heard(taken, "a model is rolled back")
+        subjects = [message["subject"] for message in taken]
+        assert subjects.count("retrain: a model is refused") == 1, (
+            "a night that decides nothing new tells nobody"
+        )
     found = models(project)["v0.0.2"]
-    assert found["stages"] == ["prod"]
-    (assignment,) = found["assignments"]  # type: ignore[misc]
+    (assignment,) = found["assignments"]
     assert (assignment["by"], assignment["reason"]) == ("Bea in the Prefect UI", "it is for sale now")
+
+
+def test_a_question_that_nobody_answers_or_that_is_taken_back_promotes_nothing(project: Project) -> None:
+    with_a_champion(project)
+    soon = PARAMS | {"promote": PARAMS["promote"] | {"ask_timeout_hours": 0.01}}
+    with webhook() as (url, taken), up(project) as site:
+        make_channel(site, url)
+        site.up_again()
+        site.complete("retrain/manual", params=soon)
+        (asked,) = site.runs("promote")
+        site.wait(asked["id"], "Suspended")
+        # nobody works on a run that waits: who is killed meanwhile takes nothing with him
+        site.process("worker-1").kill()
+        site.wait(asked["id"], "Unanswered")
+        message = site.state(asked["id"])["message"]
+        assert message.startswith(
+            "nobody answered in time (promote.ask_timeout_hours), so nothing is promoted"
+        )
+        assert asked["parameters"]["run"] in heard(taken, "nobody has answered")
+        assert "retrain: a run failed" not in [message["subject"] for message in taken]
+        assert set(models(project)) == {"v0.0.1"}
+
+        site.up_again()
+        again = site.complete("retrain/manual", params=soon)
+        by_hand = f"`retrain promote {asked['parameters']['run']}`"
+        assert f"has asked, and is over (Unanswered): {by_hand}" in site.state(again)["message"]
+
+        taken_back = site.run("promote/promote", run=asked["parameters"]["run"], ask=True)
+        site.wait(taken_back, "Suspended")
+        site.request(f"flow_runs/{taken_back}/set_state", {"state": {"type": "CANCELLING"}})
+        site.wait(taken_back, "Cancelled")
+        assert set(models(project)) == {"v0.0.1"}
+
+
+def fill_in(page: Page, site: Site, run: str, answer: str, name: str, reason: str) -> None:
+    """Open the page of a run that waits, look at its verdict, press Resume, fill in the form and submit it."""
+    site.wait(run, "Suspended")
+    page.goto(f"{site.url}/v2/runs/flow-run/{run}")
+    page.get_by_role("button", name="Open menu").first.click()
+    page.get_by_role("menuitem", name="Resume").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("Better than the champion: macro_f1")).to_be_visible()
+    dialog.get_by_label("Name").fill(name)
+    dialog.get_by_label("Reason").fill(reason)
+    dialog.get_by_label("Answer").click()
+    page.get_by_role("option", name=answer).click()
+    keep(page, f"10-{answer}")
+    dialog.get_by_role("button", name="Resume").click()
+    expect(dialog).to_be_hidden()
+
+
+@needs_chromium
+def test_in_a_browser_one_is_refused_and_one_approved_with_a_reason(project: Project) -> None:
+    with_a_champion(project)
+    with up(project) as site, chromium() as page:
+        site.complete("retrain/manual", params=PARAMS)
+        (asked,) = site.runs("promote")
+        site.wait(asked["id"], "Suspended")
+        log_in(page, site)
+        read_verdict(page, site, asked["id"])
+        fill_in(page, site, asked["id"], "refuse", "Ann", "green is not for sale yet")
+        assert site.wait(asked["id"])["name"] == "Refused", site.logs(asked["id"])
+        again = site.run("promote/promote", run=asked["parameters"]["run"], ask=True)
+        fill_in(page, site, again, "approve", "Bea", "it is for sale now")
+        assert site.wait(again)["name"] == "Completed", site.logs(again)
+    refused = project.run("git", "show", "--no-patch", "colors@v0.0.2").stdout
+    assert '"reason": "green is not for sale yet"' in refused
+    assert '"by": "Ann in the Prefect UI"' in refused
+    approved = project.run("git", "show", "--no-patch", "colors#prod#2").stdout
+    assert '"reason": "it is for sale now"' in approved
+    assert '"by": "Bea in the Prefect UI"' in approved
+    shown = project.retrain("colors", command="models").stdout
+    assert "prod" in next(line for line in shown.splitlines() if "colors@v0.0.2" in line)
+
+
+def read_verdict(page: Page, site: Site, run: str) -> None:
+    """Open the verdict among the run's artifacts: the sentence, the table, the pictures."""
+    page.goto(f"{site.url}/v2/runs/flow-run/{run}")
+    page.get_by_role("tab", name="Artifacts").click()
+    artifact = site.artifacts(run)["verdict"]
+    page.goto(f"{site.url}/v2/artifacts/artifact/{artifact['id']}")
+    expect(page.get_by_text("Better than the champion").first).to_be_visible()
+    expect(page.get_by_role("cell", name="accuracy").first).to_be_visible()
+    see_pictures(page, 3)
+    keep(page, "9-verdict")

@@ -13,6 +13,7 @@ from tests.support.remote_servers import s3_server
 from tests.support.server import ask, task_states
 
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
+WORKER = (sys.executable, "-m", "flows.server.worker", "--no-prompt")
 POOL = "retrain-remote"
 SECRET = uuid.uuid4().hex
 
@@ -112,7 +113,7 @@ def test_a_worker_with_an_empty_folder_gets_code_and_data_from_the_remotes_and_s
         worker.root.mkdir(parents=True)
 
         first = ordered(project)
-        said = worker.run(*PREFECT, "worker", "start", "--pool", POOL, "--run-once", "--limit", "1")
+        said = worker.run(*WORKER, "worker", "start", "--pool", POOL, "--run-once", "--limit", "1")
         state, stages = ended(server, first)
         assert state == "Completed", said.stdout + said.stderr
         # raw data came from the DVC remote, and so did what its stages made of it before

@@ -9,7 +9,10 @@ import pytest
 from tests.support.project import Project
 from tests.support.site import up
 
-DEPLOYMENTS = {"manual", "nightly", "on-new-data", "every-five-minutes", "promote", "rollback", "reproduce"}
+DEPLOYMENTS = {
+    *("manual", "nightly", "on-new-data", "every-five-minutes"),
+    *("promote", "rollback", "seeds", "reproduce"),
+}
 
 
 def pids(project: Project) -> dict[str, int]:
@@ -66,7 +69,7 @@ def test_up_twice_starts_once_and_down_ends_exactly_that(trained: Project) -> No
         schema = site.request("deployments/name/retrain/manual")["parameter_openapi_schema"]
         rate = schema["definitions"]["Train"]["properties"]["learning_rate"]
         assert "params.yaml: 0.0007." in rate["description"], "what is left empty is told as it stands now"
-        assert len(site.request("automations/filter", {})) == 2, "automations are made once"
+        assert len(site.request("automations/filter", {})) == 3, "automations are made once"
         running = [*pids(project).values()]
     assert not any(psutil.pid_exists(pid) for pid in running)
     assert pids(project) == {}

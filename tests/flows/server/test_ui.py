@@ -1,64 +1,31 @@
-"""The Prefect UI as a person uses it: a real Chromium fills in the form, watches, cancels, retries and reads the report.
-
-Screenshots are kept in .retrain/screenshots of this checkout.
-"""
+"""The Prefect UI as a person uses it: a real Chromium fills in the form, watches, cancels, retries and reads the report."""
 
 import re
-import shutil
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from tasks.shared.markup import plain
+from tests.support.browser import chromium, keep, log_in, needs_chromium, see_pictures
 from tests.support.hold import STEPS, Hold, held
-from tests.support.project import ROOT, Project
+from tests.support.project import Project
 from tests.support.site import Site, up
 from tests.support.stages import STAGES
-from tests.support.wait import PATIENCE, until
+from tests.support.wait import until
 from tests.support.webhook import webhook
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no chromium is installed (Debian: apt-get install chromium)"
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 
 @pytest.fixture
 def page() -> Iterator[Page]:
     """A page of a headless Chromium."""
-    with sync_playwright() as playwright:
-        # a name that somebody else owns leads to this machine, as it can on any network
-        names = "--host-resolver-rules=MAP evil.example 127.0.0.1"
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", names]
-        )
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(1000 * PATIENCE)
-        expect.set_options(timeout=1000 * PATIENCE)
-        yield page
-        browser.close()
-
-
-def keep(page: Page, name: str) -> Path:
-    """Take a screenshot that can be looked at after the test."""
-    file = ROOT / ".retrain/screenshots" / f"{name}.png"
-    page.screenshot(path=file)
-    return file
-
-
-def log_in(page: Page, site: Site) -> None:
-    """Give the UI the password, as it asks for it."""
-    page.goto(f"{site.url}/v2/deployments")
-    page.get_by_placeholder("admin:pass").fill(site.password)
-    page.keyboard.press("Enter")
-    expect(page.get_by_placeholder("admin:pass")).to_be_hidden()
+    with chromium() as opened:
+        yield opened
 
 
 def open_form(page: Page, site: Site) -> None:
@@ -180,11 +147,7 @@ def read_report(page: Page) -> None:
     page.get_by_role("link", name="report").first.click()
     page.get_by_role("link", name=re.compile("^[0-9a-f]{8}$")).first.click()
     expect(page.get_by_role("heading", name="Scores on 214 test rows")).to_be_visible()
-    pictures = (
-        "[...document.images].filter(image => image.src.startsWith('data:')).map(image => image.naturalWidth)"
-    )
-    # each is there a little after its text
-    until(lambda: [width > 300 for width in page.evaluate(pictures)] == [True, True, True])
+    see_pictures(page, 3)
     page.set_viewport_size({"width": 1400, "height": 2600})
     keep(page, "6-report")
 
