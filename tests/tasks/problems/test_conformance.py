@@ -83,7 +83,7 @@ SHORT: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Made:
-    """What the six stages have made of a problem's rows."""
+    """What the stages have made of a problem's rows."""
 
     problem: Problem
     params: Params
