@@ -6,7 +6,6 @@ full, and alike, in both.
 """
 
 import argparse
-import resource
 import sys
 import tempfile
 from contextlib import redirect_stdout
@@ -15,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.examples import by_example, prepare
-from benchmarks.measure import Options, Table
+from benchmarks.measure import Options, Table, peak
 from benchmarks.training import results_of
 from tasks import problems
 from tasks.shared.files import write_json
@@ -83,8 +82,7 @@ def stage() -> None:
         from tasks.evaluate import evaluate
 
         evaluate(params.evaluate, problem, paths)
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    write_json(args.output_dir / "all_results.json", {"megabytes": kilobytes / 1024})
+    write_json(args.output_dir / "all_results.json", {"megabytes": peak()})
 
 
 if __name__ == "__main__":

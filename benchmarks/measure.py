@@ -132,3 +132,10 @@ def machine() -> str:
     python = ".".join(map(str, sys.version_info[:3]))
     cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
     return f"{cores} cores of {name} ({flags}), load {load:.1f}; Python {python}, {versions}"
+
+
+def peak() -> float:
+    """Return the most memory that this process has had, in MiB: what rusage says begins with its parent's."""
+    status = Path("/proc/self/status").read_text("ascii")
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024

@@ -4,7 +4,6 @@ All pictures are made here. Pixels: `pixels.encoded`, as our tokenize stage call
 calls in a bare loop with as many workers, and beside transformers' image processor in such a loop.
 """
 
-import resource
 import sys
 import tempfile
 import time
@@ -17,7 +16,7 @@ import polars as pl
 from PIL import Image
 
 from benchmarks.clones import fresh_clone, seconds
-from benchmarks.measure import Options, Table, compare, in_turn
+from benchmarks.measure import Options, Table, compare, in_turn, peak
 from benchmarks.training import results_of
 from tasks import problems
 from tasks.ingest import ingest
@@ -146,8 +145,7 @@ def stage() -> None:
     raw, _, out = sys.argv[1:]
     problem, paths = problems.load("image_classification"), Paths(Path(out) / "stage")
     ingest(Data(path=raw), Ingest(), problem, paths)
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    write_json(Path(out) / "all_results.json", {"megabytes": kilobytes / 1024})
+    write_json(Path(out) / "all_results.json", {"megabytes": peak()})
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ fiftieth of the resamples). Seconds are of the bootstrap alone, memory is the wh
 """
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import ROOT, Options, Table, compare, in_turn
+from benchmarks.measure import ROOT, Options, Table, compare, in_turn, peak
 from tasks.shared.bootstrap import bootstrap, paired
 from tasks.shared.params import Evaluate
 from tasks.shared.statistics import classification
@@ -116,5 +115,4 @@ PROGRAMS: dict[str, Callable[[], float]] = {
 
 if __name__ == "__main__":
     seconds = PROGRAMS[sys.argv[1]]()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": seconds, "processor": time.process_time(), "MiB": peak}))
+    print(json.dumps({"seconds": seconds, "processor": time.process_time(), "MiB": peak()}))
