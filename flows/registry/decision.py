@@ -48,6 +48,11 @@ class Judged(BaseModel):
         """Whom the candidate is compared with, as looks are counted."""
         return self.champion or f"baseline {self.baseline}"
 
+    @property
+    def opponent(self) -> str:
+        """The same in words."""
+        return "the champion" if self.champion else f"the {self.baseline} baseline"
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -106,7 +111,7 @@ def judged(metrics: Mapping[str, Any]) -> Judged:
 def decide(checkout: Path, of: Compared, promote: Promote) -> Decision:
     """Return what the comparison proves; it is a look at the test rows, one for the same two models."""
     its = of.judged
-    against = "the champion" if its.champion else f"the {its.baseline} baseline"
+    against = its.opponent
     if its.is_same or its.champion == of.digest:
         return SAME
     if not its.rows:
@@ -124,7 +129,7 @@ def decide(checkout: Path, of: Compared, promote: Promote) -> Decision:
         return Decision(
             "lost on validation", f"{lost}, so no test row is looked at.", {"validation": its.validation}
         )
-    return _looked_at(checkout, of, promote, against)
+    return _looked_at(checkout, of, promote)
 
 
 def _wins(mine: float, other: float, promote: Promote, *, higher: bool) -> bool:
@@ -133,15 +138,16 @@ def _wins(mine: float, other: float, promote: Promote, *, higher: bool) -> bool:
     return gain > (-promote.margin if promote.when == "better_or_equivalent" else 0)
 
 
-def _looked_at(checkout: Path, of: Compared, promote: Promote, against: str) -> Decision:
+def _looked_at(checkout: Path, of: Compared, promote: Promote) -> Decision:
     """Return the verdict at the level that is left for this look, which is taken now."""
-    mine, other = _statistics(of)
-    look = looks.take(checkout, of.name, of.digest, of.judged.against, mine.ids)
-    found = replace(at_look(of, promote, look, against), is_new=look.is_new)
-    return _guarded(found, of, promote, guards.overconfidence(mine, other))
+    both = statistics(of)
+    look = looks.take(checkout, of.name, of.digest, of.judged.against, both[0].ids)
+    found = replace(at_look(of, both, promote, look), is_new=look.is_new)
+    return _guarded(found, of, promote, guards.overconfidence(*both))
 
 
-def _statistics(of: Compared) -> tuple[Measured, Measured]:
+def statistics(of: Compared) -> tuple[Measured, Measured]:
+    """Return what the same rows add to both models' metrics; raise InputError when it is something else."""
     mine, other = (measured.read(of.folder / name) for name in (CANDIDATE, OTHER))
     name = str(of.judged.headline.get("name"))
     if name not in mine.statistics or name not in other.statistics or not mine.ids.equals(other.ids):
@@ -151,9 +157,9 @@ def _statistics(of: Compared) -> tuple[Measured, Measured]:
     return mine, other
 
 
-def at_look(of: Compared, promote: Promote, look: looks.Look, against: str) -> Decision:
+def at_look(of: Compared, both: tuple[Measured, Measured], promote: Promote, look: looks.Look) -> Decision:
     """Return what the statistics prove at a look, guards apart: the same whenever it is asked again."""
-    mine, other = _statistics(of)
+    mine, other = both
     name = str(of.judged.headline.get("name"))
     alpha = paired.alpha_of_look(look.number, promote.alpha)
     margin = paired.least_margin(promote.margin, promote.seed_deviation)
@@ -183,7 +189,7 @@ def at_look(of: Compared, promote: Promote, look: looks.Look, against: str) -> D
         "detectable_at_first": _finite(first.detectable(margin)),
         "slices": slices,
     }
-    return Decision(verdict, _sentence(verdict, against, evidence), evidence)
+    return Decision(verdict, _sentence(verdict, of.judged.opponent, evidence), evidence)
 
 
 def _guarded(found: Decision, of: Compared, promote: Promote, sure: Mapping[str, float]) -> Decision:

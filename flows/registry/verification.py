@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from flows.registry import looks, signing
 from flows.registry.candidate import Candidate, candidate
-from flows.registry.decision import at_look
+from flows.registry.decision import at_look, statistics
 from flows.registry.looks import Look
 from flows.registry.rollback import ROLLED_BACK
 from flows.registry.tags import LAST, REFUSED, Assignment, Record, Registry, Version, signatures
@@ -119,7 +119,7 @@ def _verdict(checkout: Path, tag: str, who: str, record: Record, its: Candidate)
     look = Look(number=number, candidate=its.compared.digest, other=judged.against)
     try:
         taken = looks.seen(checkout, its.name).of(look.candidate, look.other)
-        found = at_look(its.compared, its.rules, look, judged.against)
+        found = at_look(its.compared, statistics(its.compared), its.rules, look)
     except InputError as error:
         return Check("verdict", False, str(error))
     if taken is not None and taken.number != number:
@@ -127,7 +127,10 @@ def _verdict(checkout: Path, tag: str, who: str, record: Record, its: Candidate)
     is_same = all(_alike(record.evidence.get(name), found.evidence[name]) for name in COMPUTED)
     if not is_same or record.verdict not in (found.verdict, REFUSED):
         return Check("verdict", False, f"the run's statistics say something else: {found.sentence}")
-    return Check("verdict", True, record.sentence or found.sentence)
+    told = record.sentence or found.sentence
+    if record.verdict == REFUSED:
+        told = f"{told} It was refused by {record.by}: {record.reason}"
+    return Check("verdict", True, told)
 
 
 def _alike(one: Any, two: Any) -> bool:

@@ -11,7 +11,7 @@ from prefect.events import emit_event
 from prefect.utilities.urls import url_for
 
 What = Literal["promoted", "refused", "waiting", "rolled-back"]
-TODO = {
+NEXT_STEP = {
     "promoted": "`retrain models {name} --get {stage} --out FOLDER` has it; `retrain rollback` undoes it.",
     "refused": "`retrain promote {run}` decides anew, with --force and a --reason against the verdict.",
     "waiting": "Press Resume and answer, or `retrain promote {run}`.",
@@ -34,7 +34,7 @@ def send(
     mine = runtime.flow_run.id
     payload = {
         "sentence": sentence,
-        "todo": TODO[what].format(name=name, stage=stage, run=shlex.quote(run)),
+        "next_step": NEXT_STEP[what].format(name=name, stage=stage, run=shlex.quote(run)),
         "url": (url_for("flow-run", obj_id=mine) if mine else None) or "",
         "version": version,
         "stage": stage,

@@ -33,7 +33,7 @@ was last heard of at {{ event.payload.last_heartbeat }}.
 Its runs end as Crashed and go on at another worker, if there is one."""
 
 ABOUT_A_MODEL = """{{ event.resource.name }}, {{ event.payload.stage }}: {{ event.payload.sentence }}
-{{ event.payload.todo }}
+{{ event.payload.next_step }}
 {{ event.payload.url }}"""
 # what is told of a model, by the events that flows/report/events.py sends
 MODELS = {

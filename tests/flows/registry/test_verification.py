@@ -311,7 +311,7 @@ def test_a_look_that_was_taken_later_than_the_tag_says_is_seen(
     assert checks(capsys, status=1)["verdict"] is False
 
 
-def test_what_somebody_has_refused_takes_force(home: Path) -> None:
+def test_what_somebody_has_refused_takes_force(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for tag in tags(home):
         git(home, "update-ref", "-d", f"refs/tags/{tag}")
     (commit,) = git(home, "for-each-ref", "--format=%(objectname)", "refs/exps").split()
@@ -325,6 +325,20 @@ def test_what_somebody_has_refused_takes_force(home: Path) -> None:
     won = read(home, NAME).champion(NAME, STAGE)
     assert won is not None
     assert won.record.forced
+    assert verify() == 0
+    told = capsys.readouterr().out
+    assert "  verdict    right  Better than the tfidf baseline" in told
+    assert "It was refused by Ann: it shouts" in told
+    assert "  stage      -      tickets#prod#1: forced by " in told
+
+
+def test_what_the_statistics_say_instead_is_told_in_words(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forged(home, lambda text: text.replace('"verdict": "better"', '"verdict": "worse"'))
+    assert verify("v0.0.1") == 1
+    told = capsys.readouterr().out
+    assert "WRONG  the run's statistics say something else: Better than the tfidf baseline: accuracy" in told
 
 
 def test_nothing_is_written_over_a_folder_that_is_there(home: Path) -> None:
