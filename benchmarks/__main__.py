@@ -18,6 +18,7 @@ NAMES = (
     "padding",
     "cached_run",
     "many_at_once",
+    "busy_machine",
     "verifying",
     "evaluate_memory",
     "pictures",

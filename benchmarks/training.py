@@ -11,10 +11,11 @@ what lead is left there is ours alone.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -157,11 +158,14 @@ def recipe(params: Params) -> dict[str, Any]:
     }
 
 
-def results_of(words: list[str], here: Path, *, accuracy: bool) -> dict[str, Any]:
-    """Run a module in a process of its own and return what it measured."""
+def results_of(
+    words: list[str], here: Path, *, accuracy: bool, variables: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Run a module in a process of its own, with these variables, and return what it measured."""
     with tempfile.TemporaryDirectory(dir=here) as out:
         command = [sys.executable, "-m", *words, "--output_dir", out, *(["--do_predict"] if accuracy else [])]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        environment = {**os.environ, **(variables or {})}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(
                 f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"

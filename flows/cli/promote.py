@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flows.cli.common import FAILED, OK, AsJson, Flag, say
 from flows.server.configured import configured
+from tasks.shared.markup import shown
 
 if TYPE_CHECKING:
     from flows.registry.decision import Decision
@@ -144,9 +145,10 @@ def _tell(found: "Decision", done: "Promoted | None", *, as_json: bool) -> None:
         tags = {"version": done.version.tag, "assignment": done.assignment.tag} if done else {}
         print(json.dumps({**found.to_dict(), "promoted": tags or None}, indent=2))
         return
-    print(found.sentence)
+    # names of metrics and slices come from the run's commit
+    print(shown(found.sentence))
     for reason in found.held:
-        print(f"Held: {reason}.")
+        print(shown(f"Held: {reason}."))
     if done:
         print(f"Promoted: {done.version.tag} has {done.assignment.stage} ({done.assignment.tag}).")
     elif found.verdict != "same":

@@ -1,12 +1,16 @@
 """What the machine trains on, and what it cannot."""
 
+import os
 import socket
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from tasks.shared import devices
 from tasks.shared.errors import InputError
+from tests.support.project import ROOT
 
 HAS_CUDA = torch.cuda.is_available()
 
@@ -43,3 +47,27 @@ def test_the_number_of_processes_is_the_given_one_or_one_per_device(monkeypatch:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert devices.processes(None) == 1
     assert devices.processes(2) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+)
+def test_how_long_threads_spin_is_set_before_torch_is_loaded_unless_somebody_says_it(
+    given: dict[str, str], found: str
+) -> None:
+    program = (
+        "import os, sys, tasks.problems; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+    )
+    others = {
+        name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**others, **given},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [found, "False"]
