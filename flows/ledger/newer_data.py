@@ -15,7 +15,7 @@ from tasks.shared.params_file import PARAMS, load
 
 
 @dataclass(frozen=True)
-class Data:
+class Freshness:
     """The data of a run beside what there is now.
 
     where: its path, or the source that it was imported from. is_newer: None where that cannot be told.
@@ -26,7 +26,7 @@ class Data:
     sentence: str
 
 
-def data_of(checkout: Path, record: Record) -> Data:
+def freshness(checkout: Path, record: Record) -> Freshness:
     """Compare the data that a run has read with what lies at its path now, or at the local source of that.
 
     A source elsewhere is not asked: `watch` does that. What cannot be looked at is a sentence.
@@ -35,16 +35,16 @@ def data_of(checkout: Path, record: Record) -> Data:
     deps = record.stages.get("ingest", {}).get("deps", ())
     then = next((dep for dep in deps if dep["path"] == path), None)
     if then is None:
-        return Data(str(path), None, "its dvc.lock does not say what data it has read")
+        return Freshness(str(path), None, "its dvc.lock does not say what data it has read")
     try:
         with disk_in_words():
             where, digest, meta = _now(checkout, str(path))
     except (InputError, DvcException, OSError) as error:
-        return Data(str(path), None, f"{path} cannot be looked at: {sentence(error)}")
+        return Freshness(str(path), None, f"{path} cannot be looked at: {sentence(error)}")
     if digest == then.get("md5"):
-        return Data(where, is_newer=False, sentence=f"{where} is what it was trained on")
+        return Freshness(where, is_newer=False, sentence=f"{where} is what it was trained on")
     sizes = f"{_size(then.get('size'), then.get('nfiles'))} then, {_size(meta.size, meta.nfiles)} now"
-    return Data(where, is_newer=True, sentence=f"{where} has changed since it was trained on: {sizes}")
+    return Freshness(where, is_newer=True, sentence=f"{where} has changed since it was trained on: {sizes}")
 
 
 def _now(checkout: Path, path: str) -> tuple[str, str, Meta]:

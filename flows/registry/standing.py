@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flows.git.commands import git
 from flows.ledger.history import Record, committed, newest
-from flows.ledger.newer_data import Data, data_of
+from flows.ledger.newer_data import Freshness, freshness
 from flows.registry import looks
 from flows.registry.tags import Assignment, Registry, read
 from tasks.shared.errors import InputError
@@ -31,7 +31,7 @@ class Holder:
     metric: str | None
     score: float | None
     interval: Interval | None
-    data: Data
+    data: Freshness
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _champion(checkout: Path, known: Registry, holder: Assignment) -> Holder:
         metric=metric,
         score=score(scores, metric) if metric else None,
         interval=interval(scores, metric) if metric else None,
-        data=data_of(checkout, run),
+        data=freshness(checkout, run),
     )
 
 

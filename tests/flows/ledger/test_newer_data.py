@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows.ledger.history import Record
-from flows.ledger.newer_data import data_of
+from flows.ledger.newer_data import freshness
 from tests.support.project import environment
 from tests.support.registry import packaging
 
@@ -30,7 +30,7 @@ def test_a_path_that_params_do_not_name_is_not_looked_at(
         monkeypatch.setenv(name, value)
     checkout = packaging(tmp_path / "home")
     (tmp_path / "outside").write_text("secret\n")
-    found = data_of(checkout, recorded(path))
+    found = freshness(checkout, recorded(path))
     assert found.is_newer is None
     assert found.sentence == f"{path} cannot be looked at: params.yaml names other data now"
 
@@ -41,6 +41,6 @@ def test_data_that_params_name_is_compared(tmp_path: Path, monkeypatch: pytest.M
     checkout = packaging(tmp_path / "home")
     with (checkout / "params.yaml").open("a") as file:
         file.write("data:\n  path: source.txt\n")
-    found = data_of(checkout, recorded("source.txt"))
+    found = freshness(checkout, recorded("source.txt"))
     assert found.is_newer
     assert found.sentence == "source.txt has changed since it was trained on: 1 byte then, 6 bytes now"
