@@ -68,7 +68,7 @@ def promote(
     checkout = root()
     commit = commit_named(checkout, run)
     with candidate.candidate(checkout, commit, run, log.info, name=name or None, stage=stage or None) as its:
-        found = _decided(its, force=force, was_asked=ask and _was_asked())
+        found = _decided(its, force=force, asks=ask)
         is_proven = found.allows(its.rules.when)
         if found.verdict == "same" or not (is_proven or force):
             return _not_proven(its, found)
@@ -90,16 +90,16 @@ def _not_proven(its: Candidate, found: Decision) -> State[None]:
     return Failed(message=refusal(found))
 
 
-def _decided(its: Candidate, *, force: bool, was_asked: bool) -> Decision:
+def _decided(its: Candidate, *, force: bool, asks: bool) -> Decision:
     """Return what the candidate has proven, which becomes an artifact.
 
-    was_asked: somebody answers it. How long a row takes was measured for the question, and is there to be
-    read; measured once more it would be another number, which must not undo the answer.
+    How long a row takes is measured for the question, and is there to be read when somebody answers; measured
+    once more it would be another number, which must not undo the answer.
     """
     say = get_run_logger().info
-    if was_asked:
-        return candidate.decided(root(), its.without_latency(), say, force=force)
-    found = candidate.decided(root(), its, say, force=force)
+    if asks and _was_asked():
+        return candidate.decided(root(), its.without_latency(), say, force=force, asks=True)
+    found = candidate.decided(root(), its, say, force=force, asks=asks)
     document = render(VERDICT, candidate=its, decision=found, pictures=pictures(its.pictures()))
     publish_document("verdict", document, found.sentence)
     return found

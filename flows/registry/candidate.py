@@ -98,10 +98,11 @@ def candidate(
         yield Candidate(record, package, name, stage, rules, compared, against, last, out)
 
 
-def decided(checkout: Path, its: Candidate, say: Say, *, force: bool = False) -> Decision:
+def decided(checkout: Path, its: Candidate, say: Say, *, force: bool = False, asks: bool = False) -> Decision:
     """Return what the candidate has proven; raise InputError when it was compared with somebody else.
 
-    force: nothing needs to be proven, so a champion whose package is lost may be replaced.
+    force: nothing needs to be proven, so a champion whose package is lost may be replaced. asks: somebody is
+    asked, so that what somebody has refused before is not held for that.
     """
     try:
         digest = None if its.against is None else champions.kept(its.against, checkout, say)
@@ -118,7 +119,7 @@ def decided(checkout: Path, its: Candidate, say: Say, *, force: bool = False) ->
         raise InputError(f"'{its.run.name}' is not promoted: {other}; `retrain run` compares anew")
     found = decision.decide(checkout, its.compared, its.rules)
     before = read(checkout, its.name).version_at(its.name, str(its.run.commit))
-    if before is None or before.record.verdict != REFUSED:
+    if asks or before is None or before.record.verdict != REFUSED:
         return found
     refused_by = f"{before.tag} was refused by {before.record.by}: {before.record.reason}"
     return replace(found, held=(*found.held, refused_by))

@@ -320,6 +320,8 @@ def test_what_somebody_has_refused_takes_force(home: Path, capsys: pytest.Captur
         candidate.refused(home, its, found, quiet, by="Ann", reason="it shouts")
     why = f"{NAME}@v0.0.1 was refused by Ann: it shouts"
     assert again(home, stage=STAGE) == (True, (why,))
+    with candidate.candidate(home, commit, "sly-fox", quiet) as its:
+        assert candidate.decided(home, its, quiet, asks=True).held == (), "somebody may be asked anew"
     assert read(home, NAME).champion(NAME, STAGE) is None
     assert again(home, stage=STAGE, force=True, reason="it no longer does") == (True, (why,))
     won = read(home, NAME).champion(NAME, STAGE)
