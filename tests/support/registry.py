@@ -50,15 +50,15 @@ artifacts:
 """
 
 
-def packaging(folder: Path) -> Path:
-    """Make a checkout whose one stage makes a package, under the real DVC."""
+def packaging(folder: Path, stages: str = DVC_YAML) -> Path:
+    """Make a checkout whose stages make a package, under the real DVC; unless others are given, one stage does."""
     folder.mkdir()
     git(folder, "init", "-q", "-b", "main")
     Repo.init(str(folder)).close()
-    (folder / "dvc.yaml").write_text(DVC_YAML)
+    (folder / "dvc.yaml").write_text(stages)
     (folder / "params.yaml").write_text(f"package:\n  name: {NAME}\n")
     (folder / "source.txt").write_text("first\n")
-    (folder / ".gitignore").write_text(".retrain/\n/models\n/.*.part\n")
+    (folder / ".gitignore").write_text(".retrain/\n/models\n/plots\n/.*.part\n")
     git(folder, "add", "-A")
     git(folder, "commit", "-qm", "start")
     return folder
@@ -94,6 +94,11 @@ def shared(folder: Path, remote: Path) -> Path:
         git(folder, "init", "-q", "--bare", "-b", "main", str(remote))
     git(folder, "remote", "add", "origin", str(remote))
     return folder
+
+
+def remote_of(checkout: Path) -> Path:
+    """Return the bare repository that one shares what it keeps over."""
+    return Path(git(checkout, "remote", "get-url", "origin"))
 
 
 def a_run(checkout: Path, name: str) -> str:

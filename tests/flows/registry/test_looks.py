@@ -10,34 +10,13 @@ from flows.git.commands import git
 from flows.registry import looks, sharing
 from flows.registry.looks import REF, Look, seen, take
 from tasks.shared.errors import InputError
-from tests.support.project import environment
-from tests.support.registry import NAME, at_once, looker, repository, shared
+from tests.support.registry import NAME, at_once, looker, remote_of, shared
 from tests.support.wait import until
 
 # seconds in which those who look at once are killed: about what they take
 WITHIN = 0.6
 # turns of the quick test: on a quiet machine they may kill nobody
 FEW = 5
-
-
-@pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository that shares nothing."""
-    for name, value in environment(tmp_path).items():
-        monkeypatch.setenv(name, value)
-    return repository(tmp_path / "checkout")
-
-
-@pytest.fixture
-def clones(checkout: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """Two repositories that share what they keep over a third, which is bare."""
-    remote = tmp_path / "origin.git"
-    other = repository(tmp_path / "other")
-    return shared(checkout, remote), shared(other, remote)
-
-
-def remote_of(checkout: Path) -> Path:
-    return Path(git(checkout, "remote", "get-url", "origin"))
 
 
 def numbers(repository: Path, name: str = "m") -> list[int]:

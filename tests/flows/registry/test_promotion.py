@@ -14,14 +14,14 @@ from flows.git.commands import git
 from flows.registry import promotion, sharing
 from flows.registry.tags import Record, read
 from tasks.shared.errors import InputError
-from tests.support.project import ROOT, environment
+from tests.support.project import ROOT
 from tests.support.registry import (
     NAME,
     a_run,
     at_once,
     check,
     last,
-    repository,
+    remote_of,
     shared,
     tags,
     won,
@@ -33,26 +33,6 @@ WITHIN = 0.5
 # turns of the quick tests: on a quiet machine they may kill nobody
 FEW = 10
 STRACE = shutil.which("strace")
-
-
-@pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository that shares nothing."""
-    for name, value in environment(tmp_path).items():
-        monkeypatch.setenv(name, value)
-    return repository(tmp_path / "checkout")
-
-
-@pytest.fixture
-def clones(checkout: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """Two repositories that share what they keep over a third, which is bare."""
-    remote = tmp_path / "origin.git"
-    other = repository(tmp_path / "other")
-    return shared(checkout, remote), shared(other, remote)
-
-
-def remote_of(checkout: Path) -> Path:
-    return Path(git(checkout, "remote", "get-url", "origin"))
 
 
 def test_a_promotion_makes_a_version_and_an_assignment_at_the_commit_with_the_record_in_the_message(

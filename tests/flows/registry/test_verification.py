@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from dvc.repo import Repo
 
 from flows.cli.models import models
 from flows.cli.verify import verify
@@ -26,7 +25,7 @@ from tasks.shared.files import digests, write_json
 from tasks.shared.measured import Measured, write
 from tasks.shared.statistics import Statistic
 from tests.support.project import environment
-from tests.support.registry import NAME, STAGE, quiet, tags
+from tests.support.registry import NAME, STAGE, packaging, quiet, tags
 
 pytest.importorskip("model_signing")
 
@@ -51,15 +50,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with one model that was promoted over a baseline, and signed."""
     for name, value in environment(tmp_path).items():
         monkeypatch.setenv(name, value)
-    home = tmp_path / "home"
-    home.mkdir()
-    git(home, "init", "-q", "-b", "main")
-    Repo.init(str(home)).close()
-    (home / "dvc.yaml").write_text(DVC_YAML)
-    (home / "params.yaml").write_text(f"package:\n  name: {NAME}\n")
-    (home / ".gitignore").write_text(".retrain/\n/models\n/plots\n/.*.part\n")
-    git(home, "add", "-A")
-    git(home, "commit", "-qm", "start")
+    home = packaging(tmp_path / "home", DVC_YAML)
     git(home, "config", signing.SIGNING_KEY, str(key(tmp_path, "team")))
     monkeypatch.chdir(home)
     promoted(home)
