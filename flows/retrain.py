@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 from flows.engine import run_name, worker
 from flows.engine.form import form
 from flows.engine.processes import Processes
+from flows.engine.pruning import Bounds
 from flows.engine.stage import Run, fails_in_words
 from flows.engine.workspace import Workspace, isolated, root
 from flows.report import run_report
@@ -24,7 +25,11 @@ else:
 
 @flow(name="retrain", persist_result=False)
 @fails_in_words
-def retrain(params: Given = Given(), update_data: bool = False) -> State[Summary]:  # noqa: B008, FBT001, FBT002 (a form)
+def retrain(
+    params: Given = Given(),  # noqa: B008 (a form)
+    update_data: bool = False,  # noqa: FBT001, FBT002 (a form)
+    bounds: Bounds | None = None,
+) -> State[Summary]:
     """Fine-tune, evaluate and package one model, doing only what is not already done.
 
     Args:
@@ -32,6 +37,7 @@ def retrain(params: Given = Given(), update_data: bool = False) -> State[Summary
             starts (what it said when this form was made stands beside it); the word none empties what may be
             empty.
         update_data: Take in the newer state of imported data first, as `dvc update` does.
+        bounds: What a sweep gives its trials, so that those that do worse than others end early; else empty.
     """
     log = get_run_logger()
     worker.attach()
@@ -41,7 +47,7 @@ def retrain(params: Given = Given(), update_data: bool = False) -> State[Summary
         isolated(given, name, log.info, update_data=update_data) as space,
         Processes(space.root) as processes,
     ):
-        return run_stages(Run(space, processes))
+        return run_stages(Run(space, processes, bounds))
 
 
 def retrain_in(space: Workspace, processes: Processes) -> State[Any]:

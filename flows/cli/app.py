@@ -25,6 +25,7 @@ from flows.cli.run import run
 from flows.cli.seeds import seeds
 from flows.cli.signals import ends_in_order
 from flows.cli.status import status
+from flows.cli.sweep import sweep
 from flows.cli.tokenizer import tokenizer
 from flows.cli.up import down, up
 from flows.cli.verify import verify
@@ -51,7 +52,7 @@ app = App(
 
 for command in (run, plan, preview, problems, reproduce, status, models, promote, rollback, seeds, verify):
     app.command(command)
-for other in (add, check, tokenizer, gc, up, down):
+for other in (sweep, add, check, tokenizer, gc, up, down):
     app.command(other)
 
 

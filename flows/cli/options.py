@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from tasks.shared.param_names import names, nearest, spelled_out
 
-OF_PARAMS = ("run", "plan", "preview", "tokenizer")
+OF_PARAMS = ("run", "plan", "preview", "tokenizer", "sweep")
 INSTEAD = {"dry-run": "`retrain plan` with the same options says what a run would do"}
 
 

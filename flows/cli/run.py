@@ -105,12 +105,15 @@ def _in_place(space: "Workspace", session: Session, *, stays: bool) -> int:
 def _nothing_to_do(space: "Workspace", session: Session, *, stays: bool) -> int:
     """Say that every stage is unchanged; neither Prefect nor its server is needed for that."""
     from flows.ledger.results import Result
+    from flows.report.costs import likely
     from flows.report.summary import show, summarize
 
     if session.fault:
         say(f"warning: there is nothing to do, and no server to tell so: {session.fault}")
     space.ledger.push()
-    show(summarize(space.root, dict.fromkeys(space.ledger.stages, str(Result.unchanged)), {}), stays=stays)
+    results = dict.fromkeys(space.ledger.stages, str(Result.unchanged))
+    known = likely(space.home, space.root, space.params)
+    show(summarize(space.root, results, {}, likely=known), stays=stays)
     if stays:
         space.keep()
     return OK

@@ -105,6 +105,7 @@ class Workspace:
         saved = experiments.save(self.root, self.name, message, leave_out=linked, untracked=untracked)
         if saved.is_new:
             self.say(f"saved as experiment {saved.name}")
+            experiments.keep_for_show(self.home, saved)
         else:
             self.say(f"nothing new: this run equals {saved.name}, which is there already")
         experiments.push(self.ledger.repo, self.home, saved, self.say)
@@ -241,9 +242,9 @@ def _worktree(home: Path, name: str, commit: str, tree: str | None = None) -> It
 def _share(home: Path, folder: Path) -> None:
     """Let a later run go on from what trainings in a worktree leave.
 
-    Checkpoints, what a frozen encoder answered, what trackers are told.
+    Checkpoints, what stages took, what a frozen encoder answered, what trackers are told.
     """
     (folder / OURS).mkdir()
-    for name in ("checkpoints", "encoded", "trackers"):
+    for name in ("checkpoints", "costs", "encoded", "trackers"):
         shared = private_folder(home / OURS / name)
         (folder / OURS / name).symlink_to(shared)

@@ -18,8 +18,8 @@ OURS = "retrain: "
 SILENCE = timedelta(seconds=90)
 STATES = (
     *("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended", "AwaitingRetry"),
-    # our own names of Completed and Failed
-    *("Refused", "Unanswered"),
+    # our own names of Completed, Failed and Cancelled
+    *("Refused", "Unanswered", "Pruned"),
 )
 ENDED = {f"prefect.flow-run.{state}" for state in STATES}
 ABOUT_A_RUN = """{{ flow.name }}/{{ deployment.name }}, run {{ flow_run.name }}: {{ flow_run.state.name }}

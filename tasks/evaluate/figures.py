@@ -1,12 +1,11 @@
-"""The learning curve of any training, and pictures to files."""
+"""The learning curve of any training, drawn."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 from matplotlib.figure import Figure
 
-from tasks.problems.common.figures import canvas
+from tasks.shared.pictures import canvas
 
 VALIDATION = "validation_"
 
@@ -29,10 +28,3 @@ def learning_curve(curves: Path) -> Figure:
         if axes.lines:
             axes.legend()
     return figure
-
-
-def save(pictures: Mapping[str, Figure], folder: Path) -> None:
-    """Write each picture as PNG, without the versions and dates that would differ from machine to machine."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in pictures.items():
-        figure.savefig(folder / f"{name}.png", dpi=90, metadata={"Software": None})

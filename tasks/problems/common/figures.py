@@ -1,30 +1,20 @@
-"""Pictures that several problems draw on a `canvas`; evaluate writes them, equal numbers as equal bytes."""
+"""Pictures that several problems draw; evaluate writes them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import polars as pl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tasks.shared import statistics
+from tasks.shared.pictures import canvas
 
 NAMED = 40  # labels whose names still fit beside a matrix
 NUMBERED = 20  # labels whose cells still fit a number
 ACROSS = 6  # pictures beside each other
 GALLERY = 4 * ACROSS  # pictures that a figure shows
 DARK = 0.5  # a share above which a number is white
-STYLE: Any = {"font.size": 9, "text.parse_math": False}  # a label may hold a dollar sign
-
-
-def canvas(width: float, height: float) -> Figure:
-    """Return an empty figure of a size in inches, drawn without a screen."""
-    mpl.rcParams.update(STYLE)
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def confusion_matrix(predicted: pl.Series, actual: pl.Series, labels: Sequence[str]) -> Figure:

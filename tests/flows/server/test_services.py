@@ -11,7 +11,7 @@ from tests.support.site import up
 
 DEPLOYMENTS = {
     *("manual", "nightly", "on-new-data", "every-five-minutes"),
-    *("promote", "rollback", "seeds", "reproduce"),
+    *("promote", "rollback", "seeds", "sweep", "reproduce"),
 }
 
 

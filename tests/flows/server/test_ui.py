@@ -28,9 +28,9 @@ def page() -> Iterator[Page]:
         yield opened
 
 
-def open_form(page: Page, site: Site) -> None:
-    page.goto(f"{site.url}/v2/deployments")
-    page.get_by_role("link", name="manual").first.click()
+def open_form(page: Page, site: Site, deployment: str = "retrain/manual") -> None:
+    its = site.request(f"deployments/name/{deployment}")["id"]
+    page.goto(f"{site.url}/v2/deployments/deployment/{its}")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").first.click()
 
@@ -152,6 +152,32 @@ def read_report(page: Page) -> None:
     keep(page, "6-report")
 
 
+def search(page: Page, site: Site) -> None:
+    """Fill in the form of a sweep, whose only training is there already, and see its pictures."""
+    open_form(page, site, "sweep/sweep")
+    page.set_viewport_size({"width": 1400, "height": 1000})
+    page.get_by_role("button", name="Add item").first.click()
+    added = page.get_by_role("group").filter(has=page.get_by_role("button", name="Drag to reorder"))
+    added.get_by_role("textbox").first.fill("train.learning_rate=1e-4:1e-2:log")
+    page.get_by_label("trials (Optional)").fill("1")
+    page.get_by_label("name (Optional)", exact=True).fill("shades")
+    page.get_by_label("deployment (Optional)").fill("none")
+    keep(page, "10-sweep")
+    page.get_by_role("button", name="Submit").click()
+    page.wait_for_url(re.compile("/deployments/deployment/[0-9a-f-]{36}/?([?].*)?$"))
+    (run,) = site.runs("sweep")
+    page.get_by_role("link", name=run["name"]).first.click()
+    site.wait(str(run["id"]), "Completed")
+    page.reload()
+    page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_role("link", name=re.compile("MARKDOWN sweep-")).first.click()
+    page.get_by_role("link", name=re.compile("^[0-9a-f]{8}$")).first.click()
+    expect(page.get_by_role("heading", name="A sweep: shades")).to_be_visible()
+    see_pictures(page, 3)
+    page.set_viewport_size({"width": 1400, "height": 2000})
+    keep(page, "11-sweep-report")
+
+
 def test_a_run_from_the_form_to_its_report(trained: Project, page: Page) -> None:
     with held(trained) as hold, up(trained) as site:
         log_in(page, site)
@@ -163,6 +189,7 @@ def test_a_run_from_the_form_to_its_report(trained: Project, page: Page) -> None
         assert set(site.tasks(run)) == set(STAGES)
         assert [name for name, state in site.tasks(run).items() if state == "Cached"] != []
         read_report(page)
+        search(page, site)
 
 
 def test_without_the_password_the_ui_and_the_api_refuse(project: Project, page: Page) -> None:

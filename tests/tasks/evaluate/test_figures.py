@@ -5,9 +5,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tasks.evaluate.figures import learning_curve, save
+from tasks.evaluate.figures import learning_curve
 from tasks.problems.common.figures import confusion_matrix, reliability, scatter
 from tasks.shared.files import digests
+from tasks.shared.pictures import save
 
 LOSS = "step,epoch,learning_rate,loss\n10,0.5,2e-05,2.0\n20,1,1e-05,1.5\n"
 

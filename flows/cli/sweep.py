@@ -1,0 +1,115 @@
+"""`retrain sweep`."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from flows.cli.common import AsJson, FromRevision, ParamsFile, TypedParams, given
+from flows.cli.session import Session
+from tasks.shared.errors import InputError
+from tasks.shared.params_file import PARAMS, Layer, together, written_in
+
+MOST, LONGEST = 10_000, 1e6
+
+
+def sweep(
+    *,
+    from_revision: FromRevision = None,
+    params_file: ParamsFile = None,
+    trials: int = 20,
+    timeout_minutes: float | None = None,
+    name: str = "",
+    deployment: str = "",
+    at_once: int | None = None,
+    pruner: Literal["median", "none"] = "median",
+    warmup_evaluations: int = 1,
+    as_json: AsJson = False,
+    params: TypedParams = None,
+) -> int:
+    """Search params: many trainings, each chosen by what those before it scored on validation.
+
+    A param with a range, LOW:HIGH or LOW:HIGH:log, or with several values, A,B,C, is searched; one with a
+    single value has it in all trials. Each trial is an isolated run like any other, with its own experiment;
+    what has been computed is not computed again. The same command goes on where it was killed. The best is
+    one candidate for `retrain promote`, which takes one look at test rows.
+
+    Examples: `retrain sweep --train.learning-rate 1e-5:5e-4:log --train.epochs 3,5 --trials 8`,
+    `retrain sweep --train.lr-scheduler-type linear,cosine --timeout-minutes 60`.
+
+    Parameters
+    ----------
+    from_revision
+        Begin with the params of a commit, branch, tag or experiment (such as HEAD), not the checkout's.
+    params_file
+        A whole or partial params file, laid over params.yaml first.
+    trials
+        How many trainings, those of earlier times included.
+    timeout_minutes
+        Begin no more of them after so many minutes.
+    name
+        What the sweep and its runs are called; by what is searched unless it is given.
+    deployment
+        The deployment that runs them; retrain/manual where a server with a worker is. none: one after
+        another, in this process.
+    at_once
+        How many of them at once, where a deployment runs them: as many as its pool has workers.
+    pruner
+        With median a training ends early when its best score so far is worse than the median of what those
+        done before it had at the same evaluation, where five or more are.
+    warmup_evaluations
+        At how many of its first evaluations no training is ended so.
+    as_json
+        Print JSON.
+    """
+    # what is wrong is told at once
+    refuse_budget(trials, timeout_minutes, at_once, warmup_evaluations)
+    session, search, fixed = _checked(from_revision, params_file, params, name)
+    session.start()
+    from flows.report.sweep import show
+    from flows.sweep import sweep as flow
+
+    wanted = (search, trials, timeout_minutes, name, deployment, at_once, pruner, warmup_evaluations, fixed)
+    found, status = session.run(lambda: flow(*wanted, return_state=True))
+    if found is None:
+        return status
+    if as_json:
+        print(json.dumps(found.to_dict(), indent=2))
+    else:
+        show(found)
+    return status
+
+
+def _checked(
+    from_revision: str | None, params_file: Path | None, params: TypedParams, name: str
+) -> tuple[Session, list[str], dict[str, Any]]:
+    """Return a session, what is searched, and what all trials have; raise InputError for what is wrong."""
+    from flows.engine import workspace
+    from flows.engine.data import located
+    from flows.engine.prepare import refuse_unknown_names
+    from flows.sweeps.asked import asked
+    from flows.sweeps.space import apart
+
+    checkout = workspace.root()
+    layers = given(from_revision, params_file, None, checkout)
+    typed = together(given(None, None, params, checkout))
+    os.chdir(checkout)
+    search, single = apart(typed)
+    layers.append(Layer("command line", single))
+    its = asked(search, name, written_in(checkout / PARAMS), *layers)
+    located(its.params, checkout, checkout, isolated=True)
+    refuse_unknown_names(its.params)
+    return Session(checkout), search, together(layers)
+
+
+def refuse_budget(
+    trials: int, timeout_minutes: float | None, at_once: int | None, warmup_evaluations: int
+) -> None:
+    """Raise InputError for a number of which nothing can be done."""
+    if not 0 <= warmup_evaluations <= MOST:
+        raise InputError(f"--warmup-evaluations {warmup_evaluations}: give a number from 0 to {MOST}")
+    for option, value in (("--trials", trials), ("--at-once", at_once)):
+        if value is not None and not 1 <= value <= MOST:
+            raise InputError(f"{option} {value}: give a number from 1 to {MOST}")
+    if timeout_minutes is not None and not 0 < timeout_minutes <= LONGEST:
+        raise InputError(f"--timeout-minutes {timeout_minutes:g}: give a number above 0, at most {LONGEST:g}")
