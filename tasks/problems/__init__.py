@@ -98,6 +98,8 @@ class Problem(Protocol):
     # how training measures the metrics on validation: None, by what a forward pass answers for every row;
     # a number, by predicting so many rows as evaluate does; 0, not at all: the loss selects the checkpoint
     validation_rows: int | None = None
+    # whether the model reads a batch in one go, so that processes which hold a part of it read it together
+    reads_at_once: bool = True
     # a file that serves the package where no pipeline does, with nothing but transformers: it is run as
     # tasks/package/serve.py is, shown in the card and put beside the model
     serve: Path | None = None
@@ -177,6 +179,13 @@ class Problem(Protocol):
 
     def collator(self, processor: Processor) -> Collator:
         """Return what pads and stacks rows into a batch of tensors."""
+
+    def flat_collator(self) -> Collator:
+        """Return what puts the rows of a batch one behind the other, without padding (`train.padding_free`).
+
+        Raises InputError where rows cannot be told apart then.
+        """
+        raise InputError(f"train.padding_free: {self.task} has one answer per row; set it to false")
 
     def augment(
         self, row: dict[str, Any], processor: Processor, draw: "np.random.Generator"

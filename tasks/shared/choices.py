@@ -8,6 +8,10 @@ SplitMethod = Literal["stable", "stratified", "by_time", "by_group", "by_positio
 # of the forward and backward pass; weights stay fp32
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Interval = Literal["epoch", "steps"]
+# how several processes train one model: each with all weights, or with a shard of them
+Strategy = Literal["ddp", "fsdp"]
+# as transformers names what computes attention
+Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 # as in `transformers.SchedulerType`
 Scheduler = Literal[
     "linear",
@@ -21,6 +25,8 @@ Scheduler = Literal[
 Sampling = Literal["group_by_length", "random"]
 # the first four are learned; bytes and code points are there already
 TokenizerKind = Literal["bpe", "wordpiece", "unigram", "character", "byte", "code_point"]
+# what computes the shards of stages
+EngineName = Literal["local", "ray"]
 # a module of flows/trackers/, an extra of pyproject.toml and a distribution each
 Tracker = Literal["tensorboard", "mlflow", "wandb", "trackio"]
 # a model takes the place of the one in production

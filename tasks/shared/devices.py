@@ -58,6 +58,12 @@ def describe() -> dict[str, str | int]:
     }
 
 
+def described(threads: int) -> list[dict[str, str | int]]:
+    """Return what of the device decides bits, in a process with so many threads."""
+    use_threads(threads)
+    return [describe()]
+
+
 def precision(wanted: str) -> str:
     """Return fp32, bf16 or fp16 for `wanted`; raise InputError for what the device cannot do."""
     import torch

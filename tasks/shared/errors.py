@@ -35,6 +35,10 @@ class InputError(ValueError):
         super().__init__("\n".join(map(_printable, told.split("\n"))))
 
 
+class MemoryFullError(InputError):
+    """A device's memory does not hold a training step; what to try next is written down."""
+
+
 def _printable(line: str) -> str:
     """Return a line as a terminal, a database and JSON can take it."""
     if line.isprintable():

@@ -22,7 +22,7 @@ ALLOWED = frozenset(
     eval_use_gather_object fp16_full_eval gradient_checkpointing_kwargs
     include_num_input_tokens_seen log_level log_level_replica log_on_each_node logging_first_step
     lr_scheduler_kwargs neftune_noise_alpha optim_args optim_target_modules prediction_loss_only tf32
-    torch_compile torch_compile_mode torch_empty_cache_steps use_cache
+    torch_compile_mode torch_empty_cache_steps use_cache
     """.split()  # noqa: SIM905 (a list of this length reads better as words)
 )
 # what these say is decided by `precision`, `eval_strategy` and the way a stage works

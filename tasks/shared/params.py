@@ -21,6 +21,8 @@ from pydantic_core.core_schema import CoreSchema, no_info_after_validator_functi
 from tasks.shared.architectures import Sizes, known_sizes
 from tasks.shared.choices import (
     EPOCHS,
+    Attention,
+    EngineName,
     Format,
     Interval,
     Precision,
@@ -28,6 +30,7 @@ from tasks.shared.choices import (
     Sampling,
     Scheduler,
     SplitMethod,
+    Strategy,
     TokenizerKind,
     Tracker,
     When,
@@ -44,14 +47,17 @@ from tasks.shared.section import Section
 
 PROBLEMS = Path(__file__).parents[1] / "problems"
 SPLITS = ("train", "validation", "test")
-# the section that no stage depends on
+# the sections that no stage depends on
 TRACKERS = "trackers"
+ENGINE = "engine"
 # decided once the model is made; of this section a stage reads the champion alone
 PROMOTE = "promote"
 Share = Annotated[float, Field(ge=0, lt=1)]
 Column = Annotated[str, Field(min_length=1)]
 # names of models and stages as GTO's convention for Git tags has them (gto.constants.name), less the slash
 ARTIFACT = r"^[a-zA-Z0-9](?:[a-zA-Z0-9_-]*[a-zA-Z0-9])?$"
+# of a Ray cluster: a name or an IPv4 address, and a port
+ADDRESS = r"^[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]{1,5}$"
 # 256 bytes, room for special tokens, and something to learn
 LEAST_TOKENS = {"bpe": 272, "unigram": 288}
 
@@ -399,6 +405,33 @@ class Tokenize(Section):
         return tokens
 
 
+class Distributed(Section):
+    """How many processes train one model, and what each of them holds."""
+
+    strategy: Strategy = Field(
+        "ddp",
+        description=(
+            "ddp: each process holds all weights; "
+            "fsdp: a shard of weights, gradients and the optimizer's state."
+        ),
+    )
+    nproc_per_node: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Processes on each machine; empty: one per CUDA device, else one.",
+    )
+    nnodes: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description=(
+            "Machines; above 1 the stage's command runs on each, "
+            "with MASTER_ADDR, MASTER_PORT and NODE_RANK in its environment."
+        ),
+    )
+
+
 class Train(Section):
     """How to fine-tune; names and meanings are those of `transformers.TrainingArguments`."""
 
@@ -455,6 +488,23 @@ class Train(Section):
         "auto", description="auto: bf16 where the device does it natively, else fp32."
     )
     activation_checkpointing: bool = Field(False, description="Save memory by computing activations twice.")
+    torch_compile: bool = Field(
+        False, description="Compile the model with torch.compile: a slow start, faster steps on a GPU."
+    )
+    attn_implementation: Attention = Field(
+        "auto",
+        description=(
+            "What computes attention: auto leaves it to transformers (sdpa where the model has it); "
+            "flash_attention_2 needs a GPU, bf16 or fp16, and the package flash-attn."
+        ),
+    )
+    padding_free: bool = Field(
+        False,
+        description=(
+            "Train rows of a step follow one another without padding; "
+            "for text_generation with flash_attention_2 or sdpa."
+        ),
+    )
     cpu_shortcuts: Literal["auto", "off"] = Field(
         "auto",
         description=(
@@ -489,12 +539,7 @@ class Train(Section):
     early_stopping_threshold: float = Field(
         0.0, ge=0, allow_inf_nan=False, description="How much better counts as better."
     )
-    nproc_per_node: int | None = Field(
-        None,
-        ge=1,
-        le=1024,
-        description="Processes started by torchrun; empty: one per CUDA device, else one.",
-    )
+    distributed: Distributed = Field(Distributed(), description="Several processes that train one model.")
     num_threads: int | None = Field(
         None,
         ge=1,
@@ -675,6 +720,20 @@ class Trackers(Section):
         return list(dict.fromkeys(tools))
 
 
+class Engine(Section):
+    """Where shards of stages are computed. No stage depends on it, and no bit of any output."""
+
+    name: EngineName = Field(
+        "local", description="local: by the stage's own process; ray: by the nodes of a Ray cluster."
+    )
+    address: str | None = Field(
+        None,
+        pattern=ADDRESS,
+        description="HOST:PORT of the cluster's head; empty: the cluster that this machine is a node of.",
+    )
+    use_gpu: bool = Field(False, description="Whether each training process and shard has a GPU of a node.")
+
+
 class StageParams(Section):
     """What can be tuned whatever the problem, one section per stage."""
 
@@ -691,6 +750,7 @@ class StageParams(Section):
     package: Package = Field(Package(), description="Packaging.")
     promote: Promote = Field(Promote(), description="The model in production.")
     trackers: Trackers = Field(Trackers(), description="Who is told how training goes.")
+    engine: Engine = Field(Engine(), description="Where shards of stages are computed.")
 
     @model_validator(mode="after")
     def _split_files_are_used(self) -> Self:
@@ -752,7 +812,9 @@ class StageParams(Section):
 
     def deciding(self) -> dict[str, Any]:
         """Return all that decides what this run makes."""
-        return {name: value for name, value in self.values().items() if name not in (TRACKERS, PROMOTE)}
+        return {
+            name: value for name, value in self.values().items() if name not in (TRACKERS, ENGINE, PROMOTE)
+        }
 
 
 def _own_params(problem: str) -> type[Section]:

@@ -22,6 +22,8 @@ from tasks.shared.section import NONE
 from tasks.shared.yaml_limits import why_not
 
 PARAMS = Path("params.yaml")
+# where a param was, by section and name, and in which mapping of that section it is now, under which name
+MOVED = {("train", "nproc_per_node"): ("distributed", "nproc_per_node")}
 # control characters but tab and line ends, and halves of surrogate pairs
 UNWRITABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 MOST_BITS = 4096
@@ -202,6 +204,19 @@ def _own_names(values: Mapping[str, Any]) -> dict[str, Any]:
                 field = own.get(f"{section}.{name}", "").rpartition(".")[2]
                 own_name = field if field and field not in fields else name
                 named[section][own_name] = NONE if value is None else value
+    return _in_their_places(named)
+
+
+def _in_their_places(named: dict[str, Any]) -> dict[str, Any]:
+    """Return params with those where they are now that commits, forms and files of before have elsewhere."""
+    for (section, name), (mapping, new_name) in MOVED.items():
+        fields = named.get(section)
+        if isinstance(fields, dict) and name in fields:
+            kept = {key: value for key, value in fields.items() if key != name}
+            there = kept.get(mapping, {})
+            if isinstance(there, dict):
+                kept[mapping] = {new_name: fields[name], **there}
+            named[section] = kept
     return named
 
 

@@ -1,17 +1,22 @@
 """How a stage tells how far it is: a bar on a terminal, a line now and then elsewhere, JSON to a driver.
 
 A driver asks by naming a file in RETRAIN_PROGRESS; each line appended there is one JSON object, such as
-{"what": "train", "done": 120, "total": 480, "loss": 0.83}, {"error": "one sentence"}, or, of a checkpoint
-before the end, {"keeping": true} and {"kept": 7}. A file, because any process of the stage can append to it
-and none ever waits for a reader. When the disk is full, it is said on standard error.
+{"what": "train", "done": 120, "total": 480, "loss": 0.83}, {"error": "one sentence"}, {"cost": {...}} at its
+end; of checkpoints before that {"checkpoints": "FOLDER"}, {"keeping": true} and {"kept": 7}; of the scores on
+validation until now {"evaluations": [{"step": 60, "loss": 0.9}], "steps": 480}. A file, because any process
+of the stage can append to it and none ever waits for a reader. When the disk is full, it is said on standard
+error.
 """
 
 import json
 import os
 import sys
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from tasks.shared.costs import COURSE
 
 FILE = "RETRAIN_PROGRESS"
 EVERY = 5.0  # seconds between plain lines
@@ -29,9 +34,26 @@ def _tell(message: dict[str, Any]) -> bool:
     return True
 
 
+def pass_on(lines: Iterable[str]) -> None:
+    """Tell the driver what a process elsewhere has told, a message a line."""
+    for line in lines:
+        _tell(json.loads(line))
+
+
 def error(sentence: str) -> bool:
     """Tell the driver why the stage fails; return whether there is one, who says it then."""
     return _tell({"error": sentence})
+
+
+def cost(taken: dict[str, Any]) -> None:
+    """Tell the driver what the stage has taken."""
+    if taken:
+        _tell({"cost": taken})
+
+
+def keeps_in(folder: Path) -> None:
+    """Tell the driver in which folder, seen from where stages run, a training keeps its checkpoints."""
+    _tell({"checkpoints": folder.as_posix()})
 
 
 def keeping() -> None:
@@ -45,11 +67,17 @@ def kept(step: int) -> None:
         print(f"asked to end: checkpoint kept at step {step}", flush=True)
 
 
+def evaluated(evaluations: Sequence[Mapping[str, float]], steps: int) -> None:
+    """Tell the driver all scores on validation until now, each with its step, of as many steps in all."""
+    _tell({"evaluations": [*evaluations], "steps": steps})
+
+
 class Progress:
     """How far some long work is; `done` may start above zero when the work goes on from a checkpoint."""
 
     def __init__(self, what: str, total: int, done: int = 0, unit: str = "step") -> None:
         self.what, self.total, self.start, self.unit = what, total, done, unit
+        COURSE.is_rest |= done > 0
         self.began = self.told = self.printed = time.monotonic()
         self.bar: Any = None
         if FILE not in os.environ and sys.stderr.isatty():

@@ -1,10 +1,10 @@
 """Fine-tune the base model and keep the checkpoint with the best validation metric."""
 
+import json
 import os
 import re
 import shutil
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,86 +13,141 @@ import polars as pl
 
 from tasks.problems import Problem, Processor, Targets
 from tasks.problems.common import predicting, pretrained
-from tasks.shared import base_models, columns, converted_models, devices
-from tasks.shared.errors import InputError
+from tasks.shared import columns, converted_models, devices, progress
+from tasks.shared.errors import InputError, MemoryFullError
 from tasks.shared.files import digests, read_json, replace, sha256, write_json
 from tasks.shared.keys import fingerprint
 from tasks.shared.locks import alone, alone_if_free
-from tasks.shared.params import Model, Params, Train
+from tasks.shared.params import Params, Train
 from tasks.shared.paths import Paths
 from tasks.shared.stage import warn
 from tasks.shared.tracking import Journal
+from tasks.train import checkpoints
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
-    from tasks.train.trainer import SeededTrainer
+    from tasks.train.trainer import EpochSampler, SeededTrainer
 
 INTERRUPTED = Path(".retrain/checkpoints")  # outside the outputs, which DVC deletes before a stage runs
-KEEP_INTERRUPTED = 3
+# at least as many as may be under way at once: whoever begins again first after all were killed is to leave
+# the others theirs
+KEEP_INTERRUPTED = 10
 # the endings of what a model and its processor are saved in
 KEPT = (".safetensors", ".json", ".txt", ".model", ".jinja")
+# shards of weights, gradients and states; how they are saved is tasks.train.sharded's
+SHARDED: dict[str, Any] = {
+    "fsdp": True,
+    "fsdp_config": {"version": 2, "state_dict_type": "SHARDED_STATE_DICT", "reshard_after_forward": True},
+}
 KEY = re.compile("[0-9a-f]{16}")
 # in a training's folder: how many began before it, which no clock that is set back can turn round
 TURN = "turn"
+# and by how many processes, of which strategy, it is trained
+PROCESSES = "processes.json"
 
 
 def train(
     params: Train,
-    model: Model,
+    base: Path,
     problem: Problem,
     paths: Paths,
     resume: Path,
     journal: Journal | None = None,
+    callbacks: "Sequence[TrainerCallback]" = (),
+    *,
+    retries: bool = True,
 ) -> None:
     """Write the checkpoint with the best `metric_for_best_model` on validation, its metrics and curves.
 
-    resume: the folder of this training's own checkpoints; when it holds a whole one, training goes on from
-    there to the same bytes as if never interrupted. journal: where trackers find what is measured.
+    base: the folder of the base model. resume: the folder of this training's own checkpoints; when it holds
+    a whole one, training goes on from there to the same bytes as if never interrupted. journal: where
+    trackers find what is measured. callbacks: more of the Trainer's. retries: where memory is full, train
+    again at once with smaller micro-batches; else raise MemoryFullError once it is written down which.
     Raises InputError for a metric or TrainingArguments value that does not exist.
-    Under torchrun, called in every process.
+    Under torchrun, called in every process, without retries: all of them have to begin again.
+    """
+    from tasks.train import micro_batch
+
+    wanted = micro_batch.known(params, resume)
+    while True:
+        try:
+            run, how = _trained(wanted, base, problem, paths, resume, journal, callbacks)
+            break
+        except MemoryFullError:
+            wanted = micro_batch.smaller(wanted, resume)
+            if not retries:
+                raise
+        # behind the except, whose error holds the frames that hold the model
+        micro_batch.forget()
+    if run.is_world_process_zero():
+        _write_outputs(run, how, resume, paths)
+    # what is kept is on the disk before anybody deletes
+    run.together.wait()
+    if run.is_world_process_zero() or run.together.has_own_disk:
+        shutil.rmtree(resume, ignore_errors=True)
+
+
+def _write_outputs(run: "SeededTrainer", how: dict[str, Any], resume: Path, paths: Paths) -> None:
+    """Write the best checkpoint, its metrics and curves."""
+    from tasks.train import micro_batch, trainer
+
+    state = _state(checkpoints.last_whole(resume), run.state.global_step)
+    _keep(resume / f"checkpoint-{state['best_global_step']}", paths)
+    how |= run.problem.calibrate(paths.checkpoint, run.validation, run.rows, run.targets)
+    smaller = micro_batch.history(resume)
+    how |= {"micro_batches": smaller} if smaller else {}
+    _say_scores(state, paths, how)
+    trainer.write_curves(state["log_history"], paths.curves)
+
+
+def _trained(
+    params: Train,
+    base: Path,
+    problem: Problem,
+    paths: Paths,
+    resume: Path,
+    journal: Journal | None,
+    callbacks: "Sequence[TrainerCallback]",
+) -> tuple["SeededTrainer", dict[str, Any]]:
+    """Train to the end, from the last whole checkpoint on; return the Trainer, and what to say of how.
+
+    Raises MemoryFullError where memory does not hold a step.
     """
     from datasets import Dataset
 
-    from tasks.train import checkpoints, trainer
+    from tasks.train import trainer
 
     problem.media = paths.media
     precision, on_cpu = devices.precision(params.precision), devices.is_cpu()
     _set_up(params.seed, on_cpu=on_cpu)
-    targets = read_json(paths.tokens / "targets.json")
     processor = problem.load_processor(paths.tokens / "tokenizer")
     data = {
         split: Dataset.from_file(str(paths.tokens / f"{split}.arrow")) for split in ("train", "validation")
     }
-    longest = _longest(data["train"])
-    network, how = _model(params, model, problem, processor, targets, precision, longest)
     selects = "loss" if problem.validation_rows == 0 else problem.headline
     best = (params.metric_for_best_model or selects).removeprefix("eval_")
     arguments = training_arguments(params, resume, precision, best, on_cpu=on_cpu)
+    targets = read_json(paths.tokens / "targets.json")
+    network, how = _model(params, base, problem, processor, targets, precision, _longest(data["train"]))
     run = _trainer(params, problem, paths, network, processor, targets, data, arguments)
-    if journal is not None:
-        run.add_callback(trainer.Tell(journal))
-    # the others look when the first one has deleted what is not whole
-    with arguments.main_process_first(local=False):
-        last = checkpoints.last_whole(resume)
-    if last is not None:
+    for callback in (*([trainer.Tell(journal)] if journal is not None else []), *callbacks):
+        run.add_callback(callback)
+    run.together.refuse_another(resume)
+    last = checkpoints.last_whole(resume) if run.is_world_process_zero() else None
+    last = run.together.spread(last)
+    if last is not None and run.is_world_process_zero():
         print(f"going on from {last.name} of an interrupted run", flush=True)
     if last is None or not checkpoints.is_finished(last):
         run.train(resume_from_checkpoint=str(last) if last else None)
-    if run.is_world_process_zero():
-        state = _state(checkpoints.last_whole(resume), run.state.global_step)
-        _keep(resume / f"checkpoint-{state['best_global_step']}", paths)
-        how |= problem.calibrate(paths.checkpoint, data["validation"], run.rows, targets)
-        _say_scores(state, paths, {"precision": precision, "processes": arguments.world_size, **how})
-        trainer.write_curves(state["log_history"], paths.curves)
-        shutil.rmtree(resume)
+    return run, {"precision": precision, "processes": arguments.world_size, **how}
 
 
 def _set_up(seed: int, *, on_cpu: bool) -> None:
     """Have the libraries be quiet, and draw all that they draw from the seed."""
     from datasets import disable_progress_bars
-    from transformers import enable_full_determinism, set_seed
+    from transformers import set_seed
     from transformers.utils import logging
 
     from tasks.train.cpu import memory
@@ -104,12 +159,30 @@ def _set_up(seed: int, *, on_cpu: bool) -> None:
         # before the weights take theirs
         memory.keep()
     # before the head is drawn
-    (set_seed if on_cpu else enable_full_determinism)(seed)
+    set_seed(seed)
+    if not on_cpu:
+        _be_deterministic()
+
+
+def _be_deterministic() -> None:
+    """Have a GPU compute the same bits each time, or refuse to: strictly, and before there is a model.
+
+    As transformers' enable_full_determinism, but for CUDA_LAUNCH_BLOCKING, which changes no bit and has each
+    kernel waited for. cuDNN's attention has no deterministic backward pass.
+    """
+    import torch
+
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    os.environ["FLASH_ATTENTION_DETERMINISTIC"] = "1"
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def _model(
     params: Train,
-    model: Model,
+    base: Path,
     problem: Problem,
     processor: Processor,
     targets: Targets,
@@ -121,16 +194,26 @@ def _model(
     longest: tokens in the longest row, and in the longest list of labels if they are lists. Raises InputError
     when memory cannot hold a step.
     """
-    from tasks.train import size
+    from tasks.train import attention, sharded, size
 
-    base, free = base_models.fetch(model), devices.free_memory()
+    free = devices.free_memory()
     size.refuse_before_loading(base, size.weights_on_disk(base))
     network, warnings = problem.model(base, processor, targets)
     size.freeze(network, params.freeze)
+    attention.choose(network, params.attn_implementation, precision)
     its_size = size.measured(network, params, precision, *longest)
-    print(size.in_words(its_size), flush=True)
+    if params.distributed.strategy == "fsdp":
+        sharded.refuse(network, problem, params)
+    if _is_first():
+        print(size.in_words(its_size), flush=True)
     size.refuse_too_large(its_size, free, params)
-    return network, {**its_size, **converted_models.origin(base), **warn(warnings)}
+    said = warn(warnings) if _is_first() else {}
+    return network, {**its_size, **converted_models.origin(base), **said}
+
+
+def _is_first() -> bool:
+    """Return whether this process speaks for all of a training's."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _longest(data: "Dataset") -> tuple[int, int | None]:
@@ -157,12 +240,10 @@ def _trainer(
     arguments: "TrainingArguments",
 ) -> "SeededTrainer":
     """Return the Trainer, once two rows have shown that the model's answers do not depend on padding."""
-    from tasks.train import cpu, frozen, trainer
+    from tasks.train import attention, cpu, frozen, trainer
     from tasks.train.epochs import AugmentedRows
 
-    batch = params.per_device_train_batch_size * params.gradient_accumulation_steps * arguments.world_size
-    lengths = data["train"].data["length"].to_pylist()
-    sampler = trainer.EpochSampler(lengths, batch, params.train_sampling_strategy, params.seed)
+    sampler = _sampler(params, data["train"], arguments.world_size)
     its_targets = pl.read_parquet(paths.split("train"), columns=columns.targets(problem.columns))
     run = trainer.SeededTrainer(
         sampler=sampler,
@@ -178,6 +259,7 @@ def _trainer(
         eval_dataset=data["validation"],
         processing_class=processor,
         data_collator=problem.collator(processor),
+        train_collator=problem.flat_collator() if params.padding_free else None,
         compute_loss_func=problem.loss(its_targets, targets, params),
         callbacks=_early_stopping(params),
     )
@@ -185,8 +267,22 @@ def _trainer(
         cpu.quicken(run)
     some = _shortest_and_longest(data["train"], predicting.given(problem, data["train"].column_names))
     pretrained.try_out(network, problem.probe, problem.collator(processor), some)
+    if params.attn_implementation == attention.FLASH:
+        attention.use(network, attention.FLASH)
     frozen.keep(run, params, data)
     return run
+
+
+def _sampler(params: Train, data: "Dataset", processes: int) -> "EpochSampler":
+    """Return the order of train rows; raise InputError where there are fewer rows than processes."""
+    from tasks.train.trainer import EpochSampler
+
+    batch = params.per_device_train_batch_size * params.gradient_accumulation_steps * processes
+    lengths = data.data["length"].to_pylist()
+    if len(lengths) < processes:
+        few = f"{processes} processes would train on {len(lengths)} train rows"
+        raise InputError(f"train.distributed: {few}; start as many as there are rows at most")
+    return EpochSampler(lengths, batch, params.train_sampling_strategy, params.seed)
 
 
 def _early_stopping(params: Train) -> list["TrainerCallback"]:
@@ -211,13 +307,16 @@ def training_arguments(
     """
     from transformers import TrainingArguments
 
-    ours = {"precision", "cpu_shortcuts", "class_weights", "nproc_per_node", "num_threads", "freeze", "extra"}
+    ours = {"precision", "cpu_shortcuts", "class_weights", "distributed", "num_threads", "freeze", "extra"}
     ours |= {"encoder_cache", "early_stopping_patience", "early_stopping_threshold"}
+    ours |= {"attn_implementation", "padding_free"}
     named: dict[str, Any] = params.model_dump(exclude=ours) | {"metric_for_best_model": best}
     try:
         return TrainingArguments(
             **named,
-            **params.extra,
+            # else it would say in all processes but the first what is quiet there
+            **{"log_level_replica": "error", **params.extra},
+            **(SHARDED if params.distributed.strategy == "fsdp" else {}),
             output_dir=str(output_dir),
             save_strategy=params.eval_strategy,
             save_steps=params.eval_steps,
@@ -264,16 +363,17 @@ def _state(last: Path | None, trained: int) -> dict[str, Any]:
 
 
 def _keep(best: Path, paths: Paths) -> None:
-    """Copy the model and processor of the best checkpoint, not the optimizer."""
+    """Copy the model and processor of the best checkpoint, not the optimizer, whole or in shards."""
     paths.checkpoint.mkdir(parents=True, exist_ok=True)
     for file in sorted(best.iterdir()):
-        if file.suffix in KEPT and file.name != "trainer_state.json":
+        is_to_go_on_from = file.name == checkpoints.STATE or file.name.startswith(checkpoints.SHARD)
+        if file.suffix in KEPT and not is_to_go_on_from:
             shutil.copyfile(file, paths.checkpoint / file.name)
 
 
 def _say_scores(state: dict[str, Any], paths: Paths, how: dict[str, Any]) -> None:
     """Write what the best checkpoint scored on validation."""
-    from tasks.train.trainer import validation_names
+    from tasks.train.trainer import evaluations, validation_names
 
     at_best = [entry for entry in state["log_history"] if entry["step"] == state["best_global_step"]]
     scored = next(entry for entry in at_best if "eval_loss" in entry)
@@ -286,6 +386,7 @@ def _say_scores(state: dict[str, Any], paths: Paths, how: dict[str, Any]) -> Non
             "best_epoch": scored["epoch"],
             "train_loss": losses[-1] if losses else None,
             "validation": {name: scored[f"eval_{name}"] for name in validation_names(scored)},
+            "evaluations": evaluations(state["log_history"]),
             **how,
             **devices.describe(),
         },
@@ -293,21 +394,24 @@ def _say_scores(state: dict[str, Any], paths: Paths, how: dict[str, Any]) -> Non
 
 
 @contextmanager
-def resume_folder(params: Params, paths: Paths, processes: int) -> Iterator[Path]:
+def resume_folder(
+    params: Params, paths: Paths, processes: int, device: Mapping[str, str | int] | None = None
+) -> Iterator[Path]:
     """Yield the folder for this training's checkpoints, named by all that decides its bits, held alone.
 
-    Those of the oldest trainings are dropped. An equal training that is dying, because the run that started
-    it was killed, is waited for. Of several processes the first one holds it.
+    device: what it trains on; None: this process's. Those of the oldest trainings are dropped. An equal
+    training that is dying, because the run that started it was killed, is waited for. Of several processes
+    the first one holds it.
     """
     decides = {
         "params": params.model_dump(include={"problem", "model", "train", params.problem}),
         "tokens": digests(paths.tokens),
         "validation": sha256(paths.split("validation")),
-        "device": devices.describe(),
+        "device": device or devices.describe(),
         "processes": processes,
     }
     folder = INTERRUPTED / fingerprint(params.problem, decides)
-    if int(os.environ.get("RANK", "0")):
+    if not _is_first():
         yield folder
         return
     INTERRUPTED.mkdir(parents=True, exist_ok=True)
@@ -317,12 +421,47 @@ def resume_folder(params: Params, paths: Paths, processes: int) -> Iterator[Path
         others = sorted((path for path in trainings if path != folder), key=_turn)
         replace(folder / TURN, f"{_turn(others[-1]) + 1 if others else 1}\n")
         interrupted = [path for path in others if any(path.glob("checkpoint-*"))]
+        _say_other_processes(folder, interrupted, params, decides)
         for path in set(others).difference(interrupted[-KEEP_INTERRUPTED + 1 :]):
             with alone_if_free(_lock(path)) as is_old:
                 # one that is training now is not
                 if is_old:
                     shutil.rmtree(path)
+        progress.keeps_in(folder)
         yield folder
+
+
+def _say_other_processes(
+    folder: Path, interrupted: list[Path], params: Params, decides: dict[str, Any]
+) -> None:
+    """Write down how many processes train here, and say where others do the same as other ones."""
+    alike = params.model_dump(include={"problem", "model", "train", params.problem})
+    alike["train"] = {name: value for name, value in alike["train"].items() if name != "distributed"}
+    told = {**decides, "params": alike, "processes": None}
+    its = {
+        "but_for_processes": fingerprint(params.problem, told),
+        "processes": decides["processes"],
+        "strategy": params.train.distributed.strategy,
+    }
+    replace(folder / PROCESSES, json.dumps(its))
+    for other in reversed(interrupted):
+        known = _processes(other)
+        if known.keys() == its.keys() and known["but_for_processes"] == its["but_for_processes"]:
+            then, now = (f"{each['processes']} ({each['strategy']})" for each in (known, its))
+            print(
+                f"an interrupted training by {then} processes is kept; this one by {now} starts anew, "
+                "because other bits come of it",
+                flush=True,
+            )
+
+
+def _processes(folder: Path) -> dict[str, Any]:
+    """Return what a training has written down of its processes; nothing when that is torn or not there."""
+    try:
+        known = read_json(folder / PROCESSES)
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _turn(folder: Path) -> int:
@@ -335,17 +474,3 @@ def _turn(folder: Path) -> int:
 
 def _lock(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.lock")
-
-
-def launch(processes: int) -> None:
-    """Run this module once per device, as torchrun does, with the workers as our own children."""
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    here: dict[str, Any] = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
-    config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, max_restarts=0, **here)
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    try:
-        elastic_launch(config, sys.executable)("-m", "tasks.train")
-    except ChildFailedError:
-        sys.exit(1)  # the worker has said why

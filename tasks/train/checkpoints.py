@@ -16,6 +16,8 @@ from tasks.shared.files import digests, read_json, replace
 # written last into a checkpoint: the checksum of each of its files, so its existence proves the rest
 COMPLETE = "complete"
 STATE = "trainer_state.json"
+# how the names begin of what each of several processes alone holds
+SHARD = "shard-"
 NAME = re.compile(r"checkpoint-(0|[1-9][0-9]{0,17})")
 LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
@@ -71,7 +73,7 @@ def last_whole(folder: Path) -> Path | None:
         if why is None:
             return standing[step]
         print(f"{standing[step].name} is passed over: {why}", flush=True)
-        _remove(standing[step])
+        remove(standing[step])
     if standing:
         print("no checkpoint is whole, so training starts anew", flush=True)
     return None
@@ -84,7 +86,7 @@ def rotate(folder: Path, last: int, fallback: int | None) -> None:
         whole = [step for step, path in standing.items() if step < last and (path / COMPLETE).is_file()]
         fallback = max(whole, default=None)
     for step in standing.keys() - {last, fallback}:
-        _remove(standing[step])
+        remove(standing[step])
 
 
 def is_finished(checkpoint: Path) -> bool:
@@ -138,7 +140,7 @@ def _difference(manifest: str, found: dict[str, str]) -> str:
     return f"{COMPLETE}, its list of checksums, is damaged"
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
     """Delete a checkpoint, or what stands in its place; killed half-way, what is left does not count."""
     if path.is_symlink() or not path.is_dir():
         path.unlink()

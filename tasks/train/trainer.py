@@ -4,8 +4,10 @@ import math
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import polars as pl
 import torch
 from datasets import Dataset
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers import TrainerControl as Control
@@ -21,14 +24,17 @@ from transformers import TrainerState as State
 from transformers.integrations.integration_utils import rewrite_logs
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from tasks.problems import Prediction, Problem, Targets
+from tasks.problems import Collator, Prediction, Problem, Targets
 from tasks.problems.common.predicting import by_row, predict, without_carried
 from tasks.shared import progress
 from tasks.shared.errors import InputError, did_you_mean
+from tasks.shared.files import rounded
 from tasks.shared.progress import Progress
 from tasks.shared.statistics import METRICS, Statistics, values
 from tasks.shared.tracking import Journal
-from tasks.train import checkpoints, divergence
+from tasks.train import checkpoints, divergence, micro_batch, sharded
+from tasks.train.attention import FLASH
+from tasks.train.together import Together
 
 RUNNING_LOSS = "running_loss"
 TOLD = ("loss", "grad_norm", "learning_rate", "epoch")
@@ -92,23 +98,29 @@ class Follow(TrainerCallback):
         self.progress: Progress | None = None
         self.loss = float("nan")
         self.best: int | None = None
-        self.asked_to_end = False
+        self.asked_to_end = self.is_told = False
+        self.together: Together | None = None
         self.every = seconds_between_checkpoints()
         self.saved = self.asked = time.monotonic()
         self.took = 0.0
 
     def ask_to_end(self, *_: Any) -> None:
-        """Have training save a checkpoint after the step it is in, and end."""
-        if not self.asked_to_end:
-            self.asked_to_end = True
+        """Have training save a checkpoint after the step it is in, and end; the first process says so."""
+        self.asked_to_end = True
+        if self.progress is not None and not self.is_told:
+            self.is_told = True
             progress.keeping()
 
     def on_train_begin(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
-        """Start the progress where the checkpoint left off; a process that is alone can save at any step."""
+        """Start the progress where the checkpoint left off; be ready to be asked to end."""
         if state.is_world_process_zero:
             self.progress = Progress("train", state.max_steps, state.global_step)
             self.best = state.best_global_step
-        if args.world_size == 1:
+        if state.is_world_process_zero and state.log_history:
+            # whoever was told of the last ones may have died of it
+            progress.evaluated(evaluations(state.log_history), state.max_steps)
+        # Ray Train has a thread train, to which no signal comes
+        if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self.ask_to_end)
 
     def on_epoch_begin(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
@@ -131,11 +143,18 @@ class Follow(TrainerCallback):
 
         When asked to end, and now and then by the clock. Never where an epoch or training ends, because one
         saved before that end's evaluation would go on behind it; and where saving takes long (3 s) less
-        often, so that it stays a twentieth of the time.
+        often, so that it stays a twentieth of the time. Several processes agree on it after each step: each
+        may have been asked, and the first one has the clock.
         """
         ends = state.global_step >= state.max_steps or float(state.epoch or 0).is_integer()
         due = time.monotonic() - self.saved >= self.every * max(1.0, self.took / 3)
-        return not ends and (self.asked_to_end or (due and args.world_size == 1))
+        # looked at once: a signal that comes while they agree counts at the next step
+        asked = self.asked_to_end
+        if self.together is not None:
+            asked, due = self.together.any(asked, due and state.is_world_process_zero)
+        if asked:
+            self.ask_to_end()
+        return not ends and (asked or due)
 
     def on_epoch_end(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
         """As on_step_end: log whenever a checkpoint is due."""
@@ -173,6 +192,7 @@ class Follow(TrainerCallback):
         if state.is_world_process_zero:
             scores = "  ".join(f"{name} {metrics[f'eval_{name}']:.4f}" for name in validation_names(metrics))
             print(f"validation at step {state.global_step}: {scores}", flush=True)
+            progress.evaluated(evaluations(state.log_history), state.max_steps)
 
     def on_save(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
         """Mark the checkpoint as whole, and only then delete what it makes needless; end when asked to."""
@@ -183,8 +203,14 @@ class Follow(TrainerCallback):
             checkpoints.rotate(Path(args.output_dir), step, self.best if best == step else best)
             self.best = best
         self.took, self.saved = time.monotonic() - self.asked, time.monotonic()
-        if self.asked_to_end:
-            progress.kept(state.global_step)
+        asked = self.asked_to_end
+        if self.together is not None:
+            # whoever ends first has the others ended: all do, or none
+            (asked,) = self.together.any(asked)
+        if asked:
+            self.ask_to_end()
+            if state.is_world_process_zero:
+                progress.kept(state.global_step)
             sys.exit(128 + signal.SIGTERM)
 
     def on_train_end(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
@@ -219,7 +245,8 @@ class SeededTrainer(Trainer):
     """A Trainer with an EpochSampler, whose only voice is Follow; its checkpoints hold the running loss.
 
     On validation it asks the problem what the model predicts, and what that is worth. On a CPU it clips
-    gradients in the optimizer's own pass over them.
+    gradients in the optimizer's own pass over them. However a step's rows are cut into micro-batches and
+    given to processes, each row or token counts for as much as any other.
     """
 
     # the Trainer's own: what a batch may hold
@@ -233,9 +260,12 @@ class SeededTrainer(Trainer):
         problem: Problem,
         targets: Targets,
         rows: pl.DataFrame,
+        train_collator: Collator | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        # where train rows become batches otherwise than those of validation
+        self.train_collator = train_collator
         # what is evaluated may hold the encoder's answers instead of what it reads
         self.validation: Dataset = self.eval_dataset
         self.sampler, self.problem, self.targets, self.rows = sampler, problem, targets, rows
@@ -243,10 +273,37 @@ class SeededTrainer(Trainer):
         self.order: list[int] = []
         self.predictions: list[Prediction] = []
         self.remove_callback(PrinterCallback)
-        self.add_callback(Follow(sampler, curves))
+        follow = Follow(sampler, curves)
+        self.together = follow.together = Together(Path(self.args.output_dir))
+        self.add_callback(follow)
+        # of the step under way, in all processes: rows or tokens, where the model's own loss is their mean
+        self.items: Tensor | None = None
+        self.knows_its_loss = self.args.world_size * self.args.gradient_accumulation_steps == 1
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Have accelerate shard a model on CPUs too: by itself it does on GPUs alone."""
+        super().create_accelerator_and_postprocess()
+        self.is_fsdp_enabled: bool = bool(self.args.fsdp)
+        if self.is_fsdp_enabled and self.args.use_cpu:
+            sharded.enable(self.accelerator, self.args)
+
+    def _prepare_for_training(self, *given: Any, **named: Any) -> Any:
+        """Under FSDP, shard a model layer by layer."""
+        if self.is_fsdp_enabled:
+            sharded.settle(self.accelerator.state.fsdp_plugin, self.model)
+        return super()._prepare_for_training(*given, **named)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         return self.sampler
+
+    def get_train_dataloader(self) -> Any:
+        """Return batches of train rows, put together in their own way."""
+        usual: Any = self.data_collator
+        self.data_collator: Any = self.train_collator or usual
+        try:
+            return super().get_train_dataloader()
+        finally:
+            self.data_collator = usual
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
         """Return the Trainer's order, drawn here so that it is known; each evaluation draws the same."""
@@ -272,7 +329,8 @@ class SeededTrainer(Trainer):
         loss, logits, _ = super().prediction_step(model, inputs, False, ignore_keys)
         if self.problem.validation_rows is None:
             batch = self._prepare_inputs(inputs)
-            found = self.problem.predict(model, self.processing_class, batch, self.targets, logits)
+            with self._as_trained():
+                found = self.problem.predict(model, self.processing_class, batch, self.targets, logits)
             self.predictions += self.accelerator.gather_for_metrics(found, use_gather_object=True)
         return loss, None, None
 
@@ -281,9 +339,38 @@ class SeededTrainer(Trainer):
         super()._set_signature_columns_if_needed()
         self._signature_columns = [*dict.fromkeys([*self._signature_columns, *self.problem.carried])]
 
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
+        """Count what a step's loss is the mean of, also where the model does not ask for it."""
+        if batch_samples and not self.knows_its_loss:
+            self.knows_its_loss = True
+            if self.takes_items and micro_batch.is_mean(self, batch_samples[0]):
+                # the Trainer goes by the signature, and would add up means as if they were sums
+                self.model_accepts_loss_kwargs = False
+        items = super()._get_num_items_in_batch(batch_samples, device)
+        self.items = None
+        if items is None and batch_samples and self._is_cut:
+            counts = sum(micro_batch.num_items(self.model, batch) for batch in batch_samples)
+            self.items = self.accelerator.gather(torch.tensor([float(counts)], device=device)).sum()
+        return items
+
+    @property
+    def takes_items(self) -> bool:
+        """Whether the model's signature has `num_items_in_batch`, or this Trainer acts as if."""
+        return bool(getattr(self, "model_accepts_loss_kwargs", False))
+
+    @property
+    def _is_cut(self) -> bool:
+        return bool(self.args.world_size * self.args.gradient_accumulation_steps > 1)
+
     def compute_loss(self, model: Any, inputs: Any, *given: Any, **named: Any) -> Any:
-        """Give the model what it is to be given."""
-        return super().compute_loss(model, without_carried(self.problem, inputs), *given, **named)
+        """Give the model what it is to be given; have its mean count for as many items as it is of."""
+        count = micro_batch.num_items(self.model, inputs) if self.items is not None else 0
+        found = super().compute_loss(model, without_carried(self.problem, inputs), *given, **named)
+        if self.items is None or not model.training:
+            return found
+        # divided by the steps that are added up, and by the processes, afterwards
+        share = count * self.current_gradient_accumulation_steps * self.args.world_size / self.items
+        return (found[0] * share, found[1]) if isinstance(found, tuple) else found * share
 
     def evaluation_loop(self, *given: Any, **named: Any) -> Any:
         """Return the loss and the problem's metrics, without those that these rows do not define.
@@ -306,6 +393,17 @@ class SeededTrainer(Trainer):
                 output.metrics[f"eval_{name}"] = value
         return output
 
+    def compute_loss_context_manager(self) -> Any:
+        """Return autocast where precision is half; accelerate puts it around whole models alone."""
+        if self.is_fsdp_enabled:
+            return self.accelerator.autocast()
+        return super().compute_loss_context_manager()
+
+    def _as_trained(self) -> Any:
+        """Have flash attention compute in half precision, as it must; all else predicts in fp32."""
+        attention = self.accelerator.unwrap_model(self.model).config._attn_implementation  # noqa: SLF001
+        return self.compute_loss_context_manager() if attention == FLASH else nullcontext()
+
     def _measured(self) -> Statistics:
         """Return what the validation rows, or as many as the problem says, add to its metrics."""
         rows, data, most = self.rows, self.validation, self.problem.validation_rows
@@ -322,14 +420,19 @@ class SeededTrainer(Trainer):
             of_rows = data["row"] if "row" in data.column_names else range(len(data))
             data = data.select(range(sum(row < rows.height for row in of_rows)))
             self.model.eval()
-            predicted = predict(
-                self.problem, self.model, self.processing_class, data, rows, self.targets, size
-            )
+            with self._as_trained():
+                predicted = predict(
+                    self.problem, self.model, self.processing_class, data, rows, self.targets, size
+                )
         return self.problem.measure(predicted, rows, self.targets)
 
     def training_step(self, *given: Any, **named: Any) -> Tensor:
-        """Return the loss, looked at on a CPU; a GPU would be waited for: there Follow looks at logs."""
-        loss: Tensor = super().training_step(*given, **named)
+        """Return the loss, looked at on a CPU; a GPU would be waited for: there Follow looks at logs.
+
+        Raises MemoryFullError where memory does not hold the step.
+        """
+        with micro_batch.fits(self.args):
+            loss: Tensor = super().training_step(*given, **named)
         if loss.device.type == "cpu":
             divergence.check("the training loss", loss.item(), self.state.global_step + 1, self.args)
         return loss
@@ -337,6 +440,10 @@ class SeededTrainer(Trainer):
     def _clip_grad_norm(self, model: Any) -> Tensor:
         """Return the norm; on a CPU, fused AdamW scales gradients as it reads them, in no pass of its own."""
         optimizer = self.optimizer.optimizer
+        if self.is_fsdp_enabled:
+            # each process holds a part of each gradient
+            whole: Any = super()._clip_grad_norm(model)
+            return whole.full_tensor() if isinstance(whole, DTensor) else whole
         if model.device.type != "cpu" or self.accelerator.scaler is not None:
             norm: Tensor = super()._clip_grad_norm(model)
             return norm
@@ -358,11 +465,61 @@ class SeededTrainer(Trainer):
         }
         # an epoch's end is saved over what the clock may have saved at its last step
         checkpoints.unmark(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+        # whoever saves before that would have it unmarked
+        self.together.wait()
         super()._save_checkpoint(model, trial)
         # each process saves its own random states, and the first one is about to take the checksums of all
         self.accelerator.wait_for_everyone()
+        self.together.gather(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
         # it is for a resume alone: the next epoch of this process would take it for its own
         del self.state.stateful_callbacks[RUNNING_LOSS]
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Save a folder of transformers', from shards too."""
+        if not self.is_fsdp_enabled:
+            super().save_model(output_dir, _internal_call)
+            return
+        weights = sharded.whole(self.model)
+        if self.args.should_save:
+            self.model.save_pretrained(output_dir, state_dict=weights)
+            self.processing_class.save_pretrained(output_dir)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.is_fsdp_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)
+
+    def _save_scaler(self, output_dir: str) -> None:
+        if not self.is_fsdp_enabled:
+            super()._save_scaler(output_dir)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Save random states; under FSDP all that one process alone holds."""
+        if self.is_fsdp_enabled:
+            sharded.save(self, Path(output_dir))
+        else:
+            super()._save_rng_state(output_dir)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self.is_fsdp_enabled:
+            sharded.load_weights(self.model, Path(resume_from_checkpoint))
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if self.is_fsdp_enabled and checkpoint is not None:
+            sharded.load(self, Path(checkpoint))
+        else:
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        if not self.is_fsdp_enabled:
+            super()._load_scaler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if self.is_fsdp_enabled and checkpoint is not None:
+            sharded.load_random(self, Path(checkpoint))
+        else:
+            super()._load_rng_state(checkpoint)
 
     def _load_best_model(self) -> None:
         """Leave it on the disk: it is taken from there once its checksums have been looked at."""
@@ -384,6 +541,19 @@ def validation_names(metrics: dict[str, Any]) -> list[str]:
     clock = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
     scores = [name for name in sorted(metrics) if name.startswith("eval_") and not name.endswith(clock)]
     return [name.removeprefix("eval_") for name in scores]
+
+
+def evaluations(history: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """Return what a training has scored on validation: for each evaluation its step and its scores.
+
+    Rounded as metrics/train.json has them, so that equal scores are equal to those of other trainings.
+    """
+    found: list[dict[str, float]] = [
+        {"step": entry["step"], **{name: entry[f"eval_{name}"] for name in validation_names(entry)}}
+        for entry in history
+        if "eval_loss" in entry
+    ]
+    return [rounded(scores) for scores in found]
 
 
 def write_curves(history: list[dict[str, Any]], folder: Path) -> None:

@@ -14,6 +14,7 @@ from unittest.mock import patch
 import polars as pl
 
 from tasks.problems.text_classification import TextClassification
+from tasks.shared import base_models
 from tasks.shared.files import digests
 from tasks.shared.params import Params
 from tasks.shared.paths import Paths
@@ -95,7 +96,7 @@ class Training:
         paths = Paths(out)
         paths.tokens, paths.splits = self.made.paths.tokens, self.made.paths.splits
         with patch.dict(os.environ, clock), redirect_stdout(said), redirect_stderr(io.StringIO()):
-            train(given.train, given.model, problem or TextClassification(), paths, resume)
+            train(given.train, base_models.fetch(given.model), problem or TextClassification(), paths, resume)
         return digests(out), said.getvalue()
 
 

@@ -42,7 +42,7 @@ def through(
     ingest(params.data, params.ingest, problem, paths)
     split(params.split, problem.columns, paths)
     tokenize(params.tokenize, params.model, problem, paths)
-    train(params.train, params.model, problem, paths, folder / "resume")
+    train(params.train, base_models.fetch(params.model), problem, paths, folder / "resume")
     evaluate(params.evaluate, problem, paths)
     package(params, problem, paths)
     return problem, paths

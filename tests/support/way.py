@@ -77,9 +77,16 @@ class Way:
         tokenize(self.params.tokenize, self.params.model, PROBLEM, self.paths)
         return read_json(self.paths.metric("tokenize"))
 
-    def train(self) -> Any:
+    def train(self, *, retries: bool = True) -> Any:
         """Run train and return its metrics."""
-        train(self.params.train, self.params.model, PROBLEM, self.paths, self.folder / "resume")
+        train(
+            self.params.train,
+            base_models.fetch(self.params.model),
+            PROBLEM,
+            self.paths,
+            self.folder / "resume",
+            retries=retries,
+        )
         return read_json(self.paths.metric("train"))
 
     def evaluate(self) -> Any:

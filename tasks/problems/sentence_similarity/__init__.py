@@ -38,6 +38,8 @@ class SentenceSimilarity(RowsProblem):
     """Rows are (text, label) or (text, text_pair)."""
 
     task = "sentence-similarity"
+    # texts of like length are read together
+    reads_at_once = False
     head = "AutoModel"
     serve = Path(serve.__file__)
     served_with: Mapping[str, Any] = {}
@@ -148,10 +150,10 @@ class SentenceSimilarity(RowsProblem):
 
     def draw(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> "dict[str, Figure]":
         """Draw for how many rows something alike is among so many nearest."""
-        from tasks.problems.common import figures
+        from tasks.shared.pictures import canvas
 
         ranks = range(1, min(2 * RANKS[-1], rows.height) + 1)
-        figure = figures.canvas(4, 3)
+        figure = canvas(4, 3)
         axes = figure.add_subplot()
         rank = predictions["rank"].to_numpy()
         axes.plot(ranks, [float(np.mean((rank >= 1) & (rank <= most))) for most in ranks], "o-")

@@ -86,6 +86,10 @@ class TextGeneration(RowsProblem):
         """Pad on the right: documents by one more that nobody sees, conversations by a mask."""
         return lambda rows: batches.collated(rows, processor.pad_token_id)
 
+    def flat_collator(self) -> Collator:
+        """Put rows behind each other, positions beginning anew with each: attention goes by those."""
+        return batches.flat
+
     def model(
         self, base: Path, processor: "PreTrainedTokenizerBase", targets: Targets
     ) -> "tuple[PreTrainedModel, list[str]]":

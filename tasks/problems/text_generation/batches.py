@@ -30,3 +30,19 @@ def collated(rows: list[dict[str, Any]], padding: int) -> dict[str, Any]:
     if "characters" in rows[0]:
         batch["characters"] = torch.tensor([row["characters"] for row in rows])
     return batch
+
+
+def flat(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return rows as one, (1, tokens of all): `position_ids` begin anew with each, and nothing is padding.
+
+    transformers makes an attention mask of the positions, or has flash attention go by them. No row's first
+    token is to be said by the row before.
+    """
+    import torch
+
+    batch: dict[str, list[int]] = {"input_ids": [], "labels": [], "position_ids": []}
+    for row in rows:
+        batch["input_ids"] += row["input_ids"]
+        batch["labels"] += [IGNORED, *row["labels"][1:]]
+        batch["position_ids"] += row.get("position_ids", range(len(row["input_ids"])))
+    return {name: torch.tensor([values]) for name, values in batch.items()}

@@ -134,7 +134,7 @@ def made(name: str, own: dict[str, Any], scratch: dict[str, Any], folder: Path, 
     ingest(params.data, params.ingest, problem, paths)
     split(params.split, problem.columns, paths)
     tokenize(params.tokenize, params.model, problem, paths)
-    train(params.train, params.model, problem, paths, folder / "resume")
+    train(params.train, base_models.fetch(params.model), problem, paths, folder / "resume")
     evaluate(params.evaluate, problem, paths)
     package(params, problem, paths)
     return Made(problem, params, paths)

@@ -195,13 +195,19 @@ def test_an_interrupted_training_goes_on_with_the_same_masks_to_the_same_bytes(
     split(params.split, FillMask.columns, paths)
     tokenize(params.tokenize, params.model, problem(), paths)
 
-    train(params.train, params.model, problem(), paths, tmp_path / "undisturbed")
+    train(params.train, base_models.fetch(params.model), problem(), paths, tmp_path / "undisturbed")
     expected = sha256(paths.checkpoint / "model.safetensors")
     (paths.checkpoint / "model.safetensors").unlink()
     with pytest.raises(SystemExit):
-        train(params.train, params.model, Interrupted(problem().params), paths, tmp_path / "resume")
+        train(
+            params.train,
+            base_models.fetch(params.model),
+            Interrupted(problem().params),
+            paths,
+            tmp_path / "resume",
+        )
     assert list((tmp_path / "resume").glob("checkpoint-*"))
-    train(params.train, params.model, problem(), paths, tmp_path / "resume")
+    train(params.train, base_models.fetch(params.model), problem(), paths, tmp_path / "resume")
     assert sha256(paths.checkpoint / "model.safetensors") == expected
 
 

@@ -49,7 +49,7 @@ def trained(its: Params, folder: Path) -> dict[str, str]:
     """Train on what stands in a folder, and return the digests of the checkpoint."""
     problem, paths = problems.load(its.problem, its.own), Paths(folder)
     tokenize(its.tokenize, its.model, problem, paths)
-    train(its.train, base_models.resolve(its.model), problem, paths, folder / "resume")
+    train(its.train, base_models.fetch(base_models.resolve(its.model)), problem, paths, folder / "resume")
     return digests(paths.checkpoint)
 
 

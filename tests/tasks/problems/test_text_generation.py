@@ -435,7 +435,7 @@ def run(folder: Path, data: Path, own: dict[str, Any], **sections: Any) -> tuple
     ingest(params.data, params.ingest, its, paths)
     split(params.split, its.columns, paths)
     tokenize(params.tokenize, params.model, its, paths)
-    train(params.train, params.model, its, paths, folder / "resume")
+    train(params.train, base_models.fetch(params.model), its, paths, folder / "resume")
     evaluate(params.evaluate, its, paths)
     package(params, its, paths)
     return its, paths

@@ -150,14 +150,14 @@ def test_extra_words_from_a_command_line_are_read_as_yaml() -> None:
     extra = Train(
         extra={
             "neftune_noise_alpha": "5",
-            "torch_compile": "false",
+            "torch_compile_mode": "default",
             "lr_scheduler_kwargs": None,
             "logging_first_step": True,
         }
     ).extra
     assert extra == {
         "neftune_noise_alpha": 5,
-        "torch_compile": False,
+        "torch_compile_mode": "default",
         "lr_scheduler_kwargs": None,
         "logging_first_step": True,
     }
@@ -207,7 +207,9 @@ def test_every_train_field_but_ours_is_an_argument_of_the_trainer() -> None:
         "cpu_shortcuts",
         "encoder_cache",
         "class_weights",
-        "nproc_per_node",
+        "distributed",
+        "attn_implementation",
+        "padding_free",
         "num_threads",
         "freeze",
         "extra",

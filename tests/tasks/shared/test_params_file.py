@@ -209,7 +209,7 @@ def test_every_value_survives_a_round_trip(tmp_path: Path) -> None:
         "train": {
             "adam_epsilon": 1e-12,
             "learning_rate": 3e-7,
-            "extra": {"neftune_noise_alpha": 5.5, "torch_compile": False},
+            "extra": {"neftune_noise_alpha": 5.5, "eval_delay": 0},
         },
         "package": {"name": "007", "language": "no"},
     }
@@ -244,12 +244,12 @@ def test_a_mapping_is_laid_over_entry_by_entry() -> None:
         Params(),
         {
             "data": {"columns": {"text": "message", "label": "intent"}},
-            "train": {"extra": {"torch_compile": False}},
+            "train": {"extra": {"eval_delay": 0}},
         },
     )
     laid = over(base, {"data": {"columns": {"text": "body"}}, "train": {"extra": {"neftune_noise_alpha": 5}}})
     assert laid.data.columns == {"text": "body", "label": "intent"}
-    assert laid.train.extra == {"torch_compile": False, "neftune_noise_alpha": 5}
+    assert laid.train.extra == {"eval_delay": 0, "neftune_noise_alpha": 5}
 
 
 def test_none_empties_whatever_may_be_empty_and_nothing_else() -> None:
@@ -260,7 +260,11 @@ def test_none_empties_whatever_may_be_empty_and_nothing_else() -> None:
             "model": {"revision": "sha256:0"},
             "data": {"columns": columns, "files": "*.csv"},
             "split": {"time_column": "when"},
-            "train": {"early_stopping_patience": 3, "nproc_per_node": 2, "extra": {"neftune_noise_alpha": 5}},
+            "train": {
+                "early_stopping_patience": 3,
+                "distributed": {"nproc_per_node": 2},
+                "extra": {"neftune_noise_alpha": 5},
+            },
             "package": {"license": "mit"},
         },
     )
@@ -273,7 +277,7 @@ def test_none_empties_whatever_may_be_empty_and_nothing_else() -> None:
             "split": {"time_column": "none"},
             "train": {
                 "early_stopping_patience": "none",
-                "nproc_per_node": "none",
+                "distributed": {"nproc_per_node": "none"},
                 "extra": {"neftune_noise_alpha": "none"},
             },
             "package": {"license": "none"},
@@ -386,3 +390,13 @@ def test_params_are_replaced_entry_by_entry_whatever_stood_there() -> None:
         made = lay_over(there, replacing(there, then))
         assert made.values() == lay_over(then).values()
         assert lay_over(there, replacing(there, then), Layer("cli", {"train": {"seed": 3}})).train.seed == 3
+
+
+@pytest.mark.parametrize(("before", "now"), [(2, 2), (None, None), ("none", None)])
+def test_params_of_before_say_how_many_processes_train_where_they_said_it_then(before: Any, now: Any) -> None:
+    old = Layer("params.yaml", {"train": {"nproc_per_node": before, "seed": 7}})
+    assert lay_over(old).train.distributed.nproc_per_node == now
+    assert lay_over(replacing(Layer("now", Params().values()), old)).train.distributed.nproc_per_node == now
+    given = Layer("the form", {"train": {"nproc_per_node": before, "distributed": {"strategy": "fsdp"}}})
+    both = lay_over(Layer("params.yaml", Params().values()), given).train.distributed
+    assert (both.strategy, both.nproc_per_node) == ("fsdp", now)

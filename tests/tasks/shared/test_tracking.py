@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from tasks.shared import tracking
+from tasks.shared import base_models, tracking
 from tasks.shared.errors import InputError
 from tasks.shared.files import digests, write_json
 from tasks.shared.params import Params
@@ -348,7 +348,14 @@ def test_a_training_that_is_told_gives_the_same_bits(
         with tracking.training(params, KEY) as journal:
             from tasks.train import train
 
-            train(params.train, params.model, PROBLEM, paths, here.parent / f"resume-{len(found)}", journal)
+            train(
+                params.train,
+                base_models.fetch(params.model),
+                PROBLEM,
+                paths,
+                here.parent / f"resume-{len(found)}",
+                journal,
+            )
             journal.made(paths)
         found.append((digests(here.parent / f"out-{len(found)}"), torch.get_rng_state().tolist()))
     assert found[0] == found[1]

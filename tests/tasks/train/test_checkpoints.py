@@ -1,5 +1,6 @@
 """Checkpoints: whole by their checksums, last by their step, deleted only when the next one is whole."""
 
+import json
 import os
 import pickle
 import shutil
@@ -196,17 +197,24 @@ def test_training_is_finished_when_all_steps_are_done_or_it_stopped_early(
     assert is_finished(saved(tmp_path, 10, **state)) is finished
 
 
+def in_a_project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    """Be in a folder with as much as a training's key needs; return what is where there."""
+    monkeypatch.chdir(folder)
+    (folder / "pins.yaml").write_text("{}")
+    paths = Paths(folder)
+    paths.splits.mkdir(parents=True)
+    paths.split("validation").touch()
+    return paths
+
+
 def test_checkpoints_of_other_trainings_go_by_their_turn_whatever_the_clock_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "pins.yaml").write_text("{}")
-    paths = Paths(tmp_path)
-    paths.splits.mkdir(parents=True)
-    paths.split("validation").touch()
+    paths = in_a_project(tmp_path, monkeypatch)
     trainings = []
     stray = train_stage.INTERRUPTED / "mine"
     stray.mkdir(parents=True)
+    monkeypatch.setattr(train_stage, "KEEP_INTERRUPTED", 3)
     for seed in range(5):
         params = Params.model_validate({"train": {"seed": seed}})
         with resume_folder(params, paths, 1) as folder:
@@ -217,6 +225,46 @@ def test_checkpoints_of_other_trainings_go_by_their_turn_whatever_the_clock_says
     left = [trainings.index(path) for path in train_stage.INTERRUPTED.iterdir() if path in trainings]
     assert sorted(left) == [1, 2, 4], "the last three that kept anything"
     assert stray.exists()
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"but_for', b"[1]", b'{"but_for_processes": 1}', b"\xff"])
+def test_what_another_training_has_written_down_in_part_stops_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], torn: bytes
+) -> None:
+    paths = in_a_project(tmp_path, monkeypatch)
+    said = []
+    for processes in (1, 2, 3):
+        with resume_folder(Params(), paths, processes) as folder:
+            saved(folder, 10)
+        said.append(capsys.readouterr().out.count("is kept; this one by"))
+        if processes == 2:
+            (folder / train_stage.PROCESSES).write_bytes(torn)
+    assert said == [0, 1, 1], "what is whole is still said"
+
+
+def test_the_first_of_five_killed_trainings_that_begins_again_leaves_the_others_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = in_a_project(tmp_path, monkeypatch)
+    told = tmp_path / "told"
+    monkeypatch.setenv("RETRAIN_PROGRESS", str(told))
+    for processes in (1, 2, 3, 4, 5, 1):
+        with resume_folder(Params(), paths, processes) as folder:
+            (folder / "checkpoint-10").mkdir(exist_ok=True)
+    assert len([*train_stage.INTERRUPTED.glob("*/checkpoint-10")]) == 5
+    assert json.loads(told.read_text().splitlines()[-1]) == {"checkpoints": folder.as_posix()}
+
+
+def test_what_becomes_the_model_is_weights_and_processor_and_nothing_to_go_on_from(tmp_path: Path) -> None:
+    best = tmp_path / "best"
+    best.mkdir()
+    model = ["config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json", "vocab.txt"]
+    shards = [f"shard-00000-of-00002.{kind}" for kind in ("json", "safetensors")]
+    for name in (*model, *shards, "trainer_state.json", "optimizer.pt", COMPLETE):
+        (best / name).touch()
+    paths = Paths(tmp_path)
+    train_stage._keep(best, paths)
+    assert names(paths.checkpoint) == model
 
 
 # the real thing

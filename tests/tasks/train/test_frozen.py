@@ -67,7 +67,7 @@ class Made:
         }
         params = Params.model_validate({**self.settings, **together, "model": scratch})
         model = base_models.resolve(Model(**scratch))
-        train(params.train, model, kind(params.own), Paths(root), root / "resume")
+        train(params.train, base_models.fetch(model), kind(params.own), Paths(root), root / "resume")
         return Paths(root)
 
 

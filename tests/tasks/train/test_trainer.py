@@ -26,6 +26,7 @@ from tasks.train.trainer import (
     EpochSampler,
     Follow,
     SeededTrainer,
+    evaluations,
     seconds_between_checkpoints,
     validation_names,
     write_curves,
@@ -163,6 +164,43 @@ def test_a_checkpoint_is_marked_when_it_is_saved_and_logged_when_it_is_due(tmp_p
     assert last_whole(tmp_path) == torn
 
 
+class AskedMeanwhile:
+    """Processes that agree on nothing to do while this one is asked to end; later they all have been asked."""
+
+    def __init__(self, follow: Follow) -> None:
+        self.follow, self.given = follow, list[bool]()
+
+    def any(self, *flags: bool) -> list[bool]:
+        self.given.append(flags[0])
+        self.follow.ask_to_end()
+        return [self.given.count(True) > 0, *(False for _ in flags[1:])]
+
+
+def test_a_process_that_is_asked_to_end_while_all_agree_does_so_with_the_others(tmp_path: Path) -> None:
+    follow = Follow(sampler(), tmp_path)
+    together: Any = AskedMeanwhile(follow)
+    follow.together = together
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    state = TrainerState(global_step=3, max_steps=9, epoch=0.3, is_world_process_zero=True)
+    for saves in (False, True):
+        control = TrainerControl()
+        follow.on_step_end(arguments, state, control)
+        assert control.should_save is saves
+    assert together.given == [False, True]
+
+
+def test_a_process_that_is_asked_to_end_while_all_save_goes_on_as_the_others_do(tmp_path: Path) -> None:
+    follow = Follow(sampler(), tmp_path)
+    together: Any = AskedMeanwhile(follow)
+    follow.together = together
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    state = TrainerState(global_step=3, max_steps=9, epoch=1.0, is_world_process_zero=True)
+    saved(tmp_path, 3)
+    follow.on_save(arguments, state, TrainerControl())
+    with pytest.raises(SystemExit):
+        follow.on_save(arguments, state, TrainerControl())
+
+
 def test_the_sampler_follows_the_epoch_also_in_the_middle_of_one(tmp_path: Path) -> None:
     order = sampler()
     follow = Follow(order, tmp_path)
@@ -206,6 +244,10 @@ def test_the_curves_have_a_row_per_log_and_per_evaluation(tmp_path: Path) -> Non
         assert curve.rows(named=True) == [{"step": 20, "epoch": 1.0, name: value}]
         assert curve.columns[-1] == name, "where DVC looks for what to draw"
     assert found == {}
+
+
+def test_evaluations_are_told_as_they_are_kept() -> None:
+    assert evaluations(HISTORY) == [{"step": 20, "loss": 1.25, "accuracy": 0.5, "macro_f1": 0.333333}]
 
 
 def test_no_wall_clock_figure_is_in_the_curves(tmp_path: Path) -> None:
