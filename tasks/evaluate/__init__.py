@@ -9,17 +9,19 @@ from tasks.evaluate import figures
 from tasks.problems import Problem, Targets
 from tasks.problems.common import predicting
 from tasks.shared import bootstrap, measured, predictions
+from tasks.shared.engine import LOCAL, Engine
 from tasks.shared.errors import InputError, did_you_mean
 from tasks.shared.files import read_json, write_json
 from tasks.shared.params import Evaluate
 from tasks.shared.paths import Paths
+from tasks.shared.pictures import save
 from tasks.shared.statistics import METRICS, values
 from tasks.shared.values import as_text
 
 MOST_SLICES = 100  # values of a column that are looked at one by one
 
 
-def evaluate(params: Evaluate, problem: Problem, paths: Paths) -> None:
+def evaluate(params: Evaluate, problem: Problem, paths: Paths, engine: Engine = LOCAL) -> None:
     """Write the test scores with their intervals and baselines, and tables and pictures that explain them.
 
     metrics/evaluate.json: all that was measured; beside it scores.json, the numbers alone, for DVC's tables.
@@ -34,7 +36,7 @@ def evaluate(params: Evaluate, problem: Problem, paths: Paths) -> None:
     train, test = (pl.read_parquet(paths.split(name)) for name in ("train", "test"))
     groups = test["source_group"] if "source_group" in test.columns else None
     slices = _slices(test, params.slices)
-    predicted = predict(problem, targets, paths, params.batch_size)
+    predicted = predict(problem, targets, paths, params.batch_size, engine)
     statistics = problem.measure(predicted, test, targets)
     scores = _defined(bootstrap.scores(statistics, params, groups))
     if problem.headline not in scores:
@@ -64,7 +66,7 @@ def evaluate(params: Evaluate, problem: Problem, paths: Paths) -> None:
         samples.write_csv(paths.plots / "samples.csv")
     pictures = problem.draw(predicted, test, targets)
     curve = {"learning_curve": figures.learning_curve(paths.curves)}
-    figures.save(pictures | curve, paths.plots / "figures")
+    save(pictures | curve, paths.plots / "figures")
     _say(scores)
 
 
@@ -91,14 +93,18 @@ def _slices(test: pl.DataFrame, names: list[str]) -> pl.DataFrame:
     return pl.DataFrame([as_text(test[name]) for name in names])
 
 
-def predict(problem: Problem, targets: Targets, paths: Paths, batch_size: int) -> pl.DataFrame:
+def predict(
+    problem: Problem, targets: Targets, paths: Paths, batch_size: int, engine: Engine = LOCAL
+) -> pl.DataFrame:
     """Return what the checkpoint predicts for each test row, in its order.
 
     Raises InputError when a prediction is no finite number.
     """
     test = pl.read_parquet(paths.split("test"))
     inputs = paths.tokens / "test.arrow"
-    return predicting.predict_with(problem, paths.checkpoint, inputs, test, targets, batch_size, "evaluate")
+    return predicting.predict_with(
+        problem, paths.checkpoint, inputs, test, targets, batch_size, "evaluate", engine
+    )
 
 
 def _defined(scores: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -15,6 +17,7 @@ from tasks.ingest.rows import Reject
 from tasks.problems import Problem, refuse_unknown_columns
 from tasks.shared import columns
 from tasks.shared.columns import Columns
+from tasks.shared.engine import LOCAL, Engine
 from tasks.shared.errors import InputError
 from tasks.shared.files import write_json
 from tasks.shared.params import Data, Ingest
@@ -22,12 +25,13 @@ from tasks.shared.paths import Paths
 from tasks.shared.stage import warn
 from tasks.shared.values import as_text
 
+AT_ONCE = 65_536  # rows whose ids are computed together
 SHOWN = 40  # labels that a sentence lists
 REASON = 200  # characters of a reason that a summary shows
 REPEATED = "duplicate: an earlier row of the same split says exactly this"
 
 
-def ingest(data: Data, params: Ingest, problem: Problem, paths: Paths) -> None:
+def ingest(data: Data, params: Ingest, problem: Problem, paths: Paths, engine: Engine = LOCAL) -> None:
     """Write `rows.parquet` (the taken rows) and `rejected.jsonl` (the others, with place and reason).
 
     rows.parquet: `id` (64 hex digits, the content hash: equal inputs, equal id), the problem's columns, the
@@ -36,14 +40,14 @@ def ingest(data: Data, params: Ingest, problem: Problem, paths: Paths) -> None:
     """
     refuse_unknown_columns(data.columns, problem)
     its = columns.present(problem.columns, data.columns)
-    raw, rejects, notes = read(data, wanted(data, problem, paths.media))
+    raw, rejects, notes = read(data, wanted(data, problem, paths.media), engine)
     named, names = in_our_names(raw, data, problem.columns)
     named, changed = in_one_spelling(named, its)
     named = _with_labels(named, its, params)
     total = named.height + len(rejects)
-    rows, faulty, kept = _usable(named, its, data, params, problem, paths)
+    rows, faulty, kept = _usable(named, its, data, params, problem, paths, engine)
     rejects, notes = [*rejects, *faulty], [*notes, *changed, *kept]
-    rows = _with_ids(rows, its)
+    rows = _with_ids(rows, its, engine)
     repeats = _repeats(rows, its)
     if params.drop_duplicates:
         rejects += _rejects(rows, pl.select(pl.when(repeats).then(pl.lit(REPEATED))).to_series())
@@ -72,7 +76,13 @@ def ingest(data: Data, params: Ingest, problem: Problem, paths: Paths) -> None:
 
 
 def _usable(
-    named: pl.DataFrame, its: Columns, data: Data, params: Ingest, problem: Problem, paths: Paths
+    named: pl.DataFrame,
+    its: Columns,
+    data: Data,
+    params: Ingest,
+    problem: Problem,
+    paths: Paths,
+    engine: Engine,
 ) -> tuple[pl.DataFrame, list[Reject], list[str]]:
     """Return the rows all of whose values can be used, parsed; the others; and notes of what was changed.
 
@@ -88,7 +98,7 @@ def _usable(
     rows = named.filter(reasons.is_null())
     paths.media.mkdir(parents=True, exist_ok=True)
     if column is not None:
-        rows, notes = media.take_in(rows, column, data, params, problem, paths.media)
+        rows, notes = media.take_in(rows, column, data, params, problem, paths.media, engine)
         rejects += _rejects(rows.drop("reason"), rows["reason"])
         rows = rows.filter(pl.col("reason").is_null()).drop("reason")
     rows = columns.parse(rows, its)
@@ -120,9 +130,13 @@ def _with_labels(named: pl.DataFrame, its: Columns, params: Ingest) -> pl.DataFr
     return chosen
 
 
-def _with_ids(rows: pl.DataFrame, its: Columns) -> pl.DataFrame:
-    ids = [content_id(content) for content in columns.content(rows, its)]
+def _with_ids(rows: pl.DataFrame, its: Columns, engine: Engine) -> pl.DataFrame:
+    ids = list(engine.map(partial(_ids, its), rows.select(*its).iter_slices(AT_ONCE)))
     return rows.with_columns(id=pl.Series(ids, dtype=pl.String))
+
+
+def _ids(its: Columns, rows: pl.DataFrame) -> Iterator[str]:
+    return map(content_id, columns.content(rows, its))
 
 
 def _repeats(rows: pl.DataFrame, its: Columns) -> pl.Series:

@@ -1,7 +1,9 @@
 """What is in each raw file, read in a process of its own and kept within limits that are params."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -11,21 +13,26 @@ from tasks.ingest.formats import read_file
 from tasks.ingest.raw_files import File
 from tasks.ingest.rows import AT_ONCE, Read, Reject, Wanted, limit_columns
 from tasks.ingest.sandbox import MB, Job, Part, apart
+from tasks.shared.engine import LOCAL, Engine
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data
 
+FILES = 8  # that are read together where several processes read
 TIMES = 24  # a file may take as many times its own size, where that is more than data.max_memory_mb
 PATIENCE = 60  # seconds of computing without a row, and one more for each megabyte
 # what ingest takes for a row and for each cell in it, beside the values: measured on 1,000,000 short rows
 ROW, CELL = 512, 16
 
 
-def contents(files: list[File], params: Data, wanted: Wanted) -> Iterator[tuple[File, Read]]:
+def contents(
+    files: list[File], params: Data, wanted: Wanted, engine: Engine = LOCAL
+) -> Iterator[tuple[File, Read]]:
     """Yield what is in each file, read in a process of its own."""
-    jobs = [_job(file, params) for file in files]
     budget = _Budget(params)
     at, parts = 0, _Parts()
-    for index, part in apart(jobs, lambda index: _read(files[index], params, wanted)):
+    shards = engine.chunks([*enumerate(files)], FILES)
+    found = engine.map(partial(_found, params, wanted), shards, reads=_paths, writes=wanted.embedded)
+    for index, part in found:
         while at < index:
             yield files[at], parts.together()
             at, parts = at + 1, _Parts()
@@ -34,6 +41,17 @@ def contents(files: list[File], params: Data, wanted: Wanted) -> Iterator[tuple[
     for file in files[at:]:
         yield file, parts.together()
         parts = _Parts()
+
+
+def _paths(shard: Sequence[tuple[int, File]]) -> list[Path]:
+    return [file.path for _, file in shard]
+
+
+def _found(params: Data, wanted: Wanted, shard: Sequence[tuple[int, File]]) -> Iterator[tuple[int, Part]]:
+    """Yield what is in some files, part by part, with each file's number."""
+    jobs = [_job(file, params) for _, file in shard]
+    for place, part in apart(jobs, lambda place: _read(shard[place][1], params, wanted)):
+        yield shard[place][0], part
 
 
 def _job(file: File, params: Data) -> Job:

@@ -19,16 +19,24 @@ from tasks.ingest import embedded
 from tasks.ingest.sandbox import MB, Job, Part, apart
 from tasks.problems import Problem, Unusable
 from tasks.shared.columns import SOURCE_MEDIA, percentiles
+from tasks.shared.engine import LOCAL, Engine
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data, Ingest
 from tasks.shared.progress import Progress
 
+FILES = 128  # that are looked at together where several nodes look
 PATIENCE = 30  # seconds of computing on one file
 SHOWN = 200  # characters of a path in a reason
 
 
 def take_in(
-    rows: pl.DataFrame, column: str, data: Data, params: Ingest, problem: Problem, out: Path
+    rows: pl.DataFrame,
+    column: str,
+    data: Data,
+    params: Ingest,
+    problem: Problem,
+    out: Path,
+    engine: Engine = LOCAL,
 ) -> tuple[pl.DataFrame, list[str]]:
     """Keep the files that rows name below `out`, and return the rows with their names there.
 
@@ -47,7 +55,9 @@ def take_in(
     changed: Counter[str] = Counter()
     nothing = {"kept": None, "reason": None}
     found = [{**nothing, SOURCE_MEDIA: name, "reason": fault} for name, fault in faults.items()]
-    looked_at = _looked_at([places[name] for name in sound], data, params, problem, out)
+    look = partial(_looked_at, data, params, problem, out, engine.processes)
+    shards = engine.chunks([places[name] for name in sound], FILES)
+    looked_at = engine.map(look, shards, reads=iter, writes=out)
     for number, (name, said) in enumerate(zip(sound, looked_at, strict=True), start=1):
         if changes := said.pop("changed", ""):
             changed[changes] += 1
@@ -108,10 +118,11 @@ def _fault(path: Path, root: Path) -> str | None:
 
 
 def _looked_at(
-    files: Sequence[Path], data: Data, params: Ingest, problem: Problem, out: Path
+    data: Data, params: Ingest, problem: Problem, out: Path, processes: int, files: Sequence[Path]
 ) -> Iterator[dict[str, Any]]:
-    """Yield what is found out about each file, in their order, by as many processes as there are cores."""
-    count = min(os.cpu_count() or 1, max(1, len(files)))
+    """Yield what is found out about each file, in their order, by so many processes."""
+    out.mkdir(parents=True, exist_ok=True)
+    count = min(processes, max(1, len(files)))
     streams = [_in_a_process(files[first::count], data, params, problem, out) for first in range(count)]
     for number in range(len(files)):
         yield next(streams[number % count])

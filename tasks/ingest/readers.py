@@ -9,6 +9,7 @@ from tasks.ingest.contents import contents
 from tasks.ingest.media_paths import beside_tables, rows_of
 from tasks.ingest.raw_files import File, raw_files
 from tasks.ingest.rows import Read, Reject, Wanted
+from tasks.shared.engine import LOCAL, Engine
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data
 from tasks.shared.values import as_text
@@ -24,7 +25,7 @@ class Raw(NamedTuple):
     notes: list[str]
 
 
-def read(params: Data, wanted: Wanted | None = None) -> Raw:
+def read(params: Data, wanted: Wanted | None = None, engine: Engine = LOCAL) -> Raw:
     """Read every file that `params` names.
 
     The table's own columns are strings where the format has no types, with `source_file`, `source_row`
@@ -41,7 +42,7 @@ def read(params: Data, wanted: Wanted | None = None) -> Raw:
     without: dict[str | None, list[tuple[File, Read]]] = {}
     media = [file for file in files if wanted.is_media(file.path)]
     others = [file for file in files if not wanted.is_media(file.path)]
-    for file, found in contents(others, params, wanted):
+    for file, found in contents(others, params, wanted, engine):
         rejects += found.rejects
         for note in found.notes:
             notes.setdefault(note, []).append(file.name)

@@ -55,7 +55,7 @@ def answers(champion: Champion, problem: Problem, rows: pl.DataFrame, batch_size
 
     with TemporaryDirectory(prefix="retrain-judge-") as made:
         file = Path(made) / "rows.arrow"
-        unknown_share = _write(file, encoded(rows.lazy(), encode))
+        unknown_share = _write(file, encoded(rows.lazy(), encode, its))
         found = predicting.predict_with(its, champion.package, file, rows, learned, batch_size, "judge")
     return Answers(found, learned, unknown_share)
 

@@ -16,7 +16,9 @@ from pathlib import Path
 import psutil
 
 from tasks.shared import devices
+from tasks.shared.costs import COURSE
 from tasks.shared.errors import InputError
+from tasks.shared.params import Params
 
 SLOTS = "RETRAIN_DEVICE_SLOTS"
 FOLDER = "RETRAIN_SLOTS_FOLDER"
@@ -26,15 +28,18 @@ POLL = 0.2
 
 
 @contextmanager
-def device(stage: str) -> Iterator[None]:
+def device(stage: str, params: Params | None = None) -> Iterator[None]:
     """Hold a slot of each device that this process can see; wait for them in line, and say behind whom.
+
+    params: those of a stage that others may compute, which then takes none.
 
     A device has one slot, or as many as RETRAIN_DEVICE_SLOTS says.
     Slots are those of a user on a machine, kept in ~/.cache/retrain/slots or the folder RETRAIN_SLOTS_FOLDER.
     Several devices are taken in one order by everybody, so that nobody waits for somebody who waits for him.
     """
     # a worker of torchrun computes on the slots of the process that started it
-    wanted = [] if "RANK" in os.environ else sorted(devices.names())
+    is_elsewhere = params is not None and params.engine.name != "local"
+    wanted = [] if is_elsewhere or "RANK" in os.environ else sorted(devices.names())
     with ExitStack() as held:
         for name in wanted:
             held.enter_context(_slot(folder() / name, number(), f"{stage}: waiting for a slot of {name}"))
@@ -63,6 +68,7 @@ def number() -> int:
 @contextmanager
 def _slot(of: Path, count: int, waiting: str) -> Iterator[None]:
     """Hold one of `count` slots: whoever is first in line takes the first that is free."""
+    came = time.monotonic()
     with _place_in_line(of) as place:
         said = ""
         while (slot := None if _before(place) else _free(of, count)) is None:
@@ -71,6 +77,7 @@ def _slot(of: Path, count: int, waiting: str) -> Iterator[None]:
                 print(f"{waiting} behind {holder}", flush=True)
                 said = holder
             time.sleep(POLL)
+    COURSE.waited += time.monotonic() - came
     try:
         yield
     finally:

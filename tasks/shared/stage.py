@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
 
-from tasks.shared import progress, tracking
+from tasks.shared import costs, progress, tracking
 from tasks.shared.errors import InputError, disk_in_words, full
 from tasks.shared.params import Params
 from tasks.shared.params_file import load, read
@@ -31,6 +31,7 @@ def stage(name: str) -> Iterator[Params]:
             check_pins(params.problem)
             tracking.refuse_missing(params.trackers)
             yield params
+            progress.cost(costs.note(name, params))
     except InputError as error:
         _fail(f"{name}: {error}")
     except Exception:
@@ -79,14 +80,14 @@ def pins(problem: str, root: Path = Path()) -> dict[str, str]:
     return {package: str(version) for package, version in pinned.items()}
 
 
-def check_pins(problem: str) -> None:
+def check_pins(problem: str, root: Path = Path()) -> None:
     """Raise InputError when a version is not the pinned one: results would be kept under a false key.
 
     `retrain reproduce` keeps none, only compares them, and has said so itself: it sets RETRAIN_ANY_VERSION.
     """
     if os.environ.get(ANY_VERSION):
         return
-    for package, pinned in pins(problem).items():
+    for package, pinned in pins(problem, root).items():
         try:
             installed = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -1,6 +1,7 @@
 """Turn every split into model inputs: one Arrow file each, unpadded, in constant memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from tasks.problems import Encoded, Problem, Processor, tokenizer_of
-from tasks.problems.common.encoding import Encode, encoded
+from tasks.problems import Encoded, Problem, Processor, Targets, tokenizer_of
+from tasks.problems.common.encoding import encoded
 from tasks.shared import base_models, columns
+from tasks.shared.engine import LOCAL, Engine
 from tasks.shared.files import write_json
 from tasks.shared.params import SPLITS, Model, Tokenize
 from tasks.shared.paths import Paths
@@ -20,7 +22,7 @@ from tasks.shared.stage import warn
 FEW = 0.03  # a share of unknown tokens that a model with a vocabulary for these texts stays below
 
 
-def tokenize(params: Tokenize, model: Model, problem: Problem, paths: Paths) -> None:
+def tokenize(params: Tokenize, model: Model, problem: Problem, paths: Paths, engine: Engine = LOCAL) -> None:
     """Write train.arrow, validation.arrow and test.arrow, targets.json and the tokenizer or other processor.
 
     Arrow's stream format, which `datasets` maps into memory: the problem's inputs (text: `input_ids`
@@ -34,18 +36,24 @@ def tokenize(params: Tokenize, model: Model, problem: Problem, paths: Paths) -> 
     processor.save_pretrained(paths.tokens / "tokenizer")
     targets = problem.learn_targets(train.select(columns.targets(problem.columns)).collect())
     write_json(paths.tokens / "targets.json", targets)
-
-    def encode(rows: pl.DataFrame) -> Iterator[Encoded]:
-        return problem.encode(processor, rows, targets, params)
-
+    encode = partial(_encode, problem, processor, targets, params)
     first = train.head(1).collect()
     (text,) = columns.shown(first, problem.columns)
     numbers = _described(processor, text, next(encode(first)).inputs)
+    encoder = partial(encoded, encode=encode, problem=problem, engine=engine)
     for name in SPLITS:
-        numbers[name] = _write(paths.tokens / f"{name}.arrow", name, paths.split(name), encode, problem.units)
+        numbers[name] = _write(
+            paths.tokens / f"{name}.arrow", name, paths.split(name), encoder, problem.units
+        )
         cut = f"{numbers[name]['truncated_share']:.1%} of rows cut"
         print(f"{name}: {numbers[name]['rows']} rows, {numbers[name][problem.units]} {problem.units}, {cut}")
     write_json(paths.metric("tokenize"), {**numbers, **warn(_warnings(params, processor, numbers))})
+
+
+def _encode(
+    problem: Problem, processor: Processor, targets: Targets, params: Tokenize, rows: pl.DataFrame
+) -> Iterator[Encoded]:
+    return problem.encode(processor, rows, targets, params)
 
 
 def _described(processor: Processor, text: str, first: pa.RecordBatch) -> dict[str, Any]:
@@ -81,7 +89,9 @@ def _warnings(params: Tokenize, processor: Processor, numbers: dict[str, Any]) -
     return said
 
 
-def _write(file: Path, name: str, source: Path, encode: Encode, units: str) -> dict[str, Any]:
+def _write(
+    file: Path, name: str, source: Path, encoder: Callable[[pl.LazyFrame], Iterator[Encoded]], units: str
+) -> dict[str, Any]:
     """Encode one split batch by batch; return its rows, tokens, lengths, and the shares cut and unknown.
 
     units: what lengths count.
@@ -91,7 +101,7 @@ def _write(file: Path, name: str, source: Path, encode: Encode, units: str) -> d
     lengths: list[np.ndarray] = []
     truncated = unknown = lost = done = read = 0
     writer: pa.RecordBatchStreamWriter | None = None
-    for one in encoded(pl.scan_parquet(source), encode):
+    for one in encoder(pl.scan_parquet(source)):
         writer = writer or pa.ipc.new_stream(str(file), one.inputs.schema)
         writer.write_batch(one.inputs)
         lengths.append(one.inputs["length"].to_numpy())

@@ -70,14 +70,14 @@ class Hold:
 
     def reached(self) -> psutil.Process:
         """Wait until a training waits; return its process."""
-
-        def waiting() -> psutil.Process | None:
-            told = read_json(self.held) if self.held.exists() else {"step": -1}
-            there = told["step"] >= read_json(self.file)["step"] and psutil.pid_exists(told["pid"])
-            return psutil.Process(told["pid"]) if there else None
-
-        process: psutil.Process = until(waiting)
+        process: psutil.Process = until(self.waiting)
         return process
+
+    def waiting(self) -> psutil.Process | None:
+        """Return the process of a training that waits."""
+        told = read_json(self.held) if self.held.exists() else {"step": -1}
+        there = told["step"] >= read_json(self.file)["step"] and psutil.pid_exists(told["pid"])
+        return psutil.Process(told["pid"]) if there else None
 
     def release(self) -> None:
         """Let all trainings go on to their ends."""

@@ -3,6 +3,7 @@
 import ast
 import sys
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from tasks.shared import keys, stage
-from tasks.shared.params import PROMOTE, TRACKERS, Params, problem_names
+from tasks.shared.params import ENGINE, PROMOTE, TRACKERS, Params, problem_names
 from tests.support.project import ROOT
 from tests.support.stages import STAGES
 
@@ -30,6 +31,7 @@ NO_NUMBERS = {
     "pydantic",
     "pydantic_core",
     "pyyaml",
+    "ray",
     "ruamel.yaml",
     "tqdm",
 }
@@ -135,21 +137,20 @@ def test_only_the_problem_in_use_is_part_of_a_key() -> None:
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name != "package"])
 def test_the_sections_in_dvc_yaml_are_those_that_the_stage_reads(name: str) -> None:
-    main = ast.parse((ROOT / f"tasks/{name}/__main__.py").read_text("utf-8"))
-    asked = [
-        node
-        for node in ast.walk(main)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
-    ]
+    # all params are handed on only to what starts a training's processes
+    files = [ROOT / f"tasks/{name}/{module}.py" for module in ("__main__", "launching")]
+    trees = [ast.parse(file.read_text("utf-8")) for file in files if file.exists()]
+    nodes = chain.from_iterable(map(ast.walk, trees))
+    asked = [node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
     read = {node.attr for node in asked if isinstance(node.value, ast.Name) and node.value.id == "params"}
     assert read <= {"own", *Params.model_fields}
-    assert {section.replace("${problem}", "own") for section in listed_sections(name)} == read
+    assert {section.replace("${problem}", "own") for section in listed_sections(name)} == read - {ENGINE}
 
 
 def test_package_depends_on_all_params_of_a_run_because_it_names_them() -> None:
     of_other_problems = {*problem_names()} - {PROBLEM}
     named = {section.replace("${problem}", PROBLEM) for section in listed_sections("package")}
-    assert named == set(Params.model_fields) - of_other_problems - {TRACKERS, PROMOTE}
+    assert named == set(Params.model_fields) - of_other_problems - {TRACKERS, ENGINE, PROMOTE}
     assert named == set(Params().deciding())
 
 
@@ -159,6 +160,12 @@ def test_who_is_told_is_part_of_no_key_and_neither_is_the_code_that_tells() -> N
         assert TRACKERS not in listed_sections(name)
         assert not [module for module in closure(name) if "trackers" in module]
     assert not [file for file in keys.sources(PROBLEM) if "trackers" in file]
+
+
+def test_where_shards_are_computed_is_part_of_no_key() -> None:
+    assert ENGINE in Params.model_fields
+    for name in STAGES:
+        assert ENGINE not in listed_sections(name)
 
 
 def test_of_what_is_promoted_a_key_holds_nothing_but_the_champion() -> None:
@@ -183,8 +190,7 @@ def test_every_library_that_decides_a_number_is_pinned_and_every_pin_is_one() ->
     }
     ours = set(stage.pins(PROBLEM, ROOT))
     others = {name for name in installed if name not in sys.stdlib_module_names} - NO_NUMBERS
-    # this one lies under transformers
-    assert others == ours - {"accelerate"}
+    assert others == ours
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -1,25 +1,57 @@
-"""Rows as model inputs, part by part: what the rows of a whole split become in constant memory."""
+"""Rows as model inputs, shard by shard: what the rows of a whole split become in constant memory."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.problems import Encoded
+from tasks.problems import Encoded, Problem
+from tasks.shared import columns
+from tasks.shared.engine import LOCAL, Engine
 
 AT_ONCE = 65_536  # rows that are read at once
+SHARD = 4096  # rows that are encoded together: texts that are packed are so with others of these
+SHARD_WITH_FILES = 512  # of rows that name pictures or sounds, whose files are sent along
 
 Encode = Callable[[pl.DataFrame], Iterator[Encoded]]
 
 
-def encoded(rows: pl.LazyFrame, encode: Encode) -> Iterator[Encoded]:
+class Rows(NamedTuple):
+    """Some rows of a split, and the number of the first one among all."""
+
+    start: int
+    table: pl.DataFrame
+
+
+def encoded(
+    rows: pl.LazyFrame, encode: Encode, problem: Problem, engine: Engine = LOCAL
+) -> Iterator[Encoded]:
     """Yield model inputs of all rows in order; where they name rows, by their numbers among all."""
+    column = columns.media(problem.columns)
+    size = SHARD if column is None else SHARD_WITH_FILES
+
+    def files(shard: Rows) -> list[Path]:
+        return [] if column is None else [problem.media / name for name in shard.table[column]]
+
+    yield from engine.map(partial(_encoded, encode), _shards(rows, size), reads=files)
+
+
+def _shards(rows: pl.LazyFrame, size: int) -> Iterator[Rows]:
     total = rows.select(pl.len()).collect().item()
     for start in range(0, total, AT_ONCE):
-        for one in encode(rows.slice(start, AT_ONCE).collect()):
-            yield replace(one, inputs=_counted_from(start, one.inputs))
+        some = rows.slice(start, AT_ONCE).collect()
+        for within in range(0, some.height, size):
+            yield Rows(start + within, some[within : within + size])
+
+
+def _encoded(encode: Encode, shard: Rows) -> Iterator[Encoded]:
+    for one in encode(shard.table):
+        yield replace(one, inputs=_counted_from(shard.start, one.inputs))
 
 
 def _counted_from(start: int, inputs: pa.RecordBatch) -> pa.RecordBatch:

@@ -1,6 +1,8 @@
 """What a model predicts for all rows of a split: batches of like length, a prediction per row in the end."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +11,12 @@ import polars as pl
 
 from tasks.problems import Prediction, Problem, Processor, Targets
 from tasks.shared import predictions
+from tasks.shared.engine import LOCAL, Engine
 from tasks.shared.errors import InputError
 from tasks.shared.progress import Progress
+
+# the numbers of a batch's inputs, and the inputs
+Batch = tuple[list[int], list[dict[str, Any]]]
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 MOST_PADDING = 0.1
+SHARD = 4  # batches that are answered together
 # numbers that a model answers with at once where each token has one for every word of a vocabulary: 256 MB
 MOST_LOGITS = 2**26
 
@@ -31,24 +38,50 @@ def predict(
     targets: Targets,
     batch_size: int,
     say: Callable[[int], object] = lambda _: None,
+    engine: Engine | None = None,
 ) -> pl.DataFrame:
     """Return what a model predicts for each row, in the rows' order.
 
     data: the rows as `encode` has made them. batch_size: the most inputs that share a batch. say: is told
-    how many inputs are done.
+    how many inputs are done. engine: computes it, on its device; None: this process, where the model is.
     """
     import torch
 
-    inputs = data.select_columns(given(problem, data.column_names))
-    collate = problem.collator(processor)
     found: dict[int, Prediction] = {}
-    with torch.inference_mode():
-        for some in batches(data.data["length"].to_pylist(), batch_size):
-            made = collate([inputs[number] for number in some])
-            batch = {name: tensor.to(model.device) for name, tensor in made.items()}
-            found |= zip(some, problem.predict(model, processor, batch, targets), strict=True)
-            say(len(found))
-    return by_row(problem, [found[number] for number in range(len(inputs))], data, rows)
+    answer = partial(_answers, problem, model, processor, targets, engine.device if engine else None)
+    threads = torch.get_num_threads()
+    for predicted in (engine or LOCAL).map(answer, _shards(problem, data, batch_size), threads=threads):
+        found |= predicted
+        say(len(found))
+    return by_row(problem, [found[number] for number in range(len(data))], data, rows)
+
+
+def _shards(problem: Problem, data: "Dataset", batch_size: int) -> Iterator[list[Batch]]:
+    """Yield some batches at a time: of each the numbers of its inputs, and the inputs."""
+    inputs = data.select_columns(given(problem, data.column_names))
+    numbered = batches(data.data["length"].to_pylist(), batch_size)
+    while some := list(islice(numbered, SHARD)):
+        yield [(numbers, [inputs[number] for number in numbers]) for numbers in some]
+
+
+def _answers(
+    problem: Problem,
+    model: "PreTrainedModel",
+    processor: Processor,
+    targets: Targets,
+    device: str | None,
+    shard: list[Batch],
+) -> Iterator[dict[int, Prediction]]:
+    """Yield what a model predicts for the inputs of each batch, by their numbers."""
+    import torch
+
+    if device is not None:
+        model.to(device)
+    collate = problem.collator(processor)
+    for numbers, inputs in shard:
+        with torch.inference_mode():
+            batch = {name: tensor.to(model.device) for name, tensor in collate(inputs).items()}
+            yield dict(zip(numbers, problem.predict(model, processor, batch, targets), strict=True))
 
 
 def predict_with(
@@ -59,6 +92,7 @@ def predict_with(
     targets: Targets,
     batch_size: int,
     stage: str,
+    engine: Engine = LOCAL,
 ) -> pl.DataFrame:
     """Return what the model in a folder predicts for each row, in the rows' order.
 
@@ -72,15 +106,15 @@ def predict_with(
     logging.disable_progress_bar()
     # as in training: what it says of generation is for those who call it
     logging.set_verbosity_error()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     processor = problem.load_processor(folder)
-    model = problem.model(folder, processor, targets)[0].to(device).eval()
+    model = problem.model(folder, processor, targets)[0].eval()
     data = Dataset.from_file(str(inputs))
     progress = Progress(stage, len(data), unit="row")
-    found = predict(problem, model, processor, data, rows, targets, batch_size, progress.update)
+    found = predict(problem, model, processor, data, rows, targets, batch_size, progress.update, engine)
     progress.close()
-    with torch.inference_mode():
-        found = problem.complete(model, processor, rows, found)
+    if type(problem).complete is not Problem.complete:
+        complete = partial(_completed, problem, model, processor, rows, engine.device)
+        (found,) = engine.map(complete, [found], threads=torch.get_num_threads())
     numbers = found.select(pl.selectors.float())
     bad = numbers.filter(~pl.all_horizontal(pl.all().is_finite())).height if numbers.width else 0
     if bad:
@@ -89,6 +123,22 @@ def predict_with(
             "train it again with a lower train.learning_rate"
         )
     return found
+
+
+def _completed(
+    problem: Problem,
+    model: "PreTrainedModel",
+    processor: Processor,
+    rows: pl.DataFrame,
+    device: str,
+    found: pl.DataFrame,
+) -> Iterator[pl.DataFrame]:
+    """Yield predictions with what is too slow for all rows."""
+    import torch
+
+    with torch.inference_mode():
+        found = problem.complete(model.to(device), processor, rows, found)
+    yield found
 
 
 def batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:

@@ -1,0 +1,83 @@
+"""A Ray cluster computes what this machine computes, to the same bytes, whatever becomes of its nodes."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tasks.shared.files import digests, read_json
+from tests.support.edits import rewrite
+from tests.support.hold import held
+from tests.support.project import Project
+from tests.support.ray_cluster import Cluster, Shards, alive, cluster
+from tests.support.wait import PATIENCE
+
+pytest.importorskip("ray")
+
+OUTPUTS = ("data/ingested", "data/tokens", "models/checkpoint", "models/package", "plots", "metrics")
+# whose functions compute the shards of ingest, tokenize and evaluate
+READ, ENCODE, PREDICT = (
+    "tasks.ingest.contents",
+    "tasks.problems.common.encoding",
+    "tasks.problems.common.predicting",
+)
+
+
+@pytest.fixture
+def nodes() -> Iterator[Cluster]:
+    """Yield a head and two nodes of a processor each."""
+    with cluster(nodes=2) as made:
+        yield made
+
+
+def outputs(project: Project) -> dict[str, str]:
+    """Return the checksum of each file that the stages have written."""
+    found = {}
+    for name in OUTPUTS:
+        found |= {f"{name}/{file}": checksum for file, checksum in digests(project.root / name).items()}
+    return found
+
+
+def forget(project: Project) -> None:
+    """Forget all that was computed."""
+    for name in (*OUTPUTS, ".dvc/cache", ".retrain/checkpoints"):
+        shutil.rmtree(project.root / name, ignore_errors=True)
+    (project.root / "dvc.lock").unlink()
+
+
+def on(project: Project, nodes: Cluster) -> None:
+    """Have the stages of a clone be computed by a cluster."""
+    rewrite(project.root / "params.yaml", "name: local", "name: ray")
+    rewrite(project.root / "params.yaml", "  address:", f"  address: {nodes.address}")
+    project.env |= nodes.token
+
+
+@pytest.mark.slow
+def test_nodes_that_die_in_the_middle_of_each_stage_change_no_byte(trained: Project, nodes: Cluster) -> None:
+    rewrite(trained.root / "params.yaml", "nproc_per_node:", "nproc_per_node: 2 #")
+    shards = Shards(trained)
+    with held(trained) as training:
+        training.release()
+        trained.retrain()
+        assert read_json(trained.root / "metrics/train.json")["processes"] == 2
+        alone = outputs(trained)
+        forget(trained)
+        on(trained, nodes)
+        shards.hold(READ, ENCODE, PREDICT)
+        training.at(8)
+        running = trained.popen("flows", "run")
+        nodes.kill_node_of(shards.reached(READ, running))
+        nodes.start()
+        shards.hold(ENCODE, PREDICT)
+        nodes.kill_node_of(shards.reached(ENCODE, running))
+        nodes.start()
+        shards.hold(PREDICT)
+        nodes.kill_node_of(alive(running, training.waiting))
+        nodes.start()
+        training.release()
+        nodes.kill_node_of(shards.reached(PREDICT, running))
+        nodes.start()
+        shards.hold()
+        output, _ = running.communicate(timeout=PATIENCE)
+    assert running.returncode == 0, output
+    assert outputs(trained) == alone
