@@ -21,7 +21,8 @@ from flows.registry.policy import Outcome
 from flows.report import events
 from flows.report.artifacts import pictures, publish_document
 from flows.report.comparison import LastRun, compare
-from flows.report.summary import Summary, summarize
+from flows.report.costs import likely
+from flows.report.summary import Summary, cost_cells, summarize
 from tasks import problems
 from tasks.shared.errors import without_password
 from tasks.shared.markup import Markdown, code, plain
@@ -65,7 +66,8 @@ def publish(run: Run) -> State[Summary]:
     outcome = policy.follow(run.space.home, saved, run.space.params.promote, run.space.say)
     if outcome is not None and saved is not None:
         outcome = told(outcome, saved, run.space.params)
-    summary = summarize(run.space.root, results, run.seconds, saved, last, outcome)
+    known = (run.costs, likely(run.space.home, run.space.root, run.space.params))
+    summary = summarize(run.space.root, results, run.seconds, saved, last, outcome, *known)
     document = markdown(summary, runtime.flow_run.name, run.space.params, run.space.root / "plots/evaluate")
     publish_document("report", document, summary.sentence)
     return Completed(message=summary.sentence, data=summary)
@@ -125,6 +127,7 @@ def markdown(summary: Summary, name: str, params: Params, plots: Path) -> str:
         metrics=summary.metrics,
         results=summary.results,
         seconds=summary.seconds,
+        costs={name: cost_cells(summary, name) for name in summary.results},
         saved=summary.saved,
         last=last,
         last_name=last and _name(last),

@@ -1,6 +1,6 @@
 """What a run did and what its model is worth, read from the metrics that the stages wrote."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,9 @@ from rich.table import Table
 from flows.engine.workspace import STAGES
 from flows.ledger.results import Experiment
 from flows.report.comparison import LastRun
+from flows.report.costs import Estimate, memory, time
 from tasks.shared import verdict
+from tasks.shared.costs import Cost
 from tasks.shared.files import read_json
 from tasks.shared.verdict import number, score, with_interval
 
@@ -28,7 +30,8 @@ NAMED = 3
 class Summary:
     """The result and seconds of every stage, what metrics/*.json hold, the experiment saved, the last run.
 
-    outcome: whether the model was promoted, where that was asked for.
+    outcome: whether the model was promoted, where that was asked for. costs: what the stages that ran took.
+    likely: what running each is likely to take.
     """
 
     results: dict[str, str]
@@ -37,6 +40,8 @@ class Summary:
     saved: Experiment | None
     last_run: LastRun | None
     outcome: "Outcome | None" = None
+    costs: dict[str, Cost] = field(default_factory=dict)
+    likely: dict[str, Estimate] = field(default_factory=dict)
 
     @property
     def num_cached(self) -> int:
@@ -63,10 +68,12 @@ def summarize(
     saved: Experiment | None = None,
     last_run: LastRun | None = None,
     outcome: "Outcome | None" = None,
+    costs: dict[str, Cost] | None = None,
+    likely: dict[str, Estimate] | None = None,
 ) -> Summary:
     """Read what the stages measured."""
     measured = {name: read_json(root / "metrics" / f"{name}.json") for name in STAGES}
-    return Summary(results, seconds, measured, saved, last_run, outcome)
+    return Summary(results, seconds, measured, saved, last_run, outcome, costs or {}, likely or {})
 
 
 def show(summary: Summary, *, stays: bool = True) -> None:
@@ -75,13 +82,17 @@ def show(summary: Summary, *, stays: bool = True) -> None:
     stays: the checkout keeps what the run has made of it.
     """
     console = _console()
-    stages = Table("stage", "what happened", "seconds", box=None)
-    stages.columns[2].justify = "right"
+    stages = Table("stage", "what happened", "seconds", "peak memory", "likely", box=None)
+    for column in stages.columns[2:]:
+        column.justify = "right"
     for name in STAGES:
         result = summary.results[name]
         happened = result if result == "ran" else f"cached ({result})"
-        stages.add_row(name, happened, f"{summary.seconds.get(name, 0):.1f}")
+        stages.add_row(name, happened, f"{summary.seconds.get(name, 0):.1f}", *cost_cells(summary, name)[:2])
     console.print(stages)
+    if devices := sorted({cost.device for cost in summary.costs.values()}):
+        told = f"Ran on {'; '.join(devices)}; likely: what running a stage again takes."
+        console.print(f"\n{told}", soft_wrap=True)
     console.print()
     console.print(_scores(summary))
     console.print(f"\n{_verdicts(summary)}", soft_wrap=True)
@@ -92,6 +103,17 @@ def show(summary: Summary, *, stays: bool = True) -> None:
         how = "It is the experiment" if summary.saved.is_new else "Nothing new: it equals"
         where = f"{how} {summary.saved.name}; `dvc exp apply {summary.saved.name}` brings its model here."
     console.print(f"\n{summary.num_cached} of {len(STAGES)} stages cached. {where}", soft_wrap=True)
+
+
+def cost_cells(summary: Summary, stage: str) -> tuple[str, str, str]:
+    """Return the peak memory of a stage that ran, what running it is likely to take, and the device."""
+    cost, likely = summary.costs.get(stage), summary.likely.get(stage)
+    took = ""
+    if cost is not None:
+        on_device = f", {memory(cost.device_memory)} on the device" if cost.device_memory else ""
+        took = memory(cost.memory) + on_device
+    known = cost or likely
+    return took, time(likely.seconds) if likely else "not run here yet", known.device if known else ""
 
 
 def _verdicts(summary: Summary) -> str:

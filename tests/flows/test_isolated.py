@@ -67,6 +67,11 @@ def test_four_runs_at_once_are_four_experiments_that_computed_what_they_share_on
     assert {
         name: digest for name, digest in digests(watched.root).items() if not name.startswith("base/")
     } == before
+    commits = watched.run("git", "for-each-ref", "--format=%(objectname)", "refs/exps").stdout.split()
+    kept = watched.root / ".dvc/tmp/exps/cache"
+    assert all((kept / commit[:2] / commit[2:]).exists() for commit in commits), (
+        "DVC need not read them again"
+    )
     shown = json.loads(watched.dvc("exp", "show", "--json").stdout)
     listed = [experiment for row in shown for experiment in row["experiments"] or []]
     params = {

@@ -10,11 +10,12 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
-from flows.engine.durations import last_seconds
+from flows.report.costs import taken
 from tasks import problems
 from tasks.ingest import ingest
 from tasks.ingest.readers import read
 from tasks.ingest.rows import Wanted
+from tasks.shared.costs import Cost
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data, Ingest
 from tasks.shared.paths import Paths
@@ -169,12 +170,21 @@ def test_a_moment_that_no_calendar_has_is_refused_before_polars_panics_on_it(
 
 
 @pytest.mark.parametrize(
-    "told", ["", "{", "[]", '{"train": "x"}', '{"train": null}', "[" * 100_000, '{"train": NaN}', "\xff"]
+    "told",
+    [
+        "",
+        "{",
+        "[]",
+        '{"seconds": "x", "memory": 1, "device": "cpu"}',
+        '{"seconds": NaN, "memory": 1, "device": "cpu"}',
+        '{"seconds": 3, "memory": -1, "device": "cpu"}',
+        "[" * 100_000,
+        "\xff",
+    ],
 )
-def test_how_long_stages_took_is_unknown_where_the_file_that_says_it_is_broken(
-    told: str, tmp_path: Path
-) -> None:
-    write(tmp_path / ".retrain/seconds.json", told.encode("latin-1"))
-    assert last_seconds(tmp_path) == {}
-    write(tmp_path / ".retrain/seconds.json", '{"train": 3}')
-    assert last_seconds(tmp_path) == {"train": 3.0}
+def test_what_stages_took_is_unknown_where_the_file_that_says_it_is_broken(told: str, tmp_path: Path) -> None:
+    file = tmp_path / ".retrain/costs/train.jsonl"
+    write(file, told.encode("latin-1"))
+    assert taken(tmp_path, ["train"]) == {}
+    write(file, told.encode("latin-1") + b'\n{"seconds": 3, "memory": null, "device": "cpu"}\n')
+    assert taken(tmp_path, ["train"]) == {"train": [Cost(3.0, None, "cpu")]}

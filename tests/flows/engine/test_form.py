@@ -54,7 +54,7 @@ def test_every_param_is_in_the_form_with_its_bounds_and_what_params_yaml_says() 
     [
         {},
         {"train": {"max_steps": 2}},
-        {"train": {"early_stopping_patience": "none", "nproc_per_node": 2}, "data": {}},
+        {"train": {"early_stopping_patience": "none", "distributed": {"nproc_per_node": 2}}, "data": {}},
         {"data": {"header": True}},
         {"train": {"cpu_shortcuts": "off"}},
         {

@@ -4,10 +4,14 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
+from tasks.shared.costs import Cost, model_of
+from tasks.shared.files import private_folder, read_json
+from tasks.shared.params_file import load
 from tests.support.edits import remove, rewrite
 from tests.support.plans import fates, plan, settled, texts, tree
 from tests.support.project import Once, Project, copy_of, tiny
@@ -38,9 +42,9 @@ def project(twice: Project, tmp_path: Path) -> Project:
 
 def test_nothing_has_changed(project: Project) -> None:
     done = project.retrain("--exit-code", command="plan")
-    assert [line.split() for line in done.stdout.splitlines()[1:8]] == [
-        [name, "unchanged"] for name in STAGES
-    ]
+    lines = [line.split() for line in done.stdout.splitlines()[1:8]]
+    assert [words[:2] for words in lines] == [[name, "unchanged"] for name in STAGES]
+    assert all(words[3] == "s," for words in lines), "DVC ran them, and they have noted what they took"
     assert done.stdout.endswith("nothing to do\n")
     assert "\x1b" not in done.stdout
     planned = plan(project)
@@ -167,16 +171,26 @@ def test_data_from_outside_is_not_brought_in_and_what_it_would_be_is_said(
     assert tree(project) == before
 
 
-def test_times_are_those_of_the_last_run_and_are_summed_up(project: Project) -> None:
+def test_costs_are_those_of_the_last_runs_of_this_model_by_rows_and_are_summed_up(project: Project) -> None:
     (project.root / ".retrain").mkdir(exist_ok=True)
-    (project.root / ".retrain/seconds.json").write_text(
-        json.dumps({"train": 90.04, "evaluate": 5.0, "ingest": 3}), encoding="utf-8"
-    )
+    params = load(project.root / "params.yaml")
+    rows = read_json(project.root / "metrics/ingest.json")["rows"]
+    train = Cost(45.02, 1_200_000_000, "cpu, 2 cores", None, params.problem, model_of(params), rows=rows // 2)
+    lines = [json.dumps(asdict(replace(train, seconds=seconds))) for seconds in (1.0, 45.02, 90.0)]
+    shutil.rmtree(project.root / ".retrain/costs", ignore_errors=True)
+    costs = private_folder(project.root / ".retrain/costs")
+    (costs / "train.jsonl").write_text("\n".join([*lines, '{"seconds": 1']), encoding="utf-8")
+    other = replace(train, seconds=5.0, model="another")
+    (costs / "evaluate.jsonl").write_text(json.dumps(asdict(other)) + "\n", encoding="utf-8")
     words = ("--train.learning-rate", "1e-4")
-    assert plan(project, *words)["seconds"] == pytest.approx(95.04)
+    planned = plan(project, *words)
+    assert planned["seconds"] == pytest.approx(90.0, abs=2)
+    assert planned["train"]["took"]["seconds"] == 90.0
+    assert planned["train"]["likely"]["runs"] == 3
+    assert (planned["evaluate"]["took"]["seconds"], planned["evaluate"]["likely"]) == (5.0, None)
     shown = project.retrain(*words, command="plan", status=0).stdout
-    assert shown.endswith("4 stages to run, about 95 s, time not known of package, judge\n")
-    assert "90.0" in shown
+    assert shown.endswith("s, not run here yet: evaluate, package, judge\n")
+    assert "90.0 s, 1.2 GB" in shown
     project.retrain("--exit-code", *words, command="plan", status=1)
 
 
