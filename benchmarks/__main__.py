@@ -18,7 +18,10 @@ NAMES = (
     "padding",
     "cached_run",
     "many_at_once",
+    "queued_runs",
+    "many_experiments",
     "busy_machine",
+    "sweeps",
     "verifying",
     "evaluate_memory",
     "pictures",
@@ -26,6 +29,8 @@ NAMES = (
     "whole_run",
     "training",
     "training_others",
+    "gpu_options",
+    "scaling",
 )
 PLAIN = "abcd"  # the plain scripts that training has
 # a group_by_length sampler sorts within 50 batches at a time, so a part of that would not be typical
@@ -57,7 +62,7 @@ def options() -> tuple[list[str], Options]:
         "--steps",
         type=int,
         default=STEPS,
-        help="training, many_at_once: optimizer steps (default: %(default)s), accuracy not measured",
+        help="training, many_at_once, sweeps: optimizer steps (default: %(default)s), accuracy not measured",
     )
     parser.add_argument(
         "--epochs", type=float, help="training: passes over the data instead of steps, accuracy measured too"

@@ -49,6 +49,11 @@ def names(where: Path, *words: str) -> list[str]:
     return [name for name in _run(where, words).split("\0") if name]
 
 
+def raw(where: Path, *words: str, given: str | None = None) -> bytes:
+    """Run Git as `git` does; return the very bytes that it printed."""
+    return _run(where, words, given=given).encode(errors="surrogateescape")
+
+
 def _run(
     where: Path,
     words: Sequence[str],

@@ -14,6 +14,7 @@ from dvc.config import Config
 from dvc.dvcfile import LOCK_FILE
 from dvc.env import DVC_EXP_AUTO_PUSH, DVC_EXP_GIT_REMOTE
 from dvc.repo import Repo
+from dvc.repo.experiments.collect import collect_rev
 from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STASHES, ExpRefInfo
 
 from flows.git.commands import commit_of, git, identity, names
@@ -131,6 +132,15 @@ def save_tree(
                 return Experiment(free, commit, baseline)
 
 
+def keep_for_show(checkout: Path, experiment: Experiment) -> None:
+    """Have DVC keep what `dvc exp show` shows of an experiment, which it does not keep where it cannot.
+
+    Else it reads each one from Git when somebody waits for it, a tenth of a second of processor time.
+    """
+    with Repo(str(checkout)) as repo:
+        collect_rev(repo, experiment.commit)
+
+
 def _free(name: str, taken: set[str]) -> str:
     """Return the name, with the next number behind it when it is taken."""
     number, free = 1, name
@@ -176,6 +186,20 @@ def push(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str]
         remove_ref(checkout, unsent, commit)
         if is_new:
             say(f"sent experiment {name} to Git remote {_where(checkout, remote)}")
+
+
+def brought(checkout: Path, name: str) -> bool:
+    """Fetch an experiment from the Git remote that runs are sent to; return whether it is there."""
+    remote = shared_with(checkout)
+    if remote is None:
+        return False
+    listed = git(checkout, "ls-remote", "--refs", "--", remote, f"{EXPS_NAMESPACE}/*/*/{name}")
+    for line in listed.splitlines():
+        ref = line.partition("\t")[2]
+        if REF.fullmatch(ref.removeprefix(EXPS_NAMESPACE)):
+            change(checkout, "fetch", "--quiet", "--no-tags", "--", remote, f"{ref}:{ref}")
+            return True
+    return False
 
 
 def shared_with(checkout: Path) -> str | None:

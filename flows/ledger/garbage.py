@@ -5,7 +5,7 @@ is kept, so that metrics, inputs and the records that restore them stay, and no 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 from dvc.repo import Repo
 
 from flows.git.commands import git, names
+from flows.git.objects import FOLDER, SUBMODULE, contents, entries
 from flows.git.refs import NONE
 from flows.ledger import journal
 from flows.ledger.experiments import experiments
@@ -117,18 +118,41 @@ def _named(checkout: Path) -> set[str]:
     In a checkout, also what a run there will put back if it fails.
     """
     found: set[str] = set()
-    blobs: set[str] = set()
-    for commit in _commits(checkout):
-        listed = names(checkout, "ls-tree", "-r", "-z", "--full-tree", commit)
-        for line in listed:
-            how, _, path = line.partition("\t")
-            if path.rpartition("/")[2] == RECORDS[0] or path.endswith(".dvc"):
-                blobs.add(how.split()[2])
-    asked = "".join(f"{blob}\n" for blob in sorted(blobs))
-    found.update(HASH.findall(git(checkout, "cat-file", "--batch", given=asked)))
+    blobs = sorted(_records_in(checkout, _commits(checkout)))
+    for text in _there(checkout, blobs):
+        found.update(HASH.findall(text.decode("utf-8", "replace")))
     for folder in _of_worktrees(checkout, "worktree"):
         found.update(_named_as_it_stands(Path(folder)))
     return found
+
+
+def _records_in(checkout: Path, commits: set[str]) -> set[str]:
+    """Return the files of these commits in which DVC writes hashes down; a shared tree is read once."""
+    found: set[str] = set()
+    seen: set[str] = set()
+    asked = [f"{commit}^{{tree}}" for commit in sorted(commits)]
+    size = len(next(iter(commits), "")) // 2
+    while asked:
+        below: set[str] = set()
+        for tree in _there(checkout, asked):
+            for mode, name, its in entries(tree, size):
+                if mode == FOLDER:
+                    below.add(its)
+                elif mode != SUBMODULE and (name == RECORDS[0].encode() or name.endswith(b".dvc")):
+                    found.add(its)
+        asked = sorted(below - seen)
+        seen |= below
+    return found
+
+
+def _there(checkout: Path, asked: Sequence[str]) -> Iterator[bytes]:
+    """Yield objects; raise InputError when one is missing: what it names would be freed."""
+    for one, content in zip(asked, contents(checkout, asked), strict=True):
+        if content is None:
+            raise InputError(
+                f"Git has lost {one}, so what it names is not known; `git fsck` says what is damaged"
+            )
+        yield content
 
 
 def _named_as_it_stands(folder: Path) -> set[str]:
@@ -152,9 +176,16 @@ def _commits(checkout: Path) -> set[str]:
     # `--all` fails on the HEAD of a worktree that is just being added
     heads = [head for head in _of_worktrees(checkout, "HEAD") if head != NONE]
     found = set(git(checkout, "rev-list", "--no-walk=unsorted", "--glob=refs/*", *heads).splitlines())
-    for kept in experiments(checkout):
+    all_kept = experiments(checkout)
+    asked = "".join(f"{kept.commit}\n" for kept in all_kept)
+    told = (
+        git(checkout, "rev-list", "--no-walk=unsorted", "--parents", "--stdin", given=asked) if asked else ""
+    )
+    parents = dict(line.partition(" ")[::2] for line in told.splitlines())
+    for kept in all_kept:
         # an experiment of `dvc exp save` may be several commits
-        found.update(git(checkout, "rev-list", kept.commit, f"^{kept.baseline}").splitlines())
+        if parents[kept.commit] != kept.baseline:
+            found.update(git(checkout, "rev-list", kept.commit, f"^{kept.baseline}").splitlines())
     return found
 
 
