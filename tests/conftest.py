@@ -98,8 +98,8 @@ def project(tmp_path: Path, tiny_model: Path, prefect_home: Path, request: pytes
 
 
 def quick(made: Project, request: pytest.FixtureRequest) -> Project:
-    """Return a clone whose stages are forked, unless the test is slow: there every process starts as users start it."""
-    if request.node.get_closest_marker("slow"):
+    """Return a clone whose processes are forked, unless the test is about how users start them."""
+    if request.node.get_closest_marker("as_users_do"):
         return made
     return forking(made, request.getfixturevalue("python"))
 

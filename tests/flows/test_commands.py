@@ -66,8 +66,10 @@ ELSEWHERE = {
     "^retrain reproduce": "a training; test_isolated runs it",
     "^dvc exp run": "a training; test_readme runs it",
     "^retrain seeds": "five trainings; test_seeds",
+    "^retrain sweep": "many trainings; test_sweep",
     "^retrain promote(?!.*--force)": "a model that is proven; test_promotion",
     "^retrain verify": "a model that is proven; test_verification",
+    "^ray ": "several machines, and a token in the home of the user; test_ray has a cluster of its own",
     "^python -m model_signing": "a package that is signed; test_verification runs it",
     "^retrain add (s3|remote|hf):": "S3, a web server or a hub; test_remotes, test_secrets, test_hub",
     "^sqlite3|^pg_|^dropdb": "a database of Prefect's; test_postgresql",
@@ -285,7 +287,7 @@ def test_every_option_that_the_pages_name_is_in_help() -> None:
     "command", [command for command in SPELLED if re.match(r"retrain [a-z]", command) and need(command)]
 )
 def test_a_command_of_retrain_that_is_not_run_here_has_the_options_that_help_lists(command: str) -> None:
-    name, *words = shlex.split(command)[1:]
+    name, *words = written_out(shlex.split(command)[1:])
     assert name in COMMANDS
     assert {word for word in words if word.startswith("--")} <= options(name) | {"--help"}
 

@@ -71,6 +71,7 @@ def test_one_cache_serves_both_drivers_and_equal_inputs_give_equal_bits(
     )
 
 
+@pytest.mark.as_users_do
 @pytest.mark.slow
 def test_stages_that_start_as_users_start_them_make_the_bytes_of_those_that_are_forked(
     project: Project, computed: Project

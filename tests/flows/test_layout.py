@@ -14,9 +14,10 @@ from tests.support.stages import STAGES
 
 # the rooms of flows/, each with those that it may import besides itself and tasks.shared
 ROOMS = {
-    "cli": {"flow", "report", "fsck", "server", "engine", "registry", "ledger", "git"},
-    "flow": {"report", "server", "engine", "registry", "ledger", "git"},
-    "report": {"engine", "registry", "ledger", "git"},
+    "cli": {"flow", "report", "sweeps", "fsck", "server", "engine", "registry", "ledger", "git"},
+    "flow": {"report", "sweeps", "server", "engine", "registry", "ledger", "git"},
+    "report": {"sweeps", "engine", "registry", "ledger", "git"},
+    "sweeps": {"engine", "ledger", "git"},
     "fsck": {"engine", "ledger", "git"},
     "server": set(),
     "engine": {"registry", "ledger", "git"},
