@@ -25,6 +25,7 @@ from flows.report.sweep import publish
 from flows.server import deployed_runs
 from flows.sweeps import database
 from flows.sweeps.asked import Asked, asked
+from flows.sweeps.budget import MINUTES, TRIALS
 from flows.sweeps.results import Sweep
 from flows.sweeps.space import size
 from flows.sweeps.study import Study
@@ -38,12 +39,11 @@ if TYPE_CHECKING:
 else:
     Given = form(written_in(PARAMS))
 
-MOST = 10_000
 # the deployment that runs trials where a worker is there, and the word for none
 USUAL, NOWHERE = "retrain/manual", "none"
-Count = Annotated[int, Field(ge=1, le=MOST)]
-Warmup = Annotated[int, Field(ge=0, le=MOST)]
-Minutes = Annotated[float, Field(gt=0, le=1e6)]
+Count = Annotated[int, Field(ge=1, le=TRIALS)]
+Warmup = Annotated[int, Field(ge=0, le=TRIALS)]
+Minutes = Annotated[float, Field(gt=0, le=MINUTES)]
 Pruner = Literal["median", "none"]
 
 

@@ -7,10 +7,9 @@ from typing import Any, Literal
 
 from flows.cli.common import AsJson, FromRevision, ParamsFile, TypedParams, given
 from flows.cli.session import Session
+from flows.sweeps.budget import MINUTES, TRIALS
 from tasks.shared.errors import InputError
 from tasks.shared.params_file import PARAMS, Layer, together, written_in
-
-MOST, LONGEST = 10_000, 1e6
 
 
 def sweep(
@@ -106,10 +105,10 @@ def refuse_budget(
     trials: int, timeout_minutes: float | None, at_once: int | None, warmup_evaluations: int
 ) -> None:
     """Raise InputError for a number of which nothing can be done."""
-    if not 0 <= warmup_evaluations <= MOST:
-        raise InputError(f"--warmup-evaluations {warmup_evaluations}: give a number from 0 to {MOST}")
+    if not 0 <= warmup_evaluations <= TRIALS:
+        raise InputError(f"--warmup-evaluations {warmup_evaluations}: give a number from 0 to {TRIALS}")
     for option, value in (("--trials", trials), ("--at-once", at_once)):
-        if value is not None and not 1 <= value <= MOST:
-            raise InputError(f"{option} {value}: give a number from 1 to {MOST}")
-    if timeout_minutes is not None and not 0 < timeout_minutes <= LONGEST:
-        raise InputError(f"--timeout-minutes {timeout_minutes:g}: give a number above 0, at most {LONGEST:g}")
+        if value is not None and not 1 <= value <= TRIALS:
+            raise InputError(f"{option} {value}: give a number from 1 to {TRIALS}")
+    if timeout_minutes is not None and not 0 < timeout_minutes <= MINUTES:
+        raise InputError(f"--timeout-minutes {timeout_minutes:g}: give a number above 0, at most {MINUTES:g}")

@@ -30,7 +30,7 @@ TIMEOUT = 10.0
 # how many of the last runs are shown
 LAST = 5
 # the flows whose runs make models or change who has a stage
-FLOWS = ["retrain", "promote", "rollback", "reproduce", "seeds"]
+FLOWS = ["retrain", "promote", "rollback", "reproduce", "seeds", "sweep"]
 BEGUN = [its for its in StateType if its != StateType.SCHEDULED]
 
 

@@ -22,8 +22,11 @@ from tasks.shared.section import NONE
 from tasks.shared.yaml_limits import why_not
 
 PARAMS = Path("params.yaml")
-# where a param was, by section and name, and in which mapping of that section it is now, under which name
-MOVED = {("train", "nproc_per_node"): ("distributed", "nproc_per_node")}
+# where params stand that commits, forms and files of before have elsewhere
+MOVED = {
+    "train.nproc_per_node": "train.distributed.nproc_per_node",
+    "train.extra.torch_compile": "train.torch_compile",
+}
 # control characters but tab and line ends, and halves of surrogate pairs
 UNWRITABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 MOST_BITS = 4096
@@ -208,16 +211,33 @@ def _own_names(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_their_places(named: dict[str, Any]) -> dict[str, Any]:
-    """Return params with those where they are now that commits, forms and files of before have elsewhere."""
-    for (section, name), (mapping, new_name) in MOVED.items():
-        fields = named.get(section)
-        if isinstance(fields, dict) and name in fields:
-            kept = {key: value for key, value in fields.items() if key != name}
-            there = kept.get(mapping, {})
-            if isinstance(there, dict):
-                kept[mapping] = {new_name: fields[name], **there}
-            named[section] = kept
-    return named
+    """Return params with those that have MOVED where they are now; what is given there wins."""
+    moved = deepcopy(named)
+    for before, now in MOVED.items():
+        *way, old_name = before.split(".")
+        *new_way, new_name = now.split(".")
+        held, above = _mapping(moved, way), _mapping(moved, way[:-1])
+        if old_name not in held:
+            continue
+        value = held.pop(old_name)
+        if not held:
+            # given empty, it would empty what is laid below it
+            del above[way[-1]]
+        _mapping(moved, new_way, make=True).setdefault(new_name, value)
+    return moved
+
+
+def _mapping(values: dict[str, Any], way: Sequence[str], *, make: bool = False) -> dict[str, Any]:
+    """Return the mapping inside others that these names lead to; an empty one where they lead to none.
+
+    make: put one there where nothing is.
+    """
+    for name in way:
+        if make:
+            values.setdefault(name, {})
+        found = values.get(name)
+        values = found if isinstance(found, dict) else {}
+    return values
 
 
 def _over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

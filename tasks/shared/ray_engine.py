@@ -214,7 +214,8 @@ def _taken(ref: "ObjectRef[Any]") -> Any:
 
 
 def write(file: Path, content: bytes) -> None:
-    """Write a file whole or not at all, and its folder."""
+    """Write a file below the current folder, whole or not at all; raise InputError for one outside."""
+    file = Path(name_of(file))
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
     part.write_bytes(content)
@@ -318,7 +319,10 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return the files below a folder, by their names in the current one."""
+def contents(folder: Path, name: Path | None = None) -> dict[str, bytes]:
+    """Return the files below a folder, by their names in the current one.
+
+    name: as if the folder were called so there.
+    """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.as_posix(): path.read_bytes() for path in files}
+    return {((name or folder) / path.relative_to(folder)).as_posix(): path.read_bytes() for path in files}

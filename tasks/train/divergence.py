@@ -3,11 +3,11 @@
 import math
 from pathlib import Path
 
-from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
+from torch import nn
 from transformers import TrainingArguments
 
 from tasks.shared.errors import InputError
+from tasks.train.sharded import local
 
 USUAL_EPSILON = 1e-8
 
@@ -21,15 +21,9 @@ def check(what: str, value: float, step: int, args: TrainingArguments) -> None:
 def check_weights(model: nn.Module, step: int, args: TrainingArguments) -> None:
     """Raise InputError when a weight is NaN or infinite: no loss shows it while no row reads that weight."""
     for name, weight in model.named_parameters():
-        if not _held(weight).isfinite().all():
+        if not local(weight).isfinite().all():
             where = f"after step {step} the weights {name} hold NaN or infinity"
             raise InputError(f"training diverged: {where}; {_advice(args)}")
-
-
-def _held(weight: Tensor) -> Tensor:
-    """Return what this process holds of a weight."""
-    held: Tensor = weight.to_local() if isinstance(weight, DTensor) else weight
-    return held
 
 
 def are_weights_finite(checkpoint: Path) -> bool:

@@ -73,16 +73,10 @@ def run(params: Params, engine: Ray, processes: int, threads: int, resume: Path,
 def _inputs(params: Params) -> dict[str, bytes]:
     """Return the files that a process trains from, by where it finds them."""
     paths = Paths()
-    files = _below(base_models.fetch(params.model), process.BASE)
+    files = contents(base_models.fetch(params.model), process.BASE)
     for folder in (paths.tokens, paths.splits, paths.media):
         files |= contents(folder)
     return files
-
-
-def _below(folder: Path, name: Path) -> dict[str, bytes]:
-    """Return the files of a folder, by their names in a folder of this name."""
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {(name / path.relative_to(folder)).as_posix(): path.read_bytes() for path in found}
 
 
 class Stage:
@@ -99,7 +93,7 @@ class Stage:
         if self.is_offered:
             return
         checkpoints.last_whole(self.resume)
-        files = _below(self.resume, process.RESUME)
+        files = contents(self.resume, process.RESUME)
         ray.get(self.mailbox.offer.remote([ray.put(files)]))
         self.is_offered = True
 

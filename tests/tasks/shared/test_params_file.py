@@ -392,6 +392,16 @@ def test_params_are_replaced_entry_by_entry_whatever_stood_there() -> None:
         assert lay_over(there, replacing(there, then), Layer("cli", {"train": {"seed": 3}})).train.seed == 3
 
 
+def test_what_was_one_of_the_trainers_own_arguments_is_the_param_that_it_became() -> None:
+    old = Layer("params.yaml", {"train": {"extra": {"torch_compile": True, "neftune_noise_alpha": 5}}})
+    assert lay_over(old).train.torch_compile
+    assert lay_over(old).train.extra == {"neftune_noise_alpha": 5}
+    # alone it does not empty the others
+    alone = Layer("the form", {"train": {"extra": {"torch_compile": True}}})
+    both = lay_over(Layer("params.yaml", {"train": {"extra": {"neftune_noise_alpha": 5}}}), alone).train
+    assert (both.torch_compile, both.extra) == (True, {"neftune_noise_alpha": 5})
+
+
 @pytest.mark.parametrize(("before", "now"), [(2, 2), (None, None), ("none", None)])
 def test_params_of_before_say_how_many_processes_train_where_they_said_it_then(before: Any, now: Any) -> None:
     old = Layer("params.yaml", {"train": {"nproc_per_node": before, "seed": 7}})

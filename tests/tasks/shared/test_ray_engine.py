@@ -61,6 +61,8 @@ def test_on_nodes_items_are_cut_into_shards() -> None:
 def test_files_that_nodes_would_write_outside_of_their_folder_are_refused(outside: str) -> None:
     with pytest.raises(InputError, match="is not named by its own"):
         ray_engine.name_of(Path(outside))
+    with pytest.raises(InputError, match="is not named by its own"):
+        ray_engine.write(Path(outside), b"what a node sends")
     assert ray_engine.name_of(Path("data/./raw/rows.csv")) == "data/raw/rows.csv"
 
 
