@@ -1,6 +1,8 @@
 """A Ray cluster computes what this machine computes, to the same bytes, whatever becomes of its nodes."""
 
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -50,6 +52,28 @@ def on(project: Project, nodes: Cluster) -> None:
     rewrite(project.root / "params.yaml", "name: local", "name: ray")
     rewrite(project.root / "params.yaml", "  address:", f"  address: {nodes.address}")
     project.env |= nodes.token
+
+
+@pytest.mark.slow
+def test_a_training_that_nodes_have_begun_goes_on_here_to_the_bytes_of_one_that_never_left(
+    trained: Project, nodes: Cluster
+) -> None:
+    alone = outputs(trained)
+    forget(trained)
+    on(trained, nodes)
+    trained.env["RETRAIN_CHECKPOINT_SECONDS"] = "0"
+    with held(trained, step=8) as training:
+        running = trained.popen("flows", "run")
+        there = alive(running, training.waiting)
+        os.killpg(running.pid, signal.SIGKILL)
+        running.communicate(timeout=PATIENCE)
+        # what a cluster does for a stage ends with it
+        there.wait(PATIENCE)
+        training.release()
+        rewrite(trained.root / "params.yaml", "name: ray", "name: local")
+        done = trained.retrain()
+    assert "going on from checkpoint-" in done.stdout + done.stderr
+    assert outputs(trained) == alone
 
 
 @pytest.mark.slow
