@@ -57,9 +57,22 @@ def evaluate(params: Evaluate, problem: Problem, paths: Paths, engine: Engine = 
 
     by_row = measured.Measured(test["id"], dict(statistics), groups, slices)
     measured.write(by_row, paths.plots / "statistics.arrow")
+    _explain(predicted, test, targets, params.worst_mistakes, problem, paths)
+    _say(scores)
+
+
+def _explain(
+    predicted: pl.DataFrame,
+    test: pl.DataFrame,
+    targets: Targets,
+    worst_mistakes: int,
+    problem: Problem,
+    paths: Paths,
+) -> None:
+    """Write what people look at: predictions, the worst mistakes, samples and pictures."""
     compared = problem.comparable(test)
     predictions.write(predicted, compared, problem.columns, paths.plots / "predictions.csv")
-    worst = predictions.mistakes(predicted, compared, problem.columns, params.worst_mistakes)
+    worst = predictions.mistakes(predicted, compared, problem.columns, worst_mistakes)
     worst.write_csv(paths.plots / "mistakes.csv", float_precision=6)
     samples = problem.samples(predicted, test)
     if samples is not None:
@@ -67,7 +80,6 @@ def evaluate(params: Evaluate, problem: Problem, paths: Paths, engine: Engine = 
     pictures = problem.draw(predicted, test, targets)
     curve = {"learning_curve": figures.learning_curve(paths.curves)}
     save(pictures | curve, paths.plots / "figures")
-    _say(scores)
 
 
 def baselines(

@@ -65,6 +65,12 @@ def take_in(
         progress.update(number)
     progress.close()
     shutil.rmtree(held, ignore_errors=True)
+    notes = [f"{count} files are kept as plain ones: {what}" for what, count in sorted(changed.items())]
+    return _with_what_is_known(rows, column, found), notes
+
+
+def _with_what_is_known(rows: pl.DataFrame, column: str, found: list[dict[str, Any]]) -> pl.DataFrame:
+    """Return rows with the names under which their files are kept, and beside them what is known of each."""
     schema = {SOURCE_MEDIA: pl.String, "kept": pl.String, "reason": pl.String}
     table = pl.DataFrame(found, schema_overrides=schema, infer_schema_length=None)
     if not found:
@@ -76,8 +82,7 @@ def take_in(
         pl.format("{}: {}", pl.lit(column), "reason").alias("reason"),
         pl.coalesce("kept", column).alias(column),
     )
-    notes = [f"{count} files are kept as plain ones: {what}" for what, count in sorted(changed.items())]
-    return taken.drop("kept"), notes
+    return taken.drop("kept")
 
 
 def without_file(rows: pl.DataFrame, column: str) -> pl.Series:

@@ -474,7 +474,11 @@ class SeededTrainer(Trainer):
         # it is for a resume alone: the next epoch of this process would take it for its own
         del self.state.stateful_callbacks[RUNNING_LOSS]
 
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:  # noqa: FBT001, FBT002
+    def save_model(
+        self,
+        output_dir: str | None = None,
+        _internal_call: bool = False,  # noqa: FBT001, FBT002 (the Trainer's own)
+    ) -> None:
         """Save a folder of transformers', from shards too."""
         if not self.is_fsdp_enabled:
             super().save_model(output_dir, _internal_call)

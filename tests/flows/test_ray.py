@@ -1,15 +1,18 @@
 """A Ray cluster computes what this machine computes, to the same bytes, whatever becomes of its nodes."""
 
+import json
 import os
 import shutil
 import signal
 from collections.abc import Iterator
 
+import polars as pl
 import pytest
 
 from tasks.shared.files import digests, read_json
 from tests.support.edits import rewrite
 from tests.support.hold import held
+from tests.support.pictures import picture
 from tests.support.project import Project
 from tests.support.ray_cluster import Cluster, Shards, alive, cluster
 from tests.support.wait import PATIENCE
@@ -32,6 +35,13 @@ def nodes() -> Iterator[Cluster]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[Cluster]:
+    """Yield the same for tests that kill none of them."""
+    with cluster(nodes=2) as made:
+        yield made
+
+
 def outputs(project: Project) -> dict[str, str]:
     """Return the checksum of each file that the stages have written."""
     found = {}
@@ -42,7 +52,7 @@ def outputs(project: Project) -> dict[str, str]:
 
 def forget(project: Project) -> None:
     """Forget all that was computed."""
-    for name in (*OUTPUTS, ".dvc/cache", ".retrain/checkpoints"):
+    for name in (*OUTPUTS, "data/media", "data/splits", ".dvc/cache", ".retrain/checkpoints"):
         shutil.rmtree(project.root / name, ignore_errors=True)
     (project.root / "dvc.lock").unlink()
 
@@ -56,11 +66,11 @@ def on(project: Project, nodes: Cluster) -> None:
 
 @pytest.mark.slow
 def test_a_training_that_nodes_have_begun_goes_on_here_to_the_bytes_of_one_that_never_left(
-    trained: Project, nodes: Cluster
+    trained: Project, lasting: Cluster
 ) -> None:
     alone = outputs(trained)
     forget(trained)
-    on(trained, nodes)
+    on(trained, lasting)
     trained.env["RETRAIN_CHECKPOINT_SECONDS"] = "0"
     with held(trained, step=8) as training:
         running = trained.popen("flows", "run")
@@ -74,6 +84,41 @@ def test_a_training_that_nodes_have_begun_goes_on_here_to_the_bytes_of_one_that_
         done = trained.retrain()
     assert "going on from checkpoint-" in done.stdout + done.stderr
     assert outputs(trained) == alone
+
+
+@pytest.mark.slow
+def test_pictures_that_stand_in_a_table_go_to_nodes_and_come_back_the_same(
+    project: Project, lasting: Cluster
+) -> None:
+    rows = [
+        {"image": {"bytes": picture(number), "path": None}, "label": "rgb"[number % 3]}
+        for number in range(60)
+    ]
+    pl.DataFrame(rows).write_parquet(project.root / "data/raw/pictures.parquet")
+    sizes = {"type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 8], "depths": [1, 1]}
+    words = (
+        "--problem",
+        "image_classification",
+        "--data.path",
+        "data/raw/pictures.parquet",
+        "--train.max-steps",
+        "4",
+    )
+    words += (
+        "--model.name",
+        "none",
+        "--model.from-scratch",
+        json.dumps(sizes),
+        "--image_classification.image-size",
+        "24",
+    )
+    project.retrain(*words)
+    alone = outputs(project) | digests(project.root / "data/media")
+    forget(project)
+    on(project, lasting)
+    done = project.retrain(*words)
+    assert "0 of 7 stages cached" in done.stdout
+    assert outputs(project) | digests(project.root / "data/media") == alone
 
 
 @pytest.mark.slow
