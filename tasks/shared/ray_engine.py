@@ -235,7 +235,17 @@ def _computed(
 ) -> tuple[list[Any], dict[str, bytes]]:
     """Return what a function makes of a shard, and the files that it wrote, by their names."""
     prepare(problem)
-    function = _function(held[0])
+    return compute(_function(held[0]), shard, files, writes, threads)
+
+
+def compute(
+    function: Callable[[Any], Iterable[Any]],
+    shard: Any,
+    files: Mapping[str, bytes],
+    writes: str | None,
+    threads: int,
+) -> tuple[list[Any], dict[str, bytes]]:
+    """Return what a function makes of a shard where no other files are, and those that it wrote."""
     with scratch(files):
         _use_threads(threads)
         items = list(function(shard))

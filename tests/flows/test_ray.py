@@ -68,11 +68,14 @@ def on(project: Project, nodes: Cluster) -> None:
 def test_a_training_that_nodes_have_begun_goes_on_here_to_the_bytes_of_one_that_never_left(
     trained: Project, lasting: Cluster
 ) -> None:
-    alone = outputs(trained)
-    forget(trained)
-    on(trained, lasting)
-    trained.env["RETRAIN_CHECKPOINT_SECONDS"] = "0"
-    with held(trained, step=8) as training:
+    with held(trained) as training:
+        training.release()
+        trained.retrain()
+        alone = outputs(trained)
+        forget(trained)
+        on(trained, lasting)
+        trained.env["RETRAIN_CHECKPOINT_SECONDS"] = "0"
+        training.at(8)
         running = trained.popen("flows", "run")
         there = alive(running, training.waiting)
         os.killpg(running.pid, signal.SIGKILL)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from tasks.problems import Prediction, Problem, Processor, Targets
-from tasks.shared import predictions
+from tasks.shared import columns, predictions
 from tasks.shared.engine import LOCAL, Engine
 from tasks.shared.errors import InputError
 from tasks.shared.progress import Progress
@@ -49,8 +49,8 @@ def predict(
 
     found: dict[int, Prediction] = {}
     answer = partial(_answers, problem, model, processor, targets, engine.device if engine else None)
-    threads = torch.get_num_threads()
-    for predicted in (engine or LOCAL).map(answer, _shards(problem, data, batch_size), threads=threads):
+    shards, threads = _shards(problem, data, batch_size), torch.get_num_threads()
+    for predicted in (engine or LOCAL).map(answer, shards, reads=partial(_files, problem), threads=threads):
         found |= predicted
         say(len(found))
     return by_row(problem, [found[number] for number in range(len(data))], data, rows)
@@ -62,6 +62,15 @@ def _shards(problem: Problem, data: "Dataset", batch_size: int) -> Iterator[list
     numbered = batches(data.data["length"].to_pylist(), batch_size)
     while some := list(islice(numbered, SHARD)):
         yield [(numbers, [inputs[number] for number in numbers]) for numbers in some]
+
+
+def _files(problem: Problem, shard: list[Batch]) -> Iterator[Path]:
+    """Yield the pictures or sounds that a shard's inputs name, where they are read as a batch is made."""
+    column = columns.media(problem.columns)
+    for _, inputs in shard:
+        for row in inputs:
+            if column in row:
+                yield problem.media / row[column]
 
 
 def _answers(

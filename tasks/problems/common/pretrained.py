@@ -57,6 +57,8 @@ ROUNDING = 1e-4
 # a row of fewer tokens says nothing
 FEWEST = 4
 SHOWN = 100  # texts, and letters of each, by which a tokenizer is compared
+# bytes; as torch allocates on a CPU (c10/core/alignment.h)
+ALIGNMENT = 64
 # what a head answers
 ANSWERS = {
     "AutoModel": "embeddings",
@@ -346,6 +348,7 @@ def _model(
     except Exception as error:  # noqa: BLE001 - whatever files raise that are not sound
         where = f"the model in {base} cannot be loaded for {ANSWERS.get(head, head)}"
         raise InputError(f"model.name: {where}: {_brief(error)}") from None
+    _align(made)
     said = _drawn(made, how, base)
     if processor is not None:
         said += grow(made, processor)
@@ -370,12 +373,24 @@ def encoder_decoder(base: Path, processor: "PreTrainedTokenizerBase") -> "tuple[
     except Exception as error:  # noqa: BLE001 - whatever files raise that are not sound
         raise InputError(f"model.name: no encoder-decoder can be made of {base}: {_brief(error)}") from None
     starts = (processor.cls_token_id, processor.bos_token_id, processor.pad_token_id)
+    _align(made)
     made.config.decoder_start_token_id = next(token for token in starts if token is not None)
     made.config.eos_token_id = (
         processor.eos_token_id if processor.sep_token_id is None else processor.sep_token_id
     )
     made.config.pad_token_id = processor.pad_token_id
     return made, ["an encoder-decoder of two copies of the base model: what joins them starts at random"]
+
+
+def _align(model: "PreTrainedModel") -> None:
+    """Move weights to where torch itself would have them lie.
+
+    Loaded ones lie in the mapped file, as far off as its header is long, and a layer of one output sums in
+    another order there: the same model would answer in other bits from another file, or from a pickle.
+    """
+    for weight in (*model.parameters(), *model.buffers()):
+        if weight.data_ptr() % ALIGNMENT:
+            weight.data = weight.data.clone()
 
 
 def from_scratch(

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from playwright.sync_api import Page, expect
+from playwright.sync_api import TimeoutError as TooLong
 
 from tasks.shared.markup import plain
 from tests.support.browser import chromium, keep, log_in, needs_chromium, see_pictures
@@ -33,6 +34,27 @@ def open_form(page: Page, site: Site, deployment: str = "retrain/manual") -> Non
     page.goto(f"{site.url}/v2/deployments/deployment/{its}")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").first.click()
+
+
+def submit(page: Page, site: Site, name: str) -> str:
+    """Submit a form, open the page of the run that it starts, and return the run's id.
+
+    Again where nothing came of it: Prefect drops without a word a form that is submitted while it takes a late
+    answer to earlier values for an error.
+    """
+
+    def is_taken() -> bool:
+        page.get_by_role("button", name="Submit").click()
+        try:
+            page.wait_for_url(re.compile("/deployments/deployment/[0-9a-f-]{36}/?([?].*)?$"), timeout=60_000)
+        except TooLong:
+            return False
+        return True
+
+    until(is_taken)
+    (run,) = site.runs(name)
+    page.get_by_role("link", name=run["name"]).first.click()
+    return str(run["id"])
 
 
 def choose(page: Page, item: str, confirm: str) -> None:
@@ -77,23 +99,17 @@ def be_refused(page: Page, site: Site) -> None:
 
 
 def fill_in(page: Page, site: Site) -> str:
-    """Fill in a new form and submit it; open the run's page and return its id.
-
-    Not the form that was refused: its answers to earlier values may still be on their way, and Prefect drops
-    without a word a form that is submitted while it takes one of them for an error.
-    """
+    """Fill in a new form, not the one that was refused, and submit it; open the run's page and return its id."""
     open_form(page, site)
     page.get_by_label("Learning Rate (Optional)").fill("0.003")
     page.get_by_label("Num Train Epochs (Optional)").fill("3")
     keep(page, "2-form")
-    page.get_by_role("button", name="Submit").click()
-    page.wait_for_url(re.compile("/deployments/deployment/[0-9a-f-]{36}/?([?].*)?$"))
+    started = submit(page, site, "manual")
     (run,) = site.runs("manual")
     filled = {section: fields for section, fields in run["parameters"]["params"].items() if fields}
     expected = {"train": {"learning_rate": 0.003, "num_train_epochs": 3}}
     assert filled == expected, "what is left empty is not sent"
-    page.get_by_role("link", name=run["name"]).first.click()
-    return str(run["id"])
+    return started
 
 
 def watch(page: Page, site: Site, run: str, hold: Hold) -> None:
@@ -163,11 +179,7 @@ def search(page: Page, site: Site) -> None:
     page.get_by_label("name (Optional)", exact=True).fill("shades")
     page.get_by_label("deployment (Optional)").fill("none")
     keep(page, "10-sweep")
-    page.get_by_role("button", name="Submit").click()
-    page.wait_for_url(re.compile("/deployments/deployment/[0-9a-f-]{36}/?([?].*)?$"))
-    (run,) = site.runs("sweep")
-    page.get_by_role("link", name=run["name"]).first.click()
-    site.wait(str(run["id"]), "Completed")
+    site.wait(submit(page, site, "sweep"), "Completed")
     page.reload()
     page.get_by_role("tab", name="Artifacts").click()
     page.get_by_role("link", name=re.compile("MARKDOWN sweep-")).first.click()

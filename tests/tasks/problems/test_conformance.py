@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -20,6 +21,7 @@ from tasks.problems.common import predicting
 from tasks.problems.metric import as_metric
 from tasks.shared import base_models, champions, columns, measured, predictions
 from tasks.shared.bootstrap import scores
+from tasks.shared.engine import LOCAL
 from tasks.shared.files import digests, read_json, rounded
 from tasks.shared.params import Data, Evaluate, Ingest, Model, Params, problem_names
 from tasks.shared.paths import Paths
@@ -29,6 +31,7 @@ from tasks.shared.verdict import best_baseline
 from tasks.split import split
 from tasks.tokenize import tokenize
 from tasks.train import train
+from tests.support.apart import Apart
 from tests.support.families import LIKE_BERT
 from tests.support.rows import FILES, kept, write
 
@@ -164,6 +167,19 @@ def test_example_rows_are_taken_in_and_hold_nothing_but_columns(it: Made, tmp_pa
         data = Data(path=str(file), columns={name: name for name in row})
         ingest(data, Ingest(max_rejected=0), it.problem, Paths(tmp_path / str(number)))
         assert pl.read_parquet(tmp_path / str(number) / "data/ingested/rows.parquet").height == 1
+
+
+def test_shards_that_are_computed_elsewhere_make_the_same(it: Made, tmp_path: Path) -> None:
+    shutil.copytree(it.paths.tokens.parents[1], tmp_path / "elsewhere")
+    with chdir(tmp_path / "elsewhere"):
+        paths, problem = Paths(), problems.load(it.params.problem, it.params.own)
+        made_here = [digests(folder) for folder in (paths.ingested, paths.media, paths.tokens)]
+        data = it.params.data.model_copy(update={"path": "raw/rows.jsonl"})
+        ingest(data, it.params.ingest, problem, paths, Apart())
+        tokenize(it.params.tokenize, it.params.model, problem, paths, Apart())
+        assert [digests(folder) for folder in (paths.ingested, paths.media, paths.tokens)] == made_here
+        found = [predict(problem, it.targets, paths, 7, engine) for engine in (LOCAL, Apart())]
+        assert found[0].equals(found[1])
 
 
 def test_a_problem_that_reads_formats_of_its_own_says_which(it: Made) -> None:
