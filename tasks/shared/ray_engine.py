@@ -235,7 +235,8 @@ def _computed(
 ) -> tuple[list[Any], dict[str, bytes]]:
     """Return what a function makes of a shard, and the files that it wrote, by their names."""
     prepare(problem)
-    return compute(_function(held[0]), shard, files, writes, threads)
+    _use_threads(threads)
+    return compute(_function(held[0]), shard, files, writes)
 
 
 def compute(
@@ -243,11 +244,9 @@ def compute(
     shard: Any,
     files: Mapping[str, bytes],
     writes: str | None,
-    threads: int,
 ) -> tuple[list[Any], dict[str, bytes]]:
     """Return what a function makes of a shard where no other files are, and those that it wrote."""
     with scratch(files):
-        _use_threads(threads)
         items = list(function(shard))
         written = contents(Path(writes)) if writes else {}
         return items, {name: content for name, content in written.items() if name not in files}

@@ -28,7 +28,7 @@ class Apart(Local):
         for shard in shards:
             files = {name_of(path): path.read_bytes() for path in (reads(shard) if reads else ())}
             sent: Any = cloudpickle.loads(cloudpickle.dumps((function, shard)))
-            made = compute(*sent, files, name_of(writes) if writes else None, threads)
+            made = compute(*sent, files, name_of(writes) if writes else None)
             items, written = cloudpickle.loads(cloudpickle.dumps(made))
             for name, content in written.items():
                 write(Path(name), content)
