@@ -25,6 +25,8 @@ from tasks.shared.tracking import Journal
 from tasks.train import checkpoints
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from datasets import Dataset
     from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
@@ -56,6 +58,7 @@ def train(
     resume: Path,
     journal: Journal | None = None,
     callbacks: "Sequence[TrainerCallback]" = (),
+    ends: "Event | None" = None,
     *,
     retries: bool = True,
 ) -> None:
@@ -63,7 +66,8 @@ def train(
 
     base: the folder of the base model. resume: the folder of this training's own checkpoints; when it holds
     a whole one, training goes on from there to the same bytes as if never interrupted. journal: where
-    trackers find what is measured. callbacks: more of the Trainer's. retries: where memory is full, train
+    trackers find what is measured. callbacks: more of the Trainer's. ends: asks training to keep a
+    checkpoint after the step it is in and to exit, as SIGTERM does. retries: where memory is full, train
     again at once with smaller micro-batches; else raise MemoryFullError once it is written down which.
     Raises InputError for a metric or TrainingArguments value that does not exist.
     Under torchrun, called in every process, without retries: all of them have to begin again.
@@ -73,7 +77,7 @@ def train(
     wanted = micro_batch.known(params, resume)
     while True:
         try:
-            run, how = _trained(wanted, base, problem, paths, resume, journal, callbacks)
+            run, how = _trained(wanted, base, problem, paths, resume, journal, callbacks, ends)
             break
         except MemoryFullError:
             wanted = micro_batch.smaller(wanted, resume)
@@ -110,6 +114,7 @@ def _trained(
     resume: Path,
     journal: Journal | None,
     callbacks: "Sequence[TrainerCallback]",
+    ends: "Event | None",
 ) -> tuple["SeededTrainer", dict[str, Any]]:
     """Train to the end, from the last whole checkpoint on; return the Trainer, and what to say of how.
 
@@ -132,7 +137,10 @@ def _trained(
     targets = read_json(paths.tokens / "targets.json")
     network, how = _model(params, base, problem, processor, targets, precision, _longest(data["train"]))
     run = _trainer(params, problem, paths, network, processor, targets, data, arguments)
-    for callback in (*([trainer.Tell(journal)] if journal is not None else []), *callbacks):
+    if ends is not None:
+        run.follow.ends = ends
+    tell = [trainer.Tell(journal)] if journal is not None else []
+    for callback in (*tell, *callbacks, trainer.End(run.follow)):
         run.add_callback(callback)
     run.together.refuse_another(resume)
     last = checkpoints.last_whole(resume) if run.is_world_process_zero() else None

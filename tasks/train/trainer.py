@@ -95,18 +95,25 @@ class Follow(TrainerCallback):
 
     def __init__(self, sampler: EpochSampler, curves: Path) -> None:
         self.sampler, self.curves = sampler, curves
+        # set when training is asked to end, by SIGTERM or from elsewhere
+        self.ends = threading.Event()
         self.progress: Progress | None = None
         self.loss = float("nan")
         self.best: int | None = None
-        self.asked_to_end = self.is_told = False
+        self.is_told = False
         self.together: Together | None = None
         self.every = seconds_between_checkpoints()
         self.saved = self.asked = time.monotonic()
         self.took = 0.0
 
+    @property
+    def asked_to_end(self) -> bool:
+        """Whether training is to save a checkpoint after the step it is in, and end."""
+        return self.ends.is_set()
+
     def ask_to_end(self, *_: Any) -> None:
-        """Have training save a checkpoint after the step it is in, and end; the first process says so."""
-        self.asked_to_end = True
+        """Have training end; the first process says so."""
+        self.ends.set()
         if self.progress is not None and not self.is_told:
             self.is_told = True
             progress.keeping()
@@ -195,28 +202,39 @@ class Follow(TrainerCallback):
             progress.evaluated(evaluations(state.log_history), state.max_steps)
 
     def on_save(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
-        """Mark the checkpoint as whole, and only then delete what it makes needless; end when asked to."""
+        """Mark the checkpoint as whole, and only then delete what it makes needless."""
         if state.is_world_process_zero:
             step, best = state.global_step, state.best_global_step
             checkpoints.mark(Path(args.output_dir) / f"checkpoint-{step}")
             # one that is the best itself leaves the best before it to fall back on
             checkpoints.rotate(Path(args.output_dir), step, self.best if best == step else best)
             self.best = best
-        self.took, self.saved = time.monotonic() - self.asked, time.monotonic()
-        asked = self.asked_to_end
-        if self.together is not None:
-            # whoever ends first has the others ended: all do, or none
-            (asked,) = self.together.any(asked)
-        if asked:
-            self.ask_to_end()
-            if state.is_world_process_zero:
-                progress.kept(state.global_step)
-            sys.exit(128 + signal.SIGTERM)
 
     def on_train_end(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
         """Take the bar away."""
         if self.progress is not None:
             self.progress.close()
+
+
+class End(TrainerCallback):
+    """Ends training that was asked to, once a checkpoint is kept and all callbacks before it have seen it."""
+
+    def __init__(self, follow: Follow) -> None:
+        self.follow = follow
+
+    def on_save(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
+        """Note how long saving took; end when any process was asked to."""
+        follow = self.follow
+        follow.took, follow.saved = time.monotonic() - follow.asked, time.monotonic()
+        asked = follow.asked_to_end
+        if follow.together is not None:
+            # whoever ends first has the others ended: all do, or none
+            (asked,) = follow.together.any(asked)
+        if asked:
+            follow.ask_to_end()
+            if state.is_world_process_zero:
+                progress.kept(state.global_step)
+            sys.exit(128 + signal.SIGTERM)
 
 
 class Tell(TrainerCallback):
@@ -273,9 +291,9 @@ class SeededTrainer(Trainer):
         self.order: list[int] = []
         self.predictions: list[Prediction] = []
         self.remove_callback(PrinterCallback)
-        follow = Follow(sampler, curves)
-        self.together = follow.together = Together(Path(self.args.output_dir))
-        self.add_callback(follow)
+        self.follow = Follow(sampler, curves)
+        self.together = self.follow.together = Together(Path(self.args.output_dir))
+        self.add_callback(self.follow)
         # of the step under way, in all processes: rows or tokens, where the model's own loss is their mean
         self.items: Tensor | None = None
         self.knows_its_loss = self.args.world_size * self.args.gradient_accumulation_steps == 1

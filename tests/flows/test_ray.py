@@ -82,10 +82,18 @@ def test_a_training_that_nodes_have_begun_goes_on_here_to_the_bytes_of_one_that_
         running.communicate(timeout=PATIENCE)
         # what a cluster does for a stage ends with it
         there.wait(PATIENCE)
+        # whoever is asked to end keeps the step that a node is in
+        trained.env["RETRAIN_CHECKPOINT_SECONDS"] = "3600"
+        training.at(20)
+        running = trained.popen("flows", "run")
+        alive(running, training.waiting)
+        os.kill(running.pid, signal.SIGTERM)
+        output, _ = running.communicate(timeout=PATIENCE)
+        assert "keeping a checkpoint ... kept step 21" in output
         training.release()
         rewrite(trained.root / "params.yaml", "name: ray", "name: local")
         done = trained.retrain()
-    assert "going on from checkpoint-" in done.stdout + done.stderr
+    assert "going on from checkpoint-21" in done.stdout + done.stderr
     assert outputs(trained) == alone
 
 

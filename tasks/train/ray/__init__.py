@@ -2,11 +2,14 @@
 
 Each process trains in a folder of its own that holds the stage's inputs (tasks/train/ray/process.py). What
 the first one has there comes back to the stage through a mailbox: checkpoints, which the stage keeps where a
-training without Ray keeps its own; progress; what trackers are told; in the end the outputs. When a node
-dies, Ray Train starts all processes again, and they go on from the last checkpoint that the stage has.
+training without Ray keeps its own; progress; what trackers are told; in the end the outputs. There the first
+one also hears that the stage is asked to end. When a node dies, Ray Train starts all processes again, and
+they go on from the last checkpoint that the stage has.
 """
 
 import os
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -29,6 +32,7 @@ from tasks.train.ray.mailbox import Letter, Mailbox
 
 # how often the processes are started again: a training that kills its nodes ends
 RESTARTS = 8
+ASKED_TO_END = 128 + signal.SIGTERM
 WHY = 1000  # characters of what a failure says
 LOOK = 60.0  # seconds between looks at whether the nodes can hold all processes
 
@@ -85,6 +89,7 @@ class Stage:
     def __init__(self, params: Train, mailbox: Any, resume: Path, journal: Journal) -> None:
         self.params, self.mailbox, self.resume, self.journal = params, mailbox, resume, journal
         self.has_outputs = self.is_offered = False
+        self.is_training = self.is_asked_to_end = False
 
     def _offer(self) -> None:
         """Have processes that begin go on from what is whole here."""
@@ -112,6 +117,7 @@ class Stage:
             else:
                 ended.append(None)
 
+        signal.signal(signal.SIGTERM, self._ask_to_end)
         threading.Thread(target=fit, daemon=True).start()
         looked = time.monotonic()
         while not ended:
@@ -128,11 +134,18 @@ class Stage:
         if not self.has_outputs:
             raise InputError("engine.name ray: training ended on the cluster without a model; run it again")
 
+    def _ask_to_end(self, *_: Any) -> None:
+        """Have the processes keep a checkpoint and end; end at once where none trains, or asked again."""
+        if self.is_asked_to_end or not self.is_training:
+            sys.exit(ASKED_TO_END)
+        self.is_asked_to_end = True
+        progress.keeping()
+
     def _read_letters(self) -> None:
         import ray
 
         try:
-            for letter in ray.get(self.mailbox.take.remote()):
+            for letter in ray.get(self.mailbox.take.remote(ends=self.is_asked_to_end)):
                 # of a process that is gone meanwhile: what it did is done again
                 with suppress(ray.exceptions.OwnerDiedError):
                     self._deal_with(letter, ray.get(letter["files"][0]) if "files" in letter else {})
@@ -145,25 +158,36 @@ class Stage:
         match letter["about"]:
             case "beginning":
                 self._offer()
+            case "training":
+                self.is_training = True
             case "news":
-                print(*letter["said"], sep="\n", end="\n" if letter["said"] else "", flush=True)
-                progress.pass_on(letter["told"])
-                for line in letter["measured"]:
-                    self.journal.scores(line["step"], line["scores"])
+                self._tell(letter)
             case "checkpoint":
                 self._keep(letter["step"], files)
             case "memory":
-                wanted = micro_batch.known(self.params, self.resume)
-                # every process for which so many rows were too many says so
-                if wanted.per_device_train_batch_size == letter["rows"]:
-                    micro_batch.smaller(wanted, self.resume)
-                    self.is_offered = False
+                self._take_fewer(letter["rows"])
+            case "end":
+                sys.exit(ASKED_TO_END)
             case "outputs":
                 for name, content in files.items():
                     write(Path(name), content)
                 self.has_outputs = True
             case "failure":
                 raise InputError(letter["why"])
+
+    def _tell(self, news: Letter) -> None:
+        """Say what a process has said, and pass on how far it is and what it has measured."""
+        print(*news["said"], sep="\n", end="\n" if news["said"] else "", flush=True)
+        progress.pass_on(news["told"])
+        for line in news["measured"]:
+            self.journal.scores(line["step"], line["scores"])
+
+    def _take_fewer(self, rows: int) -> None:
+        """Write down that so many rows at once are too many; each process for which they are says so."""
+        wanted = micro_batch.known(self.params, self.resume)
+        if wanted.per_device_train_batch_size == rows:
+            micro_batch.smaller(wanted, self.resume)
+            self.is_offered = False
 
     def _keep(self, step: int, files: Mapping[str, bytes]) -> None:
         """Write a checkpoint, mark it as whole, and only then delete what it makes needless."""

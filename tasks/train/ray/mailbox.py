@@ -19,6 +19,7 @@ class Mailbox:
         self.taken: list[asyncio.Event] = []
         self.came = asyncio.Event()
         self.checkpoints: list[Any] = []
+        self.ends = False
 
     @classmethod
     def beside_the_stage(cls) -> Any:
@@ -36,8 +37,12 @@ class Mailbox:
         self.came.set()
         await is_dealt_with.wait()
 
-    async def take(self) -> list[Letter]:
-        """Return the letters since the last time, waiting a moment for one; those before are dealt with."""
+    async def take(self, *, ends: bool) -> list[Letter]:
+        """Return the letters since the last time, waiting a moment for one; those before are dealt with.
+
+        ends: whether the stage is asked to end.
+        """
+        self.ends = ends
         for is_dealt_with in self.taken:
             is_dealt_with.set()
         with suppress(TimeoutError):
@@ -50,6 +55,10 @@ class Mailbox:
     async def offer(self, checkpoints: list[Any]) -> None:
         """Have processes that begin go on from these: a reference to their files."""
         self.checkpoints = checkpoints
+
+    async def is_asked_to_end(self) -> bool:
+        """Return whether processes are to keep a checkpoint and end."""
+        return self.ends
 
     async def offered(self) -> list[Any]:
         """Return the checkpoints to go on from."""

@@ -47,6 +47,10 @@ def take_part(config: dict[str, Any]) -> None:
             # all begin again, with what the stage then offers
             ray.get(mailbox.deliver.remote({"about": "memory", "rows": rows}))
             raise
+        except SystemExit:
+            # asked to end, and the stage has the checkpoint
+            if rank == 0:
+                ray.get(mailbox.deliver.remote({"about": "end"}))
         except InputError as error:
             ray.get(mailbox.deliver.remote({"about": "failure", "why": str(error)}))
 
@@ -79,9 +83,9 @@ def _train(params: Params, config: dict[str, Any], rank: int) -> None:
     mailbox = config["mailbox"]
     devices.use_threads(config["threads"])
     problem = problems.load(params.problem, params.own)
-    callbacks = [] if rank else [_sender(mailbox)]
-    with _heard(mailbox, rank, tells=config["tells"]) as journal:
-        train(params.train, BASE, problem, Paths(), RESUME, journal, callbacks, retries=False)
+    callbacks, ends = [] if rank else [_sender(mailbox)], threading.Event()
+    with _heard(mailbox, rank, ends, tells=config["tells"]) as journal:
+        train(params.train, BASE, problem, Paths(), RESUME, journal, callbacks, ends, retries=False)
     if rank == 0:
         made: dict[str, bytes] = {}
         for folder in OUTPUTS:
@@ -95,6 +99,10 @@ def _sender(mailbox: Any) -> "TrainerCallback":
     from transformers import TrainerCallback
 
     class Send(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+            """Say that from now on a checkpoint can be kept."""
+            ray.get(mailbox.deliver.remote({"about": "training"}))
+
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
             """Wait until the stage has it: a kill from now on loses nothing before it."""
             found = contents(RESUME / f"checkpoint-{state.global_step}")
@@ -107,10 +115,10 @@ def _sender(mailbox: Any) -> "TrainerCallback":
 
 
 @contextmanager
-def _heard(mailbox: Any, rank: int, *, tells: bool) -> Iterator[Journal]:
+def _heard(mailbox: Any, rank: int, ends: threading.Event, *, tells: bool) -> Iterator[Journal]:
     """Yield a journal; meanwhile the stage hears of the first process what it says, does and measures.
 
-    tells: whether the stage wants to hear how far training is.
+    ends: is set when the stage is asked to end. tells: whether it wants to hear how far training is.
     """
     if rank:
         with SAID.open("w") as said, redirect_stdout(said):
@@ -122,7 +130,7 @@ def _heard(mailbox: Any, rank: int, *, tells: bool) -> Iterator[Journal]:
         os.environ[progress.FILE] = str(TOLD.absolute())
     over = threading.Event()
     with SAID.open("w") as said, redirect_stdout(said):
-        teller = threading.Thread(target=_tell, args=(mailbox, Path.cwd(), over))
+        teller = threading.Thread(target=_tell, args=(mailbox, Path.cwd(), over, ends))
         teller.start()
         try:
             yield Journal(MEASURED)
@@ -133,8 +141,8 @@ def _heard(mailbox: Any, rank: int, *, tells: bool) -> Iterator[Journal]:
             os.environ.pop(progress.FILE, None)
 
 
-def _tell(mailbox: Any, folder: Path, over: threading.Event) -> None:
-    """Tell the stage what is new in the files of what is said, done and measured, and at the end."""
+def _tell(mailbox: Any, folder: Path, over: threading.Event, ends: threading.Event) -> None:
+    """Tell the stage what is new in the files of what is said, done and measured; hear whether it ends."""
     import ray
 
     said_to = told_to = measured_to = 0
@@ -147,6 +155,8 @@ def _tell(mailbox: Any, folder: Path, over: threading.Event) -> None:
         if said or told or measured:
             news = {"about": "news", "said": said, "told": told, "measured": measured}
             ray.get(mailbox.deliver.remote(news))
+        if ray.get(mailbox.is_asked_to_end.remote()):
+            ends.set()
 
 
 def _lines(file: Path, start: int) -> tuple[list[str], int]:

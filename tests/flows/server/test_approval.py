@@ -4,6 +4,7 @@ In a real browser, too; and people are told of what was decided.
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from playwright.sync_api import Page, expect
 
 from tests.support.browser import chromium, keep, log_in, needs_chromium, see_pictures
 from tests.support.colors import LEARNS, rows
-from tests.support.project import Project
+from tests.support.forking import forking
+from tests.support.project import Once, Project, copy_of, tiny, tiny_project
 from tests.support.site import Site, up
 from tests.support.wait import until
 from tests.support.webhook import make_channel, webhook
@@ -24,14 +26,21 @@ PARAMS: dict[str, Any] = {
 }
 
 
-def with_a_champion(project: Project) -> None:
-    """Have a first model in production, and data that a better one can be made of."""
-    rows(project, "red", "blue")
-    first = project.retrain("--isolated", "--data.path", "data/raw/colors.csv", *LEARNS).stdout
-    name = first.partition("It is the experiment ")[2].partition(";")[0]
-    forced = ("--name", "colors", "--force", "--reason", "there is no other")
-    project.retrain(name, *forced, command="promote")
-    rows(project, "red", "blue", "green")
+@pytest.fixture
+def project(once: Once, tiny_model: Path, prefect_home: Path, python: Path, tmp_path: Path) -> Project:
+    """A clone with a first model in production, and data that a better one can be made of."""
+
+    def make(folder: Path) -> None:
+        made = forking(tiny_project(folder / "project", tiny_model, prefect_home), python)
+        rows(made, "red", "blue")
+        first = made.retrain("--isolated", "--data.path", "data/raw/colors.csv", *LEARNS).stdout
+        name = first.partition("It is the experiment ")[2].partition(";")[0]
+        forced = ("--name", "colors", "--force", "--reason", "there is no other")
+        made.retrain(name, *forced, command="promote")
+        rows(made, "red", "blue", "green")
+
+    made = tiny(once("with_a_champion", make) / "project")
+    return forking(copy_of(made, tmp_path), python)
 
 
 def answer(site: Site, run: str, **said: str) -> dict[str, str]:
@@ -53,7 +62,6 @@ def heard(taken: list[dict[str, Any]], subject: str) -> str:
 
 
 def test_what_is_proven_waits_for_an_answer_that_is_signed_kept_and_told(project: Project) -> None:
-    with_a_champion(project)
     with webhook() as (url, taken), up(project) as site:
         make_channel(site, url)
         site.up_again()
@@ -108,7 +116,6 @@ def test_what_is_proven_waits_for_an_answer_that_is_signed_kept_and_told(project
 
 
 def test_a_question_that_nobody_answers_or_that_is_taken_back_promotes_nothing(project: Project) -> None:
-    with_a_champion(project)
     soon = PARAMS | {"promote": PARAMS["promote"] | {"ask_timeout_hours": 0.01}}
     with webhook() as (url, taken), up(project) as site:
         make_channel(site, url)
@@ -158,7 +165,6 @@ def fill_in(page: Page, site: Site, run: str, answer: str, name: str, reason: st
 
 @needs_chromium
 def test_in_a_browser_one_is_refused_and_one_approved_with_a_reason(project: Project) -> None:
-    with_a_champion(project)
     with up(project) as site, chromium() as page:
         site.complete("retrain/manual", params=PARAMS)
         (asked,) = site.runs("promote")

@@ -23,6 +23,7 @@ from tasks.shared.errors import InputError
 from tasks.shared.files import digests
 from tasks.train.checkpoints import last_whole
 from tasks.train.trainer import (
+    End,
     EpochSampler,
     Follow,
     SeededTrainer,
@@ -195,10 +196,10 @@ def test_a_process_that_is_asked_to_end_while_all_save_goes_on_as_the_others_do(
     follow.together = together
     arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
     state = TrainerState(global_step=3, max_steps=9, epoch=1.0, is_world_process_zero=True)
-    saved(tmp_path, 3)
-    follow.on_save(arguments, state, TrainerControl())
+    end = End(follow)
+    end.on_save(arguments, state, TrainerControl())
     with pytest.raises(SystemExit):
-        follow.on_save(arguments, state, TrainerControl())
+        end.on_save(arguments, state, TrainerControl())
 
 
 def test_the_sampler_follows_the_epoch_also_in_the_middle_of_one(tmp_path: Path) -> None:
