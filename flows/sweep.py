@@ -24,10 +24,9 @@ from flows.report.run_report import told
 from flows.report.sweep import publish
 from flows.server import deployed_runs
 from flows.sweeps import database
-from flows.sweeps.asked import Asked, asked
+from flows.sweeps.asked import NOWHERE, USUAL, Asked, asked, refuse_other_flow
 from flows.sweeps.budget import MINUTES, TRIALS
 from flows.sweeps.results import Sweep
-from flows.sweeps.space import size
 from flows.sweeps.study import Study
 from flows.trials import Deployed, Here, Runner, Trials
 from tasks.shared.errors import InputError
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 else:
     Given = form(written_in(PARAMS))
 
-# the deployment that runs trials where a worker is there, and the word for none
-USUAL, NOWHERE = "retrain/manual", "none"
 Count = Annotated[int, Field(ge=1, le=TRIALS)]
 Warmup = Annotated[int, Field(ge=0, le=TRIALS)]
 Minutes = Annotated[float, Field(gt=0, le=MINUTES)]
@@ -79,19 +76,25 @@ def sweep(
         params: What all of them have. A field left empty is what params.yaml says.
     """
     log = get_run_logger()
+    refuse_other_flow(deployment)
     worker.attach()
     checkout = root()
     given = Layer("params", params.model_dump(mode="json"))
     its = asked(search, name, written_in(checkout / PARAMS), given)
-    with database.alone(checkout, its.name), database.in_words(checkout, its.name):
-        study = Study(checkout, its.name, its.space)
-        study.begin(its.to_dict(), its.params)
-        budget = int(min(trials, size(its.space)))
-        until = math.inf if timeout_minutes is None else time.monotonic() + 60 * timeout_minutes
-        runner = _runner(its.name, study, deployment, at_once, log.info)
-        update = Shown(study, budget).update
-        warmup = warmup_evaluations if pruner == "median" else None
-        Trials(study, runner, checkout, given, budget, until, log.info, update, warmup).run()
+    with database.alone(checkout, its.name) as still_alone, database.in_words(checkout, its.name):
+        study = Study(checkout, its.name, its.space, still_alone)
+        budget = study.begin(its.to_dict(), its.params, trials)
+        Trials(
+            study=study,
+            runner=_runner(its.name, study, deployment, at_once, log.info),
+            checkout=checkout,
+            fixed=given,
+            budget=budget,
+            until=math.inf if timeout_minutes is None else time.monotonic() + 60 * timeout_minutes,
+            say=log.info,
+            on_end=Shown(study, budget).update,
+            warmup=warmup_evaluations if pruner == "median" else None,
+        ).run()
         found = _followed(checkout, study.result(budget), its, log.info)
     publish(found, database.folder(checkout) / its.name)
     if found.best is None:

@@ -1,5 +1,6 @@
 """The trials of a sweep, each a run of `retrain`: one after another here, or many by a deployment."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,13 +10,15 @@ from typing import Any, Protocol
 from prefect.client.schemas.objects import State
 
 from flows.engine.pruning import PRUNED, curve
+from flows.engine.run_name import ID_PART
 from flows.engine.workspace import Say
+from flows.git.remotes import UnreachableError
 from flows.report.summary import Summary
 from flows.retrain import retrain
 from flows.server import deployed_runs, recovery
 from flows.server.deployed_runs import Ended
 from flows.sweeps.results import shown
-from flows.sweeps.scores import scored
+from flows.sweeps.scores import NotSentError, scored
 from flows.sweeps.space import nested
 from flows.sweeps.study import COMMIT, EXPERIMENT, HELD, METRIC, SECONDS, Study
 from tasks.shared.errors import InputError
@@ -131,7 +134,10 @@ class Trials:
     say: Say
     on_end: Callable[[], None]
     warmup: int | None = None
+    # why the last trials had no score, each without its own name
     failures: list[str] = field(default_factory=list)
+    # those whose experiments had not been sent when they ended
+    late: dict[int, Ended] = field(default_factory=dict)
 
     def run(self) -> None:
         """Run them all; those that a dead sweep has left come first, as they were."""
@@ -142,11 +148,13 @@ class Trials:
                 running.add(number)
                 self._start(number)
             if not running:
-                return
+                break
             for number, ended in self.runner.ended().items():
                 running.remove(number)
                 self._tell(number, ended)
                 self.on_end()
+            self._look_again()
+        self._look_again(is_last=True)
 
     def _may_begin(self) -> bool:
         is_hopeless = len(self.failures) >= SAME and len(set(self.failures[-SAME:])) == 1
@@ -164,38 +172,74 @@ class Trials:
         self.runner.start(number, together([self.fixed, its, never]), bounds)
 
     def _tell(self, number: int, ended: Ended) -> None:
-        """Tell the study what came of a trial; raise InputError when it compares with no other."""
-        seconds = round(ended.seconds, 1)
+        """Tell the study what came of a trial."""
         if ended.state == PRUNED:
-            self.study.tell_pruned(number, curve(ended.run), ended.why, **{SECONDS: seconds})
+            self.study.tell_pruned(number, curve(ended.run), ended.why, **{SECONDS: _seconds(ended)})
             self.failures.clear()
             self.say(f"trial {number} pruned: {ended.why}")
-            return
-        if ended.kept is None:
-            self._fail(number, ended.why, seconds)
-            return
+        elif ended.kept is None:
+            self._fail(number, ended, ended.why)
+        else:
+            try:
+                self._tell_score(number, ended, ended.kept)
+            except NotSentError as error:
+                self.late[number] = ended
+                self.failures.append(self._reason(number, ended, str(error)))
+                self.say(f"trial {number} is looked for again when another is over: {error}")
+
+    def _look_again(self, *, is_last: bool = False) -> None:
+        """Tell of late trials, whose experiments are sent with the next ones; is_last: they fail now."""
+        for number, ended in [*self.late.items()]:
+            try:
+                self._tell_score(number, ended, str(ended.kept))
+            except NotSentError as error:
+                if not is_last:
+                    continue
+                self._fail(number, ended, str(error))
+            del self.late[number]
+            self.on_end()
+
+    def _tell_score(self, number: int, ended: Ended, kept: str) -> None:
+        """Tell the study what a trial has scored, or that it failed.
+
+        Raises NotSentError when its experiment is not there, and InputError when nobody can say whether it
+        is, or when it compares with no other: it stays under way, and the same command goes on with it.
+        """
         try:
-            its = scored(self.checkout, ended.kept, [one.param for one in self.study.space])
+            its = scored(self.checkout, kept, [one.param for one in self.study.space])
+        except (NotSentError, UnreachableError):
+            raise
         except InputError as error:
-            # removed meanwhile, or never sent: the next time it would not be there either
-            self._fail(number, str(error), seconds)
+            # removed meanwhile: the next time it would not be there either
+            self._fail(number, ended, str(error))
             return
         measure = [its.metric, its.higher_is_better]
         if not (self.study.agree(HELD, its.held) and self.study.agree(METRIC, measure)):
             raise InputError(f"{CHANGED}; change it back, or begin another sweep with --name")
         if its.score is None:
-            self._fail(number, f"{its.metric} is not defined on the validation rows", seconds)
+            self._fail(number, ended, f"{its.metric} is not defined on the validation rows")
             return
-        told = {EXPERIMENT: ended.kept, COMMIT: its.commit, SECONDS: seconds}
+        told = {EXPERIMENT: kept, COMMIT: its.commit, SECONDS: _seconds(ended)}
         self.study.tell(number, its.score, its.curve, **told)
         self.failures.clear()
         score = f"{its.metric} {as_number(its.score)} on validation"
-        self.say(f"trial {number}: {score}, experiment {ended.kept}")
+        self.say(f"trial {number}: {score}, experiment {kept}")
 
-    def _fail(self, number: int, why: str, seconds: float) -> None:
-        self.study.tell_failed(number, why, **{SECONDS: seconds})
-        self.failures.append(why)
+    def _fail(self, number: int, ended: Ended, why: str) -> None:
+        self.study.tell_failed(number, why, **{SECONDS: _seconds(ended)})
+        self.failures.append(self._reason(number, ended, why))
         self.say(f"trial {number} failed: {why}")
+
+    def _reason(self, number: int, ended: Ended, why: str) -> str:
+        """Return why a trial has no score, in words that are the same for another that fails alike."""
+        for name in filter(None, (ended.kept, ended.run)):
+            why = why.replace(name, "NAME")
+        # a run whose name was taken has a part of its id behind it
+        return re.sub(rf"\b{re.escape(self.study.name)}-{number}\b(-[0-9a-f]{{{ID_PART}}})?", "NAME", why)
+
+
+def _seconds(ended: Ended) -> float:
+    return round(ended.seconds, 1)
 
 
 def _given(value: Any) -> Any:

@@ -63,13 +63,23 @@ def sweep(
     """
     # what is wrong is told at once
     refuse_budget(trials, timeout_minutes, at_once, warmup_evaluations)
-    session, search, fixed = _checked(from_revision, params_file, params, name)
+    session, search, fixed = _checked(from_revision, params_file, params, name, deployment)
     session.start()
     from flows.report.sweep import show
     from flows.sweep import sweep as flow
 
-    wanted = (search, trials, timeout_minutes, name, deployment, at_once, pruner, warmup_evaluations, fixed)
-    found, status = session.run(lambda: flow(*wanted, return_state=True))
+    wanted: dict[str, Any] = {
+        "search": search,
+        "trials": trials,
+        "timeout_minutes": timeout_minutes,
+        "name": name,
+        "deployment": deployment,
+        "at_once": at_once,
+        "pruner": pruner,
+        "warmup_evaluations": warmup_evaluations,
+        "params": fixed,
+    }
+    found, status = session.run(lambda: flow(**wanted, return_state=True))
     if found is None:
         return status
     if as_json:
@@ -80,15 +90,16 @@ def sweep(
 
 
 def _checked(
-    from_revision: str | None, params_file: Path | None, params: TypedParams, name: str
+    from_revision: str | None, params_file: Path | None, params: TypedParams, name: str, deployment: str
 ) -> tuple[Session, list[str], dict[str, Any]]:
     """Return a session, what is searched, and what all trials have; raise InputError for what is wrong."""
     from flows.engine import workspace
     from flows.engine.data import located
     from flows.engine.prepare import refuse_unknown_names
-    from flows.sweeps.asked import asked
+    from flows.sweeps.asked import asked, refuse_other_flow
     from flows.sweeps.space import apart
 
+    refuse_other_flow(deployment)
     checkout = workspace.root()
     layers = given(from_revision, params_file, None, checkout)
     typed = together(given(None, None, params, checkout))

@@ -19,6 +19,7 @@ from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STAS
 
 from flows.git.commands import commit_of, git, identity, names
 from flows.git.refs import RUNNING, change, changing, remove_ref, set_ref
+from flows.git.remotes import UnreachableError, asked, fetch
 from flows.git.signatures import signing
 from flows.git.uncommitted import LOCAL_CONFIG
 from flows.ledger.remote import TRIES, is_shared
@@ -189,15 +190,21 @@ def push(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str]
 
 
 def brought(checkout: Path, name: str) -> bool:
-    """Fetch an experiment from the Git remote that runs are sent to; return whether it is there."""
+    """Fetch an experiment from the Git remote that runs are sent to; return whether it is there.
+
+    Raises UnreachableError when the remote does not answer several times, so that nobody knows.
+    """
     remote = shared_with(checkout)
-    if remote is None:
-        return False
-    listed = git(checkout, "ls-remote", "--refs", "--", remote, f"{EXPS_NAMESPACE}/*/*/{name}")
-    for line in listed.splitlines():
-        ref = line.partition("\t")[2]
+    return remote is not None and _brought(checkout, remote, name)
+
+
+@funcy.retry(TRIES, UnreachableError, timeout=lambda attempt: 2**attempt)
+def _brought(checkout: Path, remote: str, name: str) -> bool:
+    for line in asked(checkout, remote, [f"{EXPS_NAMESPACE}/*/*/{name}"]).splitlines():
+        commit, _, ref = line.partition("\t")
         if REF.fullmatch(ref.removeprefix(EXPS_NAMESPACE)):
-            change(checkout, "fetch", "--quiet", "--no-tags", "--", remote, f"{ref}:{ref}")
+            fetch(checkout, remote, [ref], f"the experiment {name}")
+            change(checkout, "update-ref", ref, commit)
             return True
     return False
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from flows.git.remotes import UnreachableError
 from flows.ledger.experiments import shared_with
 from flows.registry import sharing
 from flows.registry.promotion import Promoted, assign
@@ -38,7 +39,7 @@ def roll_back(
     record = record.model_copy(update={"reason": reason, "by": by})
     try:
         return assign(checkout, remote, name, stage, target.commit, record, replaces=now, say=say)
-    except sharing.UnreachableError as error:
+    except UnreachableError as error:
         _warn(error, say)
     return assign(checkout, None, name, stage, target.commit, record, replaces=now, say=say)
 
@@ -48,7 +49,7 @@ def _reached(checkout: Path, name: str, say: Say) -> str | None:
     remote = shared_with(checkout)
     try:
         sharing.synchronised(checkout, remote, name, say)
-    except sharing.UnreachableError as error:
+    except UnreachableError as error:
         _warn(error, say)
         return None
     return remote

@@ -5,27 +5,21 @@ it has gone on without what was made here, all tags that only this repository ha
 said. Nothing is ever forced.
 """
 
-import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from flows.git.commands import git
 from flows.git.refs import NONE, STALE, change
+from flows.git.remotes import SENT, UnreachableError, asked, fetch, quiet
 from flows.ledger.experiments import untracked_in
 from flows.registry.tags import ASSIGNMENT, TAGS, VERSION, read
-from tasks.shared.errors import InputError, without_password
+from tasks.shared.errors import InputError
 
 Say = Callable[[str], None]
-# for a host to answer, and to take or give what tags name
-ASKED, SENT = 10.0, 120.0
 TRIES = 20
 # in Git's words, when another holds the lock of a ref
 LOCKED = "cannot lock ref"
-
-
-class UnreachableError(InputError):
-    """The Git remote cannot be reached, or takes nothing from us, or is not to get it."""
 
 
 def synchronised(checkout: Path, remote: str | None, name: str, say: Say) -> None:
@@ -34,7 +28,7 @@ def synchronised(checkout: Path, remote: str | None, name: str, say: Say) -> Non
     Nothing is done without a remote. Raises UnreachableError when it cannot be reached.
     """
     for _ in range(TRIES) if remote is not None else ():
-        theirs = _listed(_asked(checkout, str(remote), (f"{TAGS}/{name}@v*", f"{TAGS}/{name}#*")))
+        theirs = _listed(asked(checkout, str(remote), (f"{TAGS}/{name}@v*", f"{TAGS}/{name}#*")))
         mine = _listed(git(checkout, "for-each-ref", "--format=%(objectname)%09%(refname)", TAGS), name)
         own = {tag: its for tag, its in mine.items() if theirs.get(tag) != its}
         lost = own if any(_is_lost(tag, theirs) for tag in own) else {}
@@ -68,7 +62,7 @@ def brought(checkout: Path, remote: str, ref: str) -> str | None:
     """
     its = _at(checkout, remote, [ref]).get(ref)
     if its is not None:
-        _fetch(checkout, remote, [ref], "its looks")
+        fetch(checkout, remote, [ref], "its looks")
     return its
 
 
@@ -89,7 +83,7 @@ def _sent(
     end = time.monotonic() + STALE
     while True:
         try:
-            git(checkout, *words, env=_quiet(checkout), seconds=SENT)
+            git(checkout, *words, env=quiet(checkout), seconds=SENT)
         except InputError as error:
             theirs = _at(checkout, remote, wanted)
             if theirs != before:
@@ -122,7 +116,7 @@ def here(checkout: Path, tags: Iterable[str]) -> dict[str, str]:
 def _at(checkout: Path, remote: str, refs: Collection[str]) -> dict[str, str]:
     """Return what those of the refs that the remote has are at."""
     found = {}
-    for line in _asked(checkout, remote, refs).splitlines():
+    for line in asked(checkout, remote, refs).splitlines():
         its, _, ref = line.partition("\t")
         # Git lists what ends like this, too
         if ref in refs:
@@ -130,32 +124,12 @@ def _at(checkout: Path, remote: str, refs: Collection[str]) -> dict[str, str]:
     return found
 
 
-def _asked(checkout: Path, remote: str, patterns: Iterable[str]) -> str:
-    """Return what the remote says of its refs, a line each."""
-    words = ("ls-remote", "--refs", "--", remote, *patterns)
-    try:
-        return git(checkout, *words, env=_quiet(checkout), seconds=ASKED)
-    except InputError as error:
-        # with its own words, such as those of a host that is not known
-        why = without_password(str(error))
-        raise UnreachableError(f"Git remote '{remote}' cannot be asked: {why}") from None
-
-
-def _fetch(checkout: Path, remote: str, refs: Iterable[str], what: str) -> None:
-    """Have what the remote's refs name here, without refs of our own."""
-    words = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", remote, *refs)
-    try:
-        git(checkout, *words, env=_quiet(checkout), seconds=SENT)
-    except InputError as error:
-        raise UnreachableError(f"Git remote '{remote}' does not give {what}: {error}") from None
-
-
 def _brought(
     checkout: Path, remote: str, mine: Mapping[str, str], missing: Mapping[str, str], lost: Mapping[str, str]
 ) -> bool:
     """Have the remote's tags here, and no lost ones; return False when one has moved here meanwhile."""
     if missing:
-        _fetch(checkout, remote, [f"{TAGS}/{tag}" for tag in missing], "its tags")
+        fetch(checkout, remote, [f"{TAGS}/{tag}" for tag in missing], "its tags")
     wanted = [f"update {TAGS}/{tag} {its} {mine.get(tag, NONE)}\n" for tag, its in missing.items()]
     wanted += [f"delete {TAGS}/{tag} {its}\n" for tag, its in lost.items() if tag not in missing]
     try:
@@ -168,18 +142,6 @@ def _brought(
             raise
         return False
     return True
-
-
-def _quiet(checkout: Path) -> dict[str, str]:
-    """Return an environment in which no question is asked that nobody answers.
-
-    A pre-push hook may start a run, which would push.
-    """
-    env = {"GIT_TERMINAL_PROMPT": "0", "DVC_EXP_AUTO_PUSH": "false", "LC_ALL": "C"}
-    is_given = "GIT_SSH_COMMAND" in os.environ or "GIT_SSH" in os.environ
-    if not is_given and not git(checkout, "config", "--default=", "--get", "core.sshCommand"):
-        env["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes -o ConnectTimeout=10"
-    return env
 
 
 def _listed(told: str, name: str | None = None) -> dict[str, str]:

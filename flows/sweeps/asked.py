@@ -14,6 +14,8 @@ from tasks.shared.params import Params
 from tasks.shared.params_file import Layer, lay_over
 
 LONGEST = 40
+# the flow that trains, the deployment that runs trials where a worker is there, and the word for none
+TRAINS, USUAL, NOWHERE = "retrain", "retrain/manual", "none"
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,13 @@ def asked(search: Iterable[str], name: str, *layers: Layer) -> Asked:
         return found
     digest = hashlib.sha256(json.dumps(found.to_dict(), sort_keys=True).encode()).hexdigest()
     return Asked(f"sweep-{digest[:8]}", space, params, fixed)
+
+
+def refuse_other_flow(deployment: str) -> None:
+    """Raise InputError for a deployment whose runs train nothing: its name begins with that of its flow."""
+    if deployment not in ("", NOWHERE) and deployment.partition("/")[0] != TRAINS:
+        given = f"deployment '{deployment}' is none of the flow {TRAINS}, whose runs train"
+        raise InputError(f"{given}; give one such as {USUAL}, or {NOWHERE}")
 
 
 def _score(params: Params) -> str:

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.ledger.experiments import brought, commit_named
+from flows.ledger.experiments import brought, commit_named, shared_with
 from flows.ledger.history import Record, committed
 from tasks.shared.errors import InputError
 
 # the stages that decide a score on validation
 STAGES = ("ingest", "split", "tokenize", "train")
 SPLITS = "data/splits"
+
+
+class NotSentError(InputError):
+    """The Git remote does not have an experiment, which its worker may not have sent yet."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +39,16 @@ class Scored:
 def scored(checkout: Path, run: str, searched: Iterable[str]) -> Scored:
     """Return what a run has scored on validation; its test scores are not looked at.
 
-    It is an experiment here, or at the Git remote where its worker has sent it. Raises InputError when it is
-    nowhere, or not whole.
+    It is an experiment here, or at the Git remote where its worker has sent it. Raises UnreachableError when
+    the remote does not answer, NotSentError when it does not have it, and InputError when nothing is shared,
+    or the experiment is not whole.
     """
     try:
         commit = commit_named(checkout, run)
     except InputError:
         if not brought(checkout, run):
-            raise InputError(
+            kind = InputError if shared_with(checkout) is None else NotSentError
+            raise kind(
                 f"the experiment {run} is not in this repository; let its worker send it (docs/sharing.md)"
             ) from None
         commit = commit_named(checkout, run)

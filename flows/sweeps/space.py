@@ -1,7 +1,8 @@
 """The search space of a sweep: which params are tried, and what of each, as people type it."""
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -202,6 +203,17 @@ def size(space: Iterable[Searched]) -> float:
     return math.prod(counts)
 
 
+def every(space: Iterable[Searched]) -> Iterator[dict[str, Any]]:
+    """Yield all different trials of a space of choices and whole numbers."""
+    params: list[str] = []
+    values: list[Sequence[Any]] = []
+    for one in space:
+        params.append(one.param)
+        values.append(one.values if isinstance(one, Choice) else range(int(one.low), int(one.high) + 1))
+    for some in itertools.product(*values):
+        yield dict(zip(params, some, strict=True))
+
+
 def _own_name(name: str) -> str:
     """Return a param's own name by any that it may be called."""
     name = name.removeprefix("--").replace("-", "_")
@@ -222,8 +234,8 @@ def _is_searched(param: str, text: str) -> bool:
     kinds = _scalars(own)
     if kinds & {int, float}:
         return ":" in text or "," in text
-    # a path or a pattern may hold a comma
-    is_free = str in kinds and own.partition(".")[0] in SECTIONS
+    # a path, a pattern or a sentence may hold a comma; a section that is a problem's is that of this one
+    is_free = str in kinds and refusal(own, own.partition(".")[0]) is not None
     return bool(kinds) and not is_free and "," in text
 
 

@@ -1,31 +1,38 @@
 """The study behind a sweep: what to try next (TPE, Bergstra et al. 2011), kept so that it outlives a kill.
 
 Optuna's record of the trials is a SQLite file in the repository's ignored folder, or the PostgreSQL database
-that RETRAIN_SWEEPS_URL names. Each value that is suggested has a seed of its own, the trial's number and the
-param's place, so what is tried depends on the trials before it alone, not on who was killed meanwhile.
+that RETRAIN_SWEEPS_URL names. All values of a trial are drawn at once, seeded by its number, and kept in one
+transaction, so what is tried depends on the trials before it alone, not on who was killed meanwhile.
 """
 
-import itertools
 import json
 import os
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.importance import get_param_importances
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from flows.sweeps.database import opened
 from flows.sweeps.results import Sweep, Tried
-from flows.sweeps.space import Choice, Range, Searched, size, value_of
+from flows.sweeps.space import Choice, Searched, every, size, value_of
 from tasks.shared.errors import InputError
 from tasks.shared.params import Params
 from tasks.shared.params_file import differences, word
 
-# values that one trial may have suggested, so that no two have one seed
-PLACES = 1000
+# between the seeds of two trials
+SEEDS = 1000
+# how often what was tried already is drawn before it is tried again
+DRAWS = 100
 # params, and scores that differ, of which something can be compared
 FEWEST = 2
 # differences that a sentence names
@@ -52,42 +59,45 @@ class Study:
     Optuna maximizes what it is told: the score, or minus the score where less is better.
     """
 
-    def __init__(self, checkout: Path, name: str, space: Sequence[Searched]) -> None:
-        """Open the study of a name, or begin it; raise InputError when its database cannot be had."""
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.name, self.space = name, space
-        self.study = opened(checkout, name)
+    def __init__(
+        self,
+        checkout: Path,
+        name: str,
+        space: Sequence[Searched],
+        still_alone: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Open the study of a name, or begin it; raise InputError when its database cannot be had.
 
-    def begin(self, asked: Mapping[str, Any], present: Params) -> None:
-        """Note what the sweep is of, and what is tried first: the present params, if they are searched.
-
-        Raises InputError when it was begun with something else. Where there are no more different trials
-        than values, all of them are tried, none twice.
+        still_alone: raises InputError when another sweep of the name may be under way.
         """
-        known = self._attribute(ASKED)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.name, self.space, self.still_alone = name, space, still_alone
+        self.study = opened(checkout, name)
+        self.distributions = {one.param: _distribution(one) for one in space}
+        # of what the search goes out from, what lies within it
+        self.near: dict[str, Any] = {}
+        # each trial that there can be, where they are few
+        self.grid: list[dict[str, Any]] = []
+
+    def begin(self, asked: Mapping[str, Any], present: Params, trials: int) -> int:
+        """Note what the sweep is of; return how many trials it is to have, at most as many as are asked for.
+
+        present: what of it is searched is tried first. trials: those of earlier times included; where no more
+        different ones than these can be, each is tried once. Raises InputError when the sweep was begun with
+        something else.
+        """
         text = json.loads(json.dumps(asked))
-        if known is not None and known != text:
-            other = "; ".join(_differences(known, text))
+        if not self.agree(ASKED, text):
+            other = "; ".join(_differences(self._attribute(ASKED), text))
             raise InputError(
                 f"sweep '{self.name}' was begun with something else ({other}); give it another --name"
             )
-        if known is None:
-            values = {one.param: value_of(present, one.param) for one in self.space}
-            near = {one.param: values[one.param] for one in self.space if one.holds(values[one.param])}
-            if near:
-                # what lies outside is suggested
-                self.study.enqueue_trial(near, skip_if_exists=True)
-            for some in self._every():
-                self.study.enqueue_trial(some, skip_if_exists=True)
-            # last: what was killed before is enqueued again
-            self.study.set_user_attr(ASKED, text)
-
-    def _every(self) -> Iterator[dict[str, Any]]:
-        """Yield all trials that there can be, where they are few and each a choice."""
-        if all(isinstance(one, Choice) for one in self.space) and size(self.space) <= PLACES:
-            values = [one.values for one in self.space if isinstance(one, Choice)]
-            for some in itertools.product(*values):
-                yield dict(zip((one.param for one in self.space), some, strict=True))
+        values = {one.param: value_of(present, one.param) for one in self.space}
+        self.near = {one.param: values[one.param] for one in self.space if one.holds(values[one.param])}
+        if size(self.space) > trials:
+            return trials
+        self.grid = sorted(every(self.space), key=lambda some: some != self.near)
+        return min(trials, self.count() + len(self._untried()))
 
     def under_way(self) -> list[int]:
         """Return the numbers of the trials that a dead sweep has left: they are done first, as they are."""
@@ -98,19 +108,44 @@ class Study:
         return len(self._trials(*ENDED))
 
     def begin_next(self) -> int:
-        """Begin a trial; return its number."""
-        return self.study.ask().number
+        """Begin a trial; return its number. A kill leaves it with all its values, or none of it."""
+        self.still_alone()
+        number, untried = len(self.study.get_trials(deepcopy=False)), self._untried()
+        params = untried[0] if untried else self._drawn(number)
+        its = create_trial(state=TrialState.RUNNING, params=params, distributions=self.distributions)
+        self.study.add_trial(its)
+        return number
+
+    def _untried(self) -> list[dict[str, Any]]:
+        """Return what of the grid is not tried yet."""
+        tried = self._tried()
+        return [some for some in self.grid if self._key(some) not in tried]
+
+    def _drawn(self, number: int) -> dict[str, Any]:
+        """Return the values of a trial, drawn beside the study: what a sampler notes there is not kept."""
+        beside = optuna.create_study(direction="maximize", sampler=_sampler(SEEDS * number))
+        beside.add_trials(self._trials(*ENDED))
+        if number == 0 and self.near:
+            # what lies outside is drawn
+            beside.enqueue_trial(self.near)
+        tried = self._tried()
+        for _ in range(DRAWS):
+            params = beside.ask(self.distributions).params
+            if self._key(params) not in tried:
+                break
+        return params
+
+    def _tried(self) -> set[tuple[str, ...]]:
+        return {self._key(trial.params) for trial in self._trials(*ENDED)}
+
+    def _key(self, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return what tells values apart: to Python 1, 1.0 and True are equal."""
+        return tuple(repr(params[one.param]) for one in self.space)
 
     def params(self, number: int) -> dict[str, Any]:
-        """Return what a trial that is under way tries, by the whole names of params.
-
-        What was suggested before a kill stays as it is.
-        """
-        trial, found = self._trial(number), {}
-        for place, one in enumerate(self.space):
-            self.study.sampler = _sampler(number * PLACES + place)
-            found[one.param] = _suggested(trial, one)
-        return found
+        """Return what a trial tries, by the whole names of params."""
+        its = self._frozen(number).params
+        return {one.param: its[one.param] for one in self.space}
 
     def bounds(self, number: int, warmup: int) -> dict[str, Any] | None:
         """Return where a trial is pruned, as `flows.engine.pruning.Bounds` has it; None: nowhere.
@@ -185,20 +220,19 @@ class Study:
     def result(self, trials: int) -> Sweep:
         """Return what has come of it; trials: how many were asked for."""
         metric, higher = self._attribute(METRIC) or ("score", True)
-        every = self._trials(*ENDED)
         tried = [
             Tried(
-                trial.number,
-                ENDED[trial.state],
-                dict(trial.params),
-                trial.user_attrs.get(SCORE),
-                trial.user_attrs.get(EXPERIMENT),
-                trial.user_attrs.get(COMMIT),
-                trial.user_attrs.get(SECONDS),
-                trial.user_attrs.get(WHY),
-                [self._sign * score for _, score in sorted(trial.intermediate_values.items())],
+                number=trial.number,
+                state=ENDED[trial.state],
+                params=dict(trial.params),
+                score=trial.user_attrs.get(SCORE),
+                experiment=trial.user_attrs.get(EXPERIMENT),
+                commit=trial.user_attrs.get(COMMIT),
+                seconds=trial.user_attrs.get(SECONDS),
+                why=trial.user_attrs.get(WHY),
+                curve=[self._sign * score for _, score in sorted(trial.intermediate_values.items())],
             )
-            for trial in every
+            for trial in self._trials(*ENDED)
         ]
         search = [str(one) for one in self.space]
         return Sweep(self.name, metric, higher, trials, search, tried, self._importance())
@@ -245,12 +279,12 @@ def _median(curves: Sequence[Mapping[int, float]], step: int) -> float | None:
     return statistics.median(values) if values else None
 
 
-def _suggested(trial: optuna.Trial, one: Searched) -> Any:
-    if isinstance(one, Range):
-        if one.whole:
-            return trial.suggest_int(one.param, int(one.low), int(one.high), log=one.is_log)
-        return trial.suggest_float(one.param, one.low, one.high, log=one.is_log)
-    return trial.suggest_categorical(one.param, one.values)
+def _distribution(one: Searched) -> BaseDistribution:
+    if isinstance(one, Choice):
+        return CategoricalDistribution(one.values)
+    if one.whole:
+        return IntDistribution(int(one.low), int(one.high), log=one.is_log)
+    return FloatDistribution(one.low, one.high, log=one.is_log)
 
 
 def _differences(known: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterable[str]:

@@ -1,1 +1,1 @@
-"""Tests of flows/registry."""
+"""Tests of flows/sweeps."""

@@ -1,42 +1,18 @@
 """What a trial has scored on validation, read from the commit that keeps it, also one that another machine has sent."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from flows.git.commands import git
-from flows.sweeps.scores import scored
+from flows.git.remotes import UnreachableError
+from flows.ledger.remote import TRIES
+from flows.sweeps.scores import NotSentError, scored
 from tasks.shared.errors import InputError
 from tests.support.project import environment
-from tests.support.registry import repository, shared
-
-LOCK = """
-schema: '2.0'
-stages:
-  split:
-    cmd: exec python -m tasks.split
-    deps:
-    - path: tasks/split
-      md5: 3f1a4a7d8b0c4b0e9a1d2c3b4a5f6e7d.dir
-    outs:
-    - path: data/splits
-      md5: {rows}.dir
-  train:
-    cmd: exec python -m tasks.train
-    params:
-      params.yaml:
-        problem: text_classification
-        train:
-          learning_rate: {rate}
-          max_steps: {steps}
-    outs:
-    - path: models/checkpoint
-      md5: 4f1a4a7d8b0c4b0e9a1d2c3b4a5f6e7d.dir
-"""
-ROWS = "5f1a4a7d8b0c4b0e9a1d2c3b4a5f6e7d"
-HEADLINE = {"name": "macro_f1", "higher_is_better": True}
+from tests.support.registry import remote_of, repository, shared
+from tests.support.trials import ROWS, kept
+from tests.support.wait import instead_of_waiting
 
 
 @pytest.fixture
@@ -44,22 +20,6 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, value in environment(tmp_path).items():
         monkeypatch.setenv(name, value)
     return repository(tmp_path / "checkout")
-
-
-def kept(
-    checkout: Path, name: str, validation: Any, rate: float = 1e-4, steps: int = -1, rows: str = ROWS
-) -> None:
-    """Keep a run as an experiment."""
-    (checkout / "metrics").mkdir(exist_ok=True)
-    (checkout / "dvc.lock").write_text(LOCK.format(rate=rate, steps=steps, rows=rows))
-    (checkout / "metrics/train.json").write_text(json.dumps({"validation": validation}))
-    (checkout / "metrics/evaluate.json").write_text(json.dumps({"headline": HEADLINE, "macro_f1": 0.1}))
-    git(checkout, "add", "-A")
-    tree = git(checkout, "write-tree")
-    commit = git(checkout, "commit-tree", tree, "-p", "HEAD", "-m", name)
-    baseline = git(checkout, "rev-parse", "HEAD")
-    git(checkout, "update-ref", f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}", commit)
-    git(checkout, "reset", "-q", "--hard")
 
 
 def test_the_headline_on_validation_is_the_score_and_the_loss_where_there_is_none(checkout: Path) -> None:
@@ -95,5 +55,23 @@ def test_an_experiment_that_another_machine_has_sent_is_fetched(checkout: Path, 
         scored(checkout, "sent", [])
     shared(checkout, tmp_path / "origin.git")
     assert scored(checkout, "sent", []).score == 0.8
-    with pytest.raises(InputError, match=r"^the experiment another is not in this repository; "):
+    with pytest.raises(NotSentError, match=r"^the experiment another is not in this repository; "):
         scored(checkout, "another", [])
+
+
+def test_a_remote_that_does_not_answer_is_asked_again_and_says_nothing_of_what_it_has(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = shared(repository(tmp_path / "elsewhere"), tmp_path / "origin.git")
+    kept(elsewhere, "sent", {"macro_f1": 0.8})
+    git(elsewhere, "push", "-q", "origin", "refs/exps/*:refs/exps/*")
+    remote = remote_of(shared(checkout, tmp_path / "origin.git"))
+    gone = remote.rename(tmp_path / "gone.git")
+    waited: list[float] = []
+    instead_of_waiting(monkeypatch, waited.append)
+    with pytest.raises(UnreachableError, match=r"^Git remote 'origin' cannot be asked: "):
+        scored(checkout, "sent", [])
+    assert waited == [2**attempt for attempt in range(TRIES - 1)]
+    # it is back when it is asked for the second time
+    instead_of_waiting(monkeypatch, lambda _: gone.rename(remote))
+    assert scored(checkout, "sent", []).score == 0.8

