@@ -8,7 +8,17 @@ from statistics import median
 from pydantic import ValidationError
 
 from flows.engine.workspace import STAGES
-from tasks.shared.costs import COST, FOLDER, Cost, epochs_of, model_of, processes_of, rows_in
+from tasks.shared.costs import (
+    BY_ENGINE,
+    COST,
+    FOLDER,
+    Cost,
+    epochs_of,
+    model_of,
+    processes_of,
+    rows_in,
+    steps_of,
+)
 from tasks.shared.params import Params
 
 # the last runs that an estimate is made of
@@ -25,7 +35,7 @@ class Estimate:
 
     They ran for the same problem and model, by the same engine and as many training processes, on one device,
     the last. runs: how many there were. Seconds are of as many rows, and in training epochs, as there will
-    be, where both are known.
+    be, where both are known; of a training that ends after a number of steps, of so many steps.
     """
 
     seconds: float
@@ -90,23 +100,36 @@ def _cost(line: bytes) -> Cost | None:
 
 
 def _estimate(stage: str, costs: Sequence[Cost], params: Params, rows: int | None) -> Estimate | None:
-    of = (params.problem, model_of(params), params.engine.name, processes_of(stage, params))
-    alike = [cost for cost in costs if _kind(cost) == of and not cost.is_rest]
+    epochs, steps = epochs_of(stage, params), steps_of(stage, params)
+    ends = _ends(stage, epochs, steps)
+    engine = params.engine.name if stage in BY_ENGINE else ""
+    of = (params.problem, model_of(params), engine, processes_of(stage, params), ends)
+    alike = [cost for cost in costs if _kind(stage, cost) == of and not cost.is_rest]
     if not alike:
         return None
     device = alike[-1].device
     last = [cost for cost in alike if cost.device == device][-LAST:]
-    epochs = epochs_of(stage, params)
-    seconds = [cost.seconds * _times(stage, cost, rows, epochs) for cost in last]
+    seconds = [cost.seconds * _times(stage, cost, rows, epochs, steps) for cost in last]
     most = max((cost.memory for cost in last if cost.memory is not None), default=None)
     return Estimate(round(median(seconds), 1), most, device, len(last))
 
 
-def _kind(cost: Cost) -> tuple[str, ...]:
-    return cost.problem, cost.model, cost.engine, cost.processes
+def _kind(stage: str, cost: Cost) -> tuple[str, ...]:
+    ends = _ends(stage, cost.epochs, cost.steps)
+    engine = cost.engine if stage in BY_ENGINE else ""
+    return cost.problem, cost.model, engine, cost.processes, ends
 
 
-def _times(stage: str, cost: Cost, rows: int | None, epochs: float | None) -> float:
+def _ends(stage: str, epochs: float | None, steps: int | None) -> str:
+    """Return by what a training ends; nothing for one of before steps were noted, which is like no other."""
+    if stage != "train":
+        return ""
+    return "steps" if steps else "epochs" if epochs else ""
+
+
+def _times(stage: str, cost: Cost, rows: int | None, epochs: float | None, steps: int | None) -> float:
     """Return by how much there is more to do than there was."""
+    if steps and cost.steps:
+        return steps / cost.steps
     times = rows / cost.rows if stage in BY_ROWS and rows and cost.rows else 1.0
     return times * (epochs / cost.epochs if epochs and cost.epochs else 1.0)

@@ -13,12 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import psutil
 from pydantic import Field, TypeAdapter, ValidationError
 
 from tasks.shared.files import private_folder, read_json, replace
 from tasks.shared.params import Params
 
 FOLDER = Path(".retrain/costs")
+# stages that `params.engine` computes, and those of them that take a GPU of a node where it says so
+BY_ENGINE, ON_DEVICE = ("ingest", "tokenize", "train", "evaluate"), ("train", "evaluate")
 # bytes of a file above which only its newest lines are kept, and how many those are
 LARGEST, KEPT = 64_000, 50
 
@@ -35,7 +38,9 @@ class Cost:
     system does not tell. device_memory: the most bytes that PyTorch held on the GPU; None without one, or
     where other processes compute. rows: what ingest had read. size: bytes of the data, for ingest alone.
     is_rest: it went on from a checkpoint, so that a whole one takes longer. engine: `engine.name`.
-    processes: how many train, as params say.
+    processes: how many train, as params say. epochs, steps: by which of them training was to end; the other
+    is None, as both are of other stages. Where nodes of a Ray cluster compute, device says so, and memory is
+    None.
     """
 
     seconds: Positive
@@ -50,6 +55,7 @@ class Cost:
     is_rest: bool = False
     engine: str = "local"
     processes: str = ""
+    steps: Bytes | None = None
 
 
 COST = TypeAdapter(Cost)
@@ -57,24 +63,29 @@ COST = TypeAdapter(Cost)
 
 @dataclass
 class Course:
-    """What of the time of this process, which is one stage's, says nothing of how long another run takes."""
+    """What of the time of this process, which is one stage's, says nothing of how long another run takes.
+
+    waited: seconds for a slot of the device. is_rest: whether training goes on from a checkpoint.
+    """
 
     waited: float = 0.0
     is_rest: bool = False
 
 
+# changed by who waits, and who goes on: tasks.shared.slots and tasks.train
 COURSE = Course()
 
 
 def note(stage: str, params: Params) -> dict[str, Any]:
     """Add what the stage that ends now has taken to its file; return it as JSON holds it.
 
-    A worker of torchrun notes nothing: the process that started it does. Nor does a full disk fail the stage.
+    A worker of torchrun notes nothing: the process that started it does. All is done by now, so neither a
+    full disk nor a device that does not answer fails the stage.
     """
     if "RANK" in os.environ:
         return {}
     cost: dict[str, Any] = {}
-    with suppress(OSError):
+    with suppress(OSError, RuntimeError, psutil.Error):
         cost = asdict(_cost(stage, params))
         file = private_folder(FOLDER) / f"{stage}.jsonl"
         with file.open("a", encoding="utf-8") as lines:
@@ -101,7 +112,12 @@ def model_of(params: Params) -> str:
 
 def epochs_of(stage: str, params: Params) -> float | None:
     """Return how often a stage goes through its rows, where params say."""
-    return params.train.num_train_epochs if stage == "train" and params.train.max_steps < 0 else None
+    return params.train.num_train_epochs if stage == "train" and params.train.max_steps <= 0 else None
+
+
+def steps_of(stage: str, params: Params) -> int | None:
+    """Return how many steps training takes, where params say."""
+    return params.train.max_steps if stage == "train" and params.train.max_steps > 0 else None
 
 
 def processes_of(stage: str, params: Params) -> str:
@@ -133,10 +149,11 @@ def rows_in(metrics: Path) -> int | None:
 
 
 def _cost(stage: str, params: Params) -> Cost:
-    device, on_device = _device()
+    is_here = params.engine.name == "local" or stage not in BY_ENGINE
+    device, on_device = _device() if is_here else (_nodes(stage, params), None)
     return Cost(
         seconds=round(max(0.0, _age() - COURSE.waited), 2),
-        memory=_memory(),
+        memory=_memory() if is_here else None,
         device=device,
         device_memory=on_device,
         problem=params.problem,
@@ -147,7 +164,14 @@ def _cost(stage: str, params: Params) -> Cost:
         is_rest=COURSE.is_rest,
         engine=params.engine.name,
         processes=processes_of(stage, params),
+        steps=steps_of(stage, params),
     )
+
+
+def _nodes(stage: str, params: Params) -> str:
+    """Return what a stage computed on whose shards or processes were a cluster's."""
+    of_gpus = "GPUs of " if params.engine.use_gpu and stage in ON_DEVICE else ""
+    return f"{of_gpus}nodes of a Ray cluster"
 
 
 def _device() -> tuple[str, int | None]:
@@ -162,8 +186,6 @@ def _device() -> tuple[str, int | None]:
 
 def _age() -> float:
     """Return for how many seconds this process has lived: its imports are of what it takes."""
-    import psutil
-
     return time.time() - float(psutil.Process().create_time())
 
 
@@ -173,7 +195,7 @@ def _memory() -> int | None:
     VmHWM, since rusage of a process that was started anew begins with the most that its parent ever had.
     """
     try:
-        status = Path("/proc/self/status").read_text("ascii")
+        status = Path("/proc/self/status").read_text("ascii", errors="replace")
     except OSError:
         return None
     own = next((line for line in status.splitlines() if line.startswith("VmHWM:")), "VmHWM: 0 kB")

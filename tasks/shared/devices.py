@@ -1,6 +1,8 @@
 """What this machine trains on, and in which number format."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.shared.errors import InputError
@@ -35,6 +37,17 @@ def names() -> list[str]:
 
     count = torch.cuda.device_count()
     return [f"gpu-{torch.cuda.get_device_properties(index).uuid}" for index in range(count)] or ["cpu"]
+
+
+@contextmanager
+def holds(what: str) -> Iterator[None]:
+    """Raise InputError, that a device's memory does not hold this, where it is full within."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise InputError(f"the device's memory does not hold {what}") from None
 
 
 def use_threads(count: int | None) -> None:

@@ -36,11 +36,13 @@ class Engine(Protocol):
         reads: Files[Shard] | None = None,
         writes: Path | None = None,
         threads: int = 1,
+        on_device: bool = False,
     ) -> Iterator[Item]:
         """Yield what `function` yields for each shard, in the shards' order.
 
         reads: the files that the function reads for a shard. writes: the folder below which it writes files.
-        Both lie in the current folder. threads: how many of PyTorch's it computes with.
+        Both lie in the current folder. threads: how many of PyTorch's it computes with. on_device: whether
+        a model computes there on `device`.
         Raises InputError as the function does, and when shards are lost again and again.
         """
 
@@ -68,6 +70,7 @@ class Local:
         reads: Files[Shard] | None = None,  # noqa: ARG002 (they are here)
         writes: Path | None = None,  # noqa: ARG002
         threads: int = 1,  # noqa: ARG002 (set already)
+        on_device: bool = False,  # noqa: ARG002
     ) -> Iterator[Item]:
         """Yield what `function` yields for each shard."""
         for shard in shards:

@@ -7,6 +7,7 @@ import math
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,12 +114,42 @@ def folder_digest(folder: Path) -> str:
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder if it is not there, keep everybody but its owner out of it, and return it."""
+    """Make a folder if it is not there, keep everybody but its owner out of it, and return it.
+
+    Raises InputError where a link stands there that somebody else than this user and the owner of the folder
+    around it has made: it may lead anywhere.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.is_symlink() and folder.lstat().st_uid not in (os.geteuid(), folder.parent.stat().st_uid):
+        raise InputError(f"{folder} is a link that another user has made; remove it")
     is_ = folder.stat()
     if is_.st_uid == os.geteuid() and stat.S_IMODE(is_.st_mode) & 0o077:
         folder.chmod(0o700)
     return folder
+
+
+def own_folder(folder: Path) -> Path:
+    """Make a folder of this user alone where others can make some too, such as in /tmp, and return it.
+
+    Raises InputError where something else stands there, a link for instance, which may lead anywhere.
+    """
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise _not_own(folder, error.strerror or str(error)) from None
+    try:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            raise _not_own(folder, "it belongs to another one")
+        os.fchmod(descriptor, 0o700)
+    finally:
+        os.close(descriptor)
+    return folder
+
+
+def _not_own(folder: Path, why: str) -> InputError:
+    return InputError(f"{folder} is no folder of this user ({why}); remove it, or set TMPDIR on this machine")
 
 
 def for_owner(path: str, flags: int) -> int:

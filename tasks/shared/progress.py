@@ -16,8 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.shared.costs import COURSE
-
 FILE = "RETRAIN_PROGRESS"
 EVERY = 5.0  # seconds between plain lines
 
@@ -77,7 +75,6 @@ class Progress:
 
     def __init__(self, what: str, total: int, done: int = 0, unit: str = "step") -> None:
         self.what, self.total, self.start, self.unit = what, total, done, unit
-        COURSE.is_rest |= done > 0
         self.began = self.told = self.printed = time.monotonic()
         self.bar: Any = None
         if FILE not in os.environ and sys.stderr.isatty():

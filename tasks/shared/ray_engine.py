@@ -5,35 +5,40 @@ current folder. Functions, shards and what comes of them travel as cloudpickle m
 of one user that know the cluster's token (docs/security.md).
 """
 
-import fcntl
 import logging
 import os
 import shutil
 import socket
-import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir, mkdtemp
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from tasks.shared.engine import Files, Item, Shard
 from tasks.shared.errors import InputError
-from tasks.shared.files import private_folder
 from tasks.shared.params import Params
-from tasks.shared.stage import ANY_VERSION, PINS, check_pins
+from tasks.shared.ray_node import computed, name_of, write
+from tasks.shared.stage import ANY_VERSION, PINS
 
 if TYPE_CHECKING:
     from ray import ObjectRef
+    from ray.exceptions import RayError
 
 # how often a shard is computed anew that went down with its process or node: one that fills any memory ends
 RETRIES = 8
 # shards for each CPU of the cluster that are sent ahead
 AHEAD = 2
 PATIENCE = 10.0  # seconds for the head to answer
-AUTH_MODE = "RAY_AUTH_MODE"
+LOOK = 60.0  # seconds between looks at whether the nodes have room
+WHY = 300  # characters of what an error of Ray's says
+AUTH_MODE, TLS = "RAY_AUTH_MODE", "RAY_USE_TLS"
+# what a head tells everybody who may ask it anything: the method, an empty message, and how gRPC refuses one
+ASKED, EMPTY = "/ray.rpc.NodeInfoGcsService/GetClusterId", bytes(5)
+GRPC = {"content-type": "application/grpc", "te": "trailers"}
+UNAUTHENTICATED = "16"
 # what nodes are told of this process's environment: versions, threads, how often to keep a checkpoint
 HANDED_ON = (ANY_VERSION, "GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "RETRAIN_CHECKPOINT_SECONDS")
 # everything that a node needs is sent to it; Ray Train leaves `print` alone
@@ -63,42 +68,48 @@ class Ray:
         reads: Files[Shard] | None = None,
         writes: Path | None = None,
         threads: int = 1,
+        on_device: bool = False,
     ) -> Iterator[Item]:
         """Yield what `function` yields for each shard, in the shards' order; a few are computed ahead.
 
+        Where the nodes with room for one go meanwhile, it waits for others, and says so. on_device: whether a
+        shard takes a GPU, where `engine.use_gpu` says so.
+
         Raises InputError as the function does, for a file outside the current folder, where no node has so
-        many CPUs, and when a shard was lost with its process or node RETRIES times.
+        many CPUs, and when a shard was lost with its process or node more than RETRIES times.
         """
         import ray
 
-        needs = {"num_cpus": threads, "num_gpus": int(self.use_gpu)}
-        compute = ray.remote(_computed).options(**needs, max_retries=RETRIES, scheduling_strategy="SPREAD")
+        needs = {"num_cpus": threads, "num_gpus": self._gpus(on_device=on_device)}
+        compute = ray.remote(computed).options(**needs, max_retries=RETRIES, scheduling_strategy="SPREAD")
         # in a list, so that it is no argument that Ray hands over anew with each shard
         held = [ray.put(function)]
         waiting: deque[ObjectRef[Any]] = deque()
-        room = self.refuse_too_few(threads)
+        room = self.refuse_too_few(threads, on_device=on_device)
+        look = partial(self.say_waiting, threads, on_device=on_device)
         for shard in shards:
             if len(waiting) >= AHEAD * room:
-                yield from _taken(waiting.popleft())
+                yield from _taken(waiting.popleft(), look)
             files = {name_of(path): path.read_bytes() for path in (reads(shard) if reads else ())}
             folder = name_of(writes) if writes else None
             waiting.append(compute.remote(self.problem, held, shard, files, folder, threads))
         while waiting:
-            yield from _taken(waiting.popleft())
+            yield from _taken(waiting.popleft(), look)
 
     def chunks(self, items: Sequence[Item], most: int) -> Iterator[Sequence[Item]]:
         """Yield the items as shards of `most` at most."""
         for start in range(0, len(items), most):
             yield items[start : start + most]
 
-    def refuse_too_few(self, threads: int, processes: int = 1) -> int:
+    def refuse_too_few(self, threads: int, processes: int = 1, *, on_device: bool) -> int:
         """Return how many processes of so many threads the nodes have room for.
 
+        on_device: whether each takes a GPU, where `engine.use_gpu` says so.
         Raises InputError where that is less than `processes`: Ray would wait for more.
         """
-        room = self.room(threads)
+        room = self.room(threads, on_device=on_device)
         if room < processes:
-            gpu = " and a GPU" if self.use_gpu else ""
+            gpu = " and a GPU" if self._gpus(on_device=on_device) else ""
             raise InputError(
                 f"engine.name ray: the nodes have room for {room} of {processes} processes with {threads} "
                 f"CPUs{gpu} each; start more nodes or larger ones, or set train.num_threads or "
@@ -106,13 +117,23 @@ class Ray:
             )
         return room
 
-    def room(self, threads: int) -> int:
+    def say_waiting(self, threads: int, processes: int = 1, *, on_device: bool) -> None:
+        """Say that the nodes have too little room, where they do: Ray waits for more of them."""
+        room = self.room(threads, on_device=on_device)
+        if room < processes:
+            print(f"waiting for nodes: they have room for {room} of {processes} processes", flush=True)
+
+    def room(self, threads: int, *, on_device: bool) -> int:
         """Return how many processes of so many threads the living nodes can hold."""
         room = 0
         for node in alive():
             here = int(node.get("CPU", 0) // threads)
-            room += min(here, int(node.get("GPU", 0))) if self.use_gpu else here
+            room += min(here, int(node.get("GPU", 0))) if self._gpus(on_device=on_device) else here
         return room
+
+    def _gpus(self, *, on_device: bool) -> int:
+        """Return how many GPUs a process takes."""
+        return int(on_device and self.use_gpu)
 
 
 def alive() -> list[dict[str, float]]:
@@ -126,7 +147,8 @@ def alive() -> list[dict[str, float]]:
 def cluster(params: Params) -> Iterator[Ray]:
     """Yield a connection to the cluster that `params.engine` names; its nodes get the sources from here.
 
-    Raises InputError where Ray is not installed, the cluster asks for no token, or none answers.
+    Raises InputError where Ray is not installed, this process or the cluster asks for no token, none answers,
+    and for what Ray itself cannot do meanwhile.
     """
     try:
         import ray
@@ -134,9 +156,7 @@ def cluster(params: Params) -> Iterator[Ray]:
         command = "`pip install --constraint constraints.txt 'retrain[ray]'`"
         raise InputError(f"engine.name ray: Ray is not installed; {command}, or set it to local") from None
     if os.environ.get(AUTH_MODE) != "token":
-        open_to_all = "whoever reaches a Ray cluster without token authentication runs code on it"
-        remedy = f"start its nodes and this with {AUTH_MODE}=token and the token in ~/.ray/auth_token"
-        raise InputError(f"engine.name ray: {open_to_all}; {remedy} (docs/ray.md)")
+        raise _open_to_all(f"{AUTH_MODE} is not token here")
     _reach(params.engine.address)
     environment = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
     # Ray hides them from what asks for none only when it is told to
@@ -154,7 +174,12 @@ def cluster(params: Params) -> Iterator[Ray]:
         except (ConnectionError, RuntimeError, SystemExit, ray.exceptions.RayError) as error:
             raise _unreached(params.engine.address, str(error)) from None
     try:
+        _refuse_open(ray.get_runtime_context().gcs_address)
         yield Ray(params.problem, use_gpu=params.engine.use_gpu)
+    except ray.exceptions.RayTaskError:
+        raise
+    except ray.exceptions.RayError as error:
+        raise in_a_sentence(error) from None
     finally:
         ray.shutdown()
 
@@ -164,14 +189,44 @@ def _reach(address: str | None) -> None:
     if address is None:
         return
     host, _, port = address.rpartition(":")
+    # else another port would be asked, 65536 below
+    if int(port) >= 2**16:
+        raise _unreached(address, "ports are numbers up to 65535")
     try:
         socket.create_connection((host, int(port)), PATIENCE).close()
     except OSError as error:
         raise _unreached(address, error.strerror or str(error)) from None
+    except UnicodeError as error:
+        # no host has such a name
+        raise _unreached(address, str(error)) from None
+
+
+def _refuse_open(address: str) -> None:
+    """Raise InputError where the head answers whoever has no token, whatever this process sends along.
+
+    It is asked by gRPC over plain HTTP/2, whose errors are headers of the answer; not where Ray speaks TLS.
+    """
+    import httpx
+
+    if os.environ.get(TLS, "").lower() in ("1", "true"):
+        return
+    try:
+        with httpx.Client(http1=False, http2=True, trust_env=False, timeout=PATIENCE) as client:
+            answer = client.post(f"http://{address}{ASKED}", content=EMPTY, headers=GRPC)
+    except httpx.HTTPError as error:
+        raise _unreached(address, str(error) or type(error).__name__) from None
+    if answer.headers.get("grpc-status") != UNAUTHENTICATED:
+        raise _open_to_all(f"the cluster at {address} answers whoever has no token")
+
+
+def _open_to_all(which: str) -> InputError:
+    why = "whoever reaches a Ray cluster without token authentication runs code on it"
+    remedy = f"start all its nodes and this with {AUTH_MODE}=token and the token in ~/.ray/auth_token"
+    return InputError(f"engine.name ray: {which}, and {why}; {remedy} (docs/ray.md)")
 
 
 def _unreached(address: str | None, why: str) -> InputError:
-    said = " ".join(why.split())[:300]
+    said = " ".join(why.split())[:WHY]
     remedy = "start one, and a node of it here, with `ray start`, all with the same token (docs/ray.md)"
     return InputError(
         f"engine.address: no Ray cluster answers at {address or 'any address'} ({said}); {remedy}"
@@ -184,154 +239,44 @@ def _copy_sources(folder: Path) -> None:
     shutil.copyfile(PINS, folder / PINS)
 
 
-def name_of(path: Path) -> str:
-    """Return a file's name in the current folder, or raise InputError: nodes write where it stands there."""
-    plain = Path(os.path.normpath(path))
-    if plain.is_absolute() or ".." in plain.parts:
-        outside = f"nodes get files by their places in the repository, and {path} is not named by its own"
-        remedy = "copy it to data/, or name it as it is called from there, or set engine.name to local"
-        raise InputError(f"engine.name ray: {outside}; {remedy}")
-    return plain.as_posix()
+def _taken(ref: "ObjectRef[Any]", look: Callable[[], None]) -> Any:
+    """Return what came of a shard, once its files are written.
 
-
-def _taken(ref: "ObjectRef[Any]") -> Any:
-    """Return what came of a shard, once its files are written."""
-    import ray
-
-    try:
-        items, files = ray.get(ref)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, InputError):
-            raise error.cause from None
-        raise
-    except ray.exceptions.RayError as error:
-        lost = f"a shard was lost with its process or node {RETRIES + 1} times"
-        why = " ".join(str(error).split())[:300]
-        raise InputError(f"engine.name ray: {lost} ({why}); give its nodes more memory") from None
+    look: is called again and again until the shard is there.
+    """
+    items, files = _awaited(ref, look)
     for name, content in files.items():
         write(Path(name), content)
     return items
 
 
-def write(file: Path, content: bytes) -> None:
-    """Write a file below the current folder, whole or not at all; raise InputError for one outside."""
-    file = Path(name_of(file))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    part.replace(file)
-
-
-# in a process of a node
-
-
-def _computed(
-    problem: str,
-    held: "list[ObjectRef[Any]]",
-    shard: Any,
-    files: Mapping[str, bytes],
-    writes: str | None,
-    threads: int,
-) -> tuple[list[Any], dict[str, bytes]]:
-    """Return what a function makes of a shard, and the files that it wrote, by their names."""
-    prepare(problem)
-    _use_threads(threads)
-    return compute(_function(held[0]), shard, files, writes)
-
-
-def compute(
-    function: Callable[[Any], Iterable[Any]],
-    shard: Any,
-    files: Mapping[str, bytes],
-    writes: str | None,
-) -> tuple[list[Any], dict[str, bytes]]:
-    """Return what a function makes of a shard where no other files are, and those that it wrote."""
-    with scratch(files):
-        items = list(function(shard))
-        written = contents(Path(writes)) if writes else {}
-        return items, {name: content for name, content in written.items() if name not in files}
-
-
-@lru_cache(maxsize=1)
-def _function(ref: "ObjectRef[Any]") -> Callable[[Any], Iterable[Any]]:
-    """Return a function, fetched once for all shards that this process computes."""
+def _awaited(ref: "ObjectRef[Any]", look: Callable[[], None]) -> Any:
     import ray
 
-    function: Callable[[Any], Iterable[Any]] = ray.get(ref)
-    return function
-
-
-@cache
-def prepare(problem: str) -> None:
-    """Raise InputError when a library of this node is not the pinned one."""
-    check_pins(problem, Path(__file__).parents[2])
-
-
-def _use_threads(count: int) -> None:
-    """Compute with so many threads, where anything does: they decide the order of sums."""
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(count)
-
-
-@contextmanager
-def scratch(files: Mapping[str, bytes]) -> Iterator[None]:
-    """Work in a folder that holds these files, by their names, and is gone afterwards.
-
-    A process that is killed leaves its folder; the next one on that machine takes it away.
-    """
-    all_of_them = _own_folder()
-    for left in all_of_them.glob("[!.]*"):
-        with _held(left) as is_mine:
-            if is_mine:
-                shutil.rmtree(left, ignore_errors=True)
-    before, folder = Path.cwd(), Path(mkdtemp(prefix=".", dir=all_of_them))
-    with _held(folder):
-        # others see it as one once it is held
-        folder = folder.rename(all_of_them / folder.name.removeprefix("."))
-        os.chdir(folder)
+    while True:
         try:
-            for name, content in files.items():
-                write(Path(name), content)
-            yield
-        finally:
-            os.chdir(before)
-            shutil.rmtree(folder, ignore_errors=True)
+            return ray.get(ref, timeout=LOOK)
+        except ray.exceptions.GetTimeoutError:
+            look()
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, InputError):
+                raise error.cause from None
+            raise
 
 
-def _own_folder() -> Path:
-    """Return where processes of this user on this machine work; raise InputError where it is another's."""
-    folder = private_folder(Path(gettempdir()) / f"retrain-{os.geteuid()}")
-    if folder.stat().st_uid != os.geteuid():
-        raise InputError(f"{folder} belongs to another user; remove it, or set TMPDIR on this node")
-    return folder
+def in_a_sentence(error: "RayError") -> InputError:
+    """Return what has become of a shard that Ray has not computed, or what else Ray could not do."""
+    from ray import exceptions
 
-
-@contextmanager
-def _held(folder: Path) -> Iterator[bool]:
-    """Hold a folder, unless it is gone or another process holds it; yield whether it is held."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        yield False
-        return
-    try:
-        yield _locked(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def contents(folder: Path, name: Path | None = None) -> dict[str, bytes]:
-    """Return the files below a folder, by their names in the current one.
-
-    name: as if the folder were called so there.
-    """
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {((name or folder) / path.relative_to(folder)).as_posix(): path.read_bytes() for path in files}
+    why = " ".join(str(error).split())[:WHY] or type(error).__name__
+    lost = (
+        exceptions.WorkerCrashedError,
+        exceptions.NodeDiedError,
+        exceptions.ObjectLostError,
+        exceptions.OutOfMemoryError,
+    )
+    if isinstance(error, lost):
+        often = f"a shard was lost with its process or node {RETRIES + 1} times"
+        return InputError(f"engine.name ray: {often} ({why}); give its nodes more memory")
+    again = "mend that on its nodes, and run the same command again"
+    return InputError(f"engine.name ray: the cluster could not do its work ({why}); {again}")

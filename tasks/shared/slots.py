@@ -5,6 +5,7 @@ threads as there are cores. Slots and places in the line are files locked throug
 them when their holder dies, however it dies.
 """
 
+import errno
 import fcntl
 import os
 import platform
@@ -18,6 +19,7 @@ import psutil
 from tasks.shared import devices
 from tasks.shared.costs import COURSE
 from tasks.shared.errors import InputError
+from tasks.shared.files import private_folder
 from tasks.shared.params import Params
 
 SLOTS = "RETRAIN_DEVICE_SLOTS"
@@ -94,7 +96,8 @@ def _place_in_line(of: Path) -> Iterator[Path]:
     """
     line = of / "line"
     try:
-        line.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(of)
+        private_folder(line)
     except OSError as error:
         why = f"the slots of devices cannot be kept in {of} ({error.strerror})"
         raise InputError(f"{why}; set {FOLDER} to a folder that can be written") from None
@@ -102,7 +105,7 @@ def _place_in_line(of: Path) -> Iterator[Path]:
     place = line / f"{came[0]:015.2f}-{came[1]:015.2f}-{os.getpid()}"
     # others see it only once it is locked
     part = line / f".{place.name}"
-    locked = os.open(part, os.O_RDWR | os.O_CREAT, 0o600)
+    locked = _open(part, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(locked, fcntl.LOCK_EX)
         part.rename(place)
@@ -141,13 +144,25 @@ def _free(of: Path, count: int) -> int | None:
 
 def _lock(file: Path, flags: int) -> int | None:
     """Return a descriptor that holds the file's lock, or None while another process does."""
-    descriptor = os.open(file, flags, 0o600)
+    descriptor = _open(file, flags)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def _open(file: Path, flags: int) -> int:
+    """Return a descriptor of a file; raise InputError for a link, which may lead to any file of this user."""
+    try:
+        return os.open(file, flags | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise InputError(
+            f"{file} is a link, not a slot; remove it, or set {FOLDER} to another folder"
+        ) from None
 
 
 def _holder(of: Path, count: int) -> str:

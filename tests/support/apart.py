@@ -7,7 +7,7 @@ from typing import Any
 import cloudpickle
 
 from tasks.shared.engine import Files, Item, Local, Shard
-from tasks.shared.ray_engine import compute, name_of, write
+from tasks.shared.ray_node import compute, name_of, write
 
 
 class Apart(Local):
@@ -23,6 +23,7 @@ class Apart(Local):
         reads: Files[Shard] | None = None,
         writes: Path | None = None,
         threads: int = 1,
+        on_device: bool = False,
     ) -> Iterator[Item]:
         """Yield what `function` yields for each shard."""
         for shard in shards:

@@ -24,10 +24,10 @@ UP = "Ray runtime started"
 LINES = """
 
 # lines of a test: tests/support/ray_cluster.py
-_compute = _computed
+_compute = computed
 
 
-def _computed(problem, held, *given):
+def computed(problem, held, *given):
     import json
     import time
 
@@ -47,11 +47,11 @@ class Shards:
     """Where shards of a clone wait: those computed by functions of some modules."""
 
     def __init__(self, project: Project) -> None:
-        engine = project.root / "tasks/shared/ray_engine.py"
+        node = project.root / "tasks/shared/ray_node.py"
         self.file, self.held = project.root.parent / "hold-shards", project.root.parent / "held-shard"
         self.hold()
-        engine.write_text(engine.read_text("utf-8") + LINES.format(file=str(self.file)), encoding="utf-8")
-        project.run("git", "commit", "-qm", "a test holds shards", "tasks/shared/ray_engine.py")
+        node.write_text(node.read_text("utf-8") + LINES.format(file=str(self.file)), encoding="utf-8")
+        project.run("git", "commit", "-qm", "a test holds shards", "tasks/shared/ray_node.py")
 
     def hold(self, *modules: str) -> None:
         """Have shards of these modules wait, and all others go on."""
@@ -85,6 +85,7 @@ class Cluster:
     folder: Path
     port: int
     env: dict[str, str]
+    asks: bool
     nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -112,7 +113,8 @@ class Cluster:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", *where, address, *size, "--block"]
         log = self.folder / f"node-{number}.log"
         with log.open("wb") as output:
-            node = subprocess.Popen(command, env=self.env, stdout=output, stderr=subprocess.STDOUT)
+            env = self.env if self.asks else self.env | {"RAY_AUTH_MODE": "disabled"}
+            node = subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT)
         self.nodes.append(node)
         until(lambda: UP in log.read_text("utf-8") or node.poll() is not None)
         assert node.poll() is None, log.read_text("utf-8")
@@ -138,8 +140,8 @@ def _kill(node: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def cluster(nodes: int) -> Iterator[Cluster]:
-    """Start a head, and so many nodes beside it; their addresses take a token."""
+def cluster(nodes: int, *, asks: bool = True) -> Iterator[Cluster]:
+    """Start a head, and so many nodes beside it; their addresses take a token, if they ask for one."""
     token = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(16),
@@ -149,7 +151,7 @@ def cluster(nodes: int) -> Iterator[Cluster]:
         free.bind((f"127.0.0.{FIRST}", 0))
         port = free.getsockname()[1]
         free.close()
-        made = Cluster(Path(folder), port, os.environ | token)
+        made = Cluster(Path(folder), port, os.environ | token, asks=asks)
         try:
             for _ in range(1 + nodes):
                 made.start()

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from tasks.problems import Prediction, Problem, Processor, Targets
-from tasks.shared import columns, predictions
+from tasks.shared import columns, devices, predictions
 from tasks.shared.engine import LOCAL, Engine
 from tasks.shared.errors import InputError
 from tasks.shared.progress import Progress
@@ -49,8 +49,9 @@ def predict(
 
     found: dict[int, Prediction] = {}
     answer = partial(_answers, problem, model, processor, targets, engine.device if engine else None)
-    shards, threads = _shards(problem, data, batch_size), torch.get_num_threads()
-    for predicted in (engine or LOCAL).map(answer, shards, reads=partial(_files, problem), threads=threads):
+    how: dict[str, Any] = {"threads": torch.get_num_threads(), "on_device": True}
+    shards = _shards(problem, data, batch_size)
+    for predicted in (engine or LOCAL).map(answer, shards, reads=partial(_files, problem), **how):
         found |= predicted
         say(len(found))
     return by_row(problem, [found[number] for number in range(len(data))], data, rows)
@@ -119,11 +120,12 @@ def predict_with(
     model = problem.model(folder, processor, targets)[0].eval()
     data = Dataset.from_file(str(inputs))
     progress = Progress(stage, len(data), unit="row")
-    found = predict(problem, model, processor, data, rows, targets, batch_size, progress.update, engine)
+    with devices.holds(f"{batch_size} rows at once; lower evaluate.batch_size"):
+        found = predict(problem, model, processor, data, rows, targets, batch_size, progress.update, engine)
     progress.close()
     if type(problem).complete is not Problem.complete:
         complete = partial(_completed, problem, model, processor, rows, engine.device)
-        (found,) = engine.map(complete, [found], threads=torch.get_num_threads())
+        (found,) = engine.map(complete, [found], threads=torch.get_num_threads(), on_device=True)
     numbers = found.select(pl.selectors.float())
     bad = numbers.filter(~pl.all_horizontal(pl.all().is_finite())).height if numbers.width else 0
     if bad:

@@ -175,7 +175,10 @@ def test_costs_are_those_of_the_last_runs_of_this_model_by_rows_and_are_summed_u
     (project.root / ".retrain").mkdir(exist_ok=True)
     params = load(project.root / "params.yaml")
     rows = read_json(project.root / "metrics/ingest.json")["rows"]
-    train = Cost(45.02, 1_200_000_000, "cpu, 2 cores", None, params.problem, model_of(params), rows=rows // 2)
+    epochs = params.train.num_train_epochs
+    train = Cost(
+        45.02, 1_200_000_000, "cpu, 2 cores", None, params.problem, model_of(params), epochs, rows // 2
+    )
     lines = [json.dumps(asdict(replace(train, seconds=seconds))) for seconds in (1.0, 45.02, 90.0)]
     shutil.rmtree(project.root / ".retrain/costs", ignore_errors=True)
     costs = private_folder(project.root / ".retrain/costs")

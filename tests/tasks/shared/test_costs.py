@@ -6,11 +6,13 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows.engine.stage import Shown
-from flows.report.costs import estimates, rows_of, taken
-from tasks.shared.costs import KEPT, LARGEST, Cost, model_of, processes_of, size_of, told
+from flows.report.costs import Estimate, estimates, rows_of, taken
+from tasks.shared import costs
+from tasks.shared.costs import KEPT, LARGEST, Cost, model_of, note, processes_of, size_of, steps_of, told
 from tasks.shared.params import Params
 from tasks.shared.params_file import Layer, lay_over
 from tests.support.project import ROOT
@@ -100,11 +102,67 @@ def test_runs_on_ray_and_by_several_processes_are_no_measure_of_others() -> None
     )
     its = {"engine": "ray", "processes": processes_of("train", params)}
     runs = [ran(10.0), ran(20.0, engine="ray"), ran(30.0, **its), ran(40.0, processes=its["processes"])]
-    runs = [replace(run, epochs=None) for run in runs]
+    runs = [replace(run, epochs=PARAMS.train.num_train_epochs) for run in runs]
     assert estimates({"train": runs}, params, 100)["train"].seconds == 30.0
     assert estimates({"train": runs}, PARAMS, 100)["train"].seconds == 10.0
     # of other stages there is one process
-    assert estimates({"split": runs}, params, 100)["split"].seconds == 20.0
+    assert estimates({"evaluate": runs}, params, 100)["evaluate"].seconds == 20.0
+    # and split is computed here in any case
+    assert estimates({"split": runs}, params, 100)["split"].seconds == 15.0
+
+
+def test_a_training_of_some_steps_is_no_measure_of_one_of_epochs_and_takes_as_long_however_many_rows_there_are() -> (
+    None
+):
+    some = lay_over(Layer("some", {"train": {"max_steps": 120}}))
+    runs = [ran(7.0, epochs=None), ran(10.0, epochs=None, steps=60)]
+    assert estimates({"train": runs}, PARAMS, 100) == {}
+    assert estimates({"train": [ran(10.0)]}, some, 100) == {}
+    assert estimates({"train": runs}, some, 1000)["train"] == Estimate(20.0, 10**9, "cpu, 2 cores", 1)
+    assert (steps_of("train", some), steps_of("evaluate", some), steps_of("train", PARAMS)) == (
+        120,
+        None,
+        None,
+    )
+    # as lines are that were noted before
+    assert told({"seconds": 1.0, "memory": None, "device": "cpu, 2 cores"}) == Cost(1.0, None, "cpu, 2 cores")
+
+
+@pytest.mark.parametrize(
+    ("stage", "engine", "device"),
+    [
+        ("train", {"name": "ray"}, "nodes of a Ray cluster"),
+        ("evaluate", {"name": "ray", "use_gpu": True}, "GPUs of nodes of a Ray cluster"),
+        ("tokenize", {"name": "ray", "use_gpu": True}, "nodes of a Ray cluster"),
+        ("split", {"name": "ray", "use_gpu": True}, "cpu"),
+        ("train", {"name": "local", "use_gpu": True}, "cpu"),
+    ],
+)
+def test_what_nodes_compute_has_their_device_and_no_memory(
+    stage: str, engine: dict[str, object], device: str, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(checkout)
+    cost = told(note(stage, lay_over(Layer("some", {"engine": engine}))))
+    assert cost is not None
+    if device == "cpu":
+        assert not cost.device.endswith("cluster")
+        assert (cost.memory is None) == (sys.platform != "linux")
+    else:
+        assert (cost.device, cost.memory, cost.device_memory) == (device, None, None)
+
+
+@pytest.mark.parametrize(
+    "error", [psutil.AccessDenied(1), RuntimeError("CUDA error: unknown error"), OSError("full")]
+)
+def test_a_stage_that_is_done_does_not_fail_by_what_it_notes(
+    error: Exception, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> float:
+        raise error
+
+    monkeypatch.chdir(checkout)
+    monkeypatch.setattr(costs, "_age", fails)
+    assert note("split", PARAMS) == {}
 
 
 def test_what_code_of_another_commit_tells_is_passed_over_where_it_does_not_fit() -> None:

@@ -2,13 +2,25 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tasks.shared.files import digests, folder_digest, read_json, replace, rounded, sha256, write_json
+from tasks.shared.errors import InputError
+from tasks.shared.files import (
+    digests,
+    folder_digest,
+    own_folder,
+    private_folder,
+    read_json,
+    replace,
+    rounded,
+    sha256,
+    write_json,
+)
 from tests.support.project import ROOT
 
 
@@ -114,3 +126,46 @@ def test_text_is_utf8_whatever_the_locale_says(tmp_path: Path) -> None:
         check=True,
     )
     assert json.loads((tmp_path / "a.json").read_bytes()) == {"a": "é"}
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize("stands_there", ["a link to a folder", "a link to nothing", "a file"])
+def test_a_folder_in_a_place_that_others_write_to_is_no_link(tmp_path: Path, stands_there: str) -> None:
+    home, made = tree(tmp_path / "home", {"thesis.txt": "years"}), tmp_path / "retrain-1000"
+    home.chmod(0o755)
+    if stands_there == "a file":
+        made.touch()
+    else:
+        made.symlink_to(home if stands_there == "a link to a folder" else tmp_path / "nothing")
+    with pytest.raises(
+        InputError, match=r"retrain-1000 is no folder of this user .*; remove it, or set TMPDIR"
+    ):
+        own_folder(made)
+    assert mode(home) == 0o755
+    made.unlink()
+    assert own_folder(made) == made
+    made.chmod(0o777)
+    assert mode(own_folder(made)) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+def test_what_another_user_has_made_is_refused(tmp_path: Path) -> None:
+    shared, home = tmp_path / "tmp", tree(tmp_path / "home", {"a": ""})
+    shared.mkdir(mode=0o1777)
+    theirs, link = shared / "folder", shared / "link"
+    theirs.mkdir(mode=0o777)
+    link.symlink_to(home)
+    for path in (theirs, link):
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+    with pytest.raises(InputError, match=r"folder is no folder of this user \(it belongs to another one\)"):
+        own_folder(theirs)
+    with pytest.raises(InputError, match="link is a link that another user has made; remove it"):
+        private_folder(link)
+    # whoever has the folder around may link what is in it
+    os.chown(shared, 12345, 12345)
+    assert private_folder(link) == link
+    os.chown(link, 0, 0, follow_symlinks=False)
+    assert mode(private_folder(link)) == 0o700

@@ -215,3 +215,19 @@ def test_a_folder_that_cannot_hold_slots_is_told_with_the_setting(
         slots.device("train"),
     ):
         pass
+
+
+def test_a_link_in_a_folder_of_slots_leads_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "thesis").write_text("years", "utf-8")
+    (tmp_path / "slots/cpu").mkdir(parents=True)
+    (tmp_path / "slots/cpu/slot-0").symlink_to(tmp_path / "thesis")
+    monkeypatch.setenv(slots.FOLDER, str(tmp_path / "slots"))
+    monkeypatch.setattr(devices, "names", lambda: ["cpu"])
+    with (
+        pytest.raises(
+            InputError, match="slot-0 is a link, not a slot; remove it, or set RETRAIN_SLOTS_FOLDER"
+        ),
+        slots.device("train"),
+    ):
+        pass
+    assert (tmp_path / "thesis").read_text("utf-8") == "years"
