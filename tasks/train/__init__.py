@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import polars as pl
 from tasks.problems import Problem, Processor, Targets
 from tasks.problems.common import predicting, pretrained
 from tasks.shared import columns, converted_models, devices, progress
+from tasks.shared.costs import COURSE
 from tasks.shared.errors import InputError, MemoryFullError
 from tasks.shared.files import digests, read_json, replace, sha256, write_json
 from tasks.shared.keys import fingerprint
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
+    from tasks.train.together import Together
     from tasks.train.trainer import EpochSampler, SeededTrainer
 
 INTERRUPTED = Path(".retrain/checkpoints")  # outside the outputs, which DVC deletes before a stage runs
@@ -46,6 +49,13 @@ SHARDED: dict[str, Any] = {
 KEY = re.compile("[0-9a-f]{16}")
 # in a training's folder: how many began before it, which no clock that is set back can turn round
 TURN = "turn"
+# what memory has to hold whatever a step's rows are, and what to do where it does not
+ALL_OF_IT = (
+    "the model with its gradients and the optimizer's state; take a smaller model, or "
+    "train.distributed.strategy fsdp on more devices"
+)
+# seconds; as in TrainingArguments
+DDP_TIMEOUT = 1800
 # and by how many processes, of which strategy, it is trained
 PROCESSES = "processes.json"
 
@@ -74,10 +84,13 @@ def train(
     """
     from tasks.train import micro_batch
 
-    wanted = micro_batch.known(params, resume)
+    together = _meet(params, resume)
+    together.refuse_another(resume)
+    wanted = micro_batch.agreed(micro_batch.known(params, resume), resume, together)
     while True:
         try:
-            run, how = _trained(wanted, base, problem, paths, resume, journal, callbacks, ends)
+            with devices.holds(ALL_OF_IT):
+                run, how = _trained(wanted, base, problem, paths, resume, together, journal, callbacks, ends)
             break
         except MemoryFullError:
             wanted = micro_batch.smaller(wanted, resume)
@@ -88,9 +101,22 @@ def train(
     if run.is_world_process_zero():
         _write_outputs(run, how, resume, paths)
     # what is kept is on the disk before anybody deletes
-    run.together.wait()
-    if run.is_world_process_zero() or run.together.has_own_disk:
+    together.wait()
+    if run.is_world_process_zero() or together.has_own_disk:
         shutil.rmtree(resume, ignore_errors=True)
+
+
+def _meet(params: Train, folder: Path) -> "Together":
+    """Return the processes that train together; they know each other from now on, as the Trainer has them."""
+    from accelerate import PartialState
+
+    from tasks.train.together import Together
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        seconds: Any = params.extra.get("ddp_timeout", DDP_TIMEOUT)
+        on_cpu = devices.is_cpu()
+        PartialState(cpu=on_cpu, backend="gloo" if on_cpu else None, timeout=timedelta(seconds=seconds))
+    return Together(folder)
 
 
 def _write_outputs(run: "SeededTrainer", how: dict[str, Any], resume: Path, paths: Paths) -> None:
@@ -112,6 +138,7 @@ def _trained(
     problem: Problem,
     paths: Paths,
     resume: Path,
+    together: "Together",
     journal: Journal | None,
     callbacks: "Sequence[TrainerCallback]",
     ends: "Event | None",
@@ -136,15 +163,15 @@ def _trained(
     arguments = training_arguments(params, resume, precision, best, on_cpu=on_cpu)
     targets = read_json(paths.tokens / "targets.json")
     network, how = _model(params, base, problem, processor, targets, precision, _longest(data["train"]))
-    run = _trainer(params, problem, paths, network, processor, targets, data, arguments)
+    run = _trainer(params, problem, paths, network, processor, targets, data, arguments, together)
     if ends is not None:
         run.follow.ends = ends
     tell = [trainer.Tell(journal)] if journal is not None else []
     for callback in (*tell, *callbacks, trainer.End(run.follow)):
         run.add_callback(callback)
-    run.together.refuse_another(resume)
     last = checkpoints.last_whole(resume) if run.is_world_process_zero() else None
-    last = run.together.spread(last)
+    last = together.spread(last)
+    COURSE.is_rest |= last is not None
     if last is not None and run.is_world_process_zero():
         print(f"going on from {last.name} of an interrupted run", flush=True)
     if last is None or not checkpoints.is_finished(last):
@@ -246,6 +273,7 @@ def _trainer(
     targets: Targets,
     data: Mapping[str, "Dataset"],
     arguments: "TrainingArguments",
+    together: "Together",
 ) -> "SeededTrainer":
     """Return the Trainer, once two rows have shown that the model's answers do not depend on padding."""
     from tasks.train import attention, cpu, frozen, trainer
@@ -270,6 +298,7 @@ def _trainer(
         train_collator=problem.flat_collator() if params.padding_free else None,
         compute_loss_func=problem.loss(its_targets, targets, params),
         callbacks=_early_stopping(params),
+        together=together,
     )
     if arguments.use_cpu and params.cpu_shortcuts == "auto":
         cpu.quicken(run)

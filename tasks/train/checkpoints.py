@@ -41,6 +41,23 @@ def mark(checkpoint: Path) -> None:
     _sync(checkpoint.parent)
 
 
+def settle(checkpoint: Path, before: int | None) -> int | None:
+    """Make a checkpoint count, and only then delete what it makes needless; return the best step so far.
+
+    before: the best step before it, to fall back on where this one is the best itself.
+    """
+    mark(checkpoint)
+    step, best = int(checkpoint.name.removeprefix("checkpoint-")), best_step(checkpoint)
+    rotate(checkpoint.parent, step, before if best == step else best)
+    return best
+
+
+def best_step(checkpoint: Path) -> int | None:
+    """Return the step that was best on validation until a checkpoint; None before the first evaluation."""
+    best: int | None = read_json(checkpoint / STATE).get("best_global_step")
+    return best
+
+
 def unmark(checkpoint: Path) -> None:
     """Have a checkpoint no longer count, because it is about to change or to go."""
     (checkpoint / COMPLETE).unlink(missing_ok=True)
@@ -108,7 +125,7 @@ def _unusable(checkpoint: Path) -> str | None:
         return why
     if not divergence.are_weights_finite(checkpoint):
         return "its weights hold NaN or infinity"
-    step = read_json(checkpoint / STATE).get("best_global_step")
+    step = best_step(checkpoint)
     best = checkpoint if step is None else checkpoint.with_name(f"checkpoint-{step}")
     why = None if best == checkpoint else damage(best)
     return None if why is None else f"of the best one so far, {best.name}, {why}"

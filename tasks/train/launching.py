@@ -173,6 +173,7 @@ def _prepare(wanted: Distributed, processes: int) -> None:
 
 def _config(wanted: Distributed, processes: int) -> Any:
     """Return what torchrun would make of `--nproc-per-node`, `--nnodes` and `--master-addr`."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.launcher.api import LaunchConfig
 
     endpoint, node = f"127.0.0.1:{_free_port()}", 0
@@ -185,6 +186,8 @@ def _config(wanted: Distributed, processes: int) -> Any:
         max_restarts=0,
         run_id="train",
         shutdown_timeout=GRACE,
+        # they write to this process's streams; else it would leave a folder in /tmp
+        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
         # torchrun's own --standalone unpickles what it finds in its store, which listens on all addresses
         rdzv_backend="static",
         rdzv_endpoint=endpoint,
@@ -224,7 +227,7 @@ def _on_nodes(params: Params) -> None:
     # as many as each would have here
     threads = params.train.num_threads or (torch.get_num_threads() if processes == 1 else _threads_each(here))
     with cluster(params) as engine:
-        (device,) = engine.map(devices.described, [threads], threads=threads)
+        (device,) = engine.map(devices.described, [threads], threads=threads, on_device=True)
         with (
             resume_folder(params, Paths(), processes, device) as resume,
             tracking.training(params, resume.name) as journal,
@@ -236,5 +239,10 @@ def _on_nodes(params: Params) -> None:
 
 def _threads_each(processes: int) -> int:
     """Return the threads of each of several processes on a machine like this one."""
-    cores = os.cpu_count() or 1
-    return int(os.environ.get("OMP_NUM_THREADS", max(1, cores // processes)))
+    # OpenMP takes a list of them, one for each level of nesting
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if not given:
+        return max(1, (os.cpu_count() or 1) // processes)
+    if not given.isdecimal() or int(given) == 0:
+        raise InputError(f"OMP_NUM_THREADS: '{given}' is no number of threads; give 1 or more")
+    return int(given)

@@ -18,6 +18,7 @@ from tasks.shared.errors import InputError, MemoryFullError
 from tasks.shared.files import read_json, replace
 from tasks.shared.params import Train
 from tasks.train import checkpoints
+from tasks.train.together import Together
 
 if TYPE_CHECKING:
     from tasks.train.trainer import SeededTrainer
@@ -67,6 +68,14 @@ def known(params: Train, folder: Path) -> Train:
     """Return the params with the micro-batch that was found to fit, in this training's own folder."""
     found = _found(folder)
     return params.model_copy(update=found[-1]["as"]) if found else params
+
+
+def agreed(params: Train, folder: Path, together: Together) -> Train:
+    """Return params with the fewest rows that any process has found to fit, written down on each disk."""
+    fewest = together.least(params.per_device_train_batch_size)
+    while params.per_device_train_batch_size > fewest:
+        params = smaller(params, folder)
+    return params
 
 
 def smaller(params: Train, folder: Path) -> Train:

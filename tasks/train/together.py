@@ -60,6 +60,12 @@ class Together:
         dist.all_reduce(told, dist.ReduceOp.MAX, self.group)
         return [bool(flag) for flag in told.tolist()]
 
+    def least(self, number: int) -> int:
+        """Return the smallest of the numbers that the processes give."""
+        if self.is_alone:
+            return number
+        return min(told for (told,) in self._told([number]))
+
     def refuse_another(self, folder: Path) -> None:
         """Raise InputError where this process's training has another key than the first one's."""
         if not self.is_alone and self._bytes(folder.name.encode(), 0).decode() != folder.name:

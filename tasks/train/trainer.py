@@ -26,7 +26,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from tasks.problems import Collator, Prediction, Problem, Targets
 from tasks.problems.common.predicting import by_row, predict, without_carried
-from tasks.shared import progress
+from tasks.shared import devices, progress
 from tasks.shared.errors import InputError, did_you_mean
 from tasks.shared.files import rounded
 from tasks.shared.progress import Progress
@@ -204,11 +204,8 @@ class Follow(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
         """Mark the checkpoint as whole, and only then delete what it makes needless."""
         if state.is_world_process_zero:
-            step, best = state.global_step, state.best_global_step
-            checkpoints.mark(Path(args.output_dir) / f"checkpoint-{step}")
-            # one that is the best itself leaves the best before it to fall back on
-            checkpoints.rotate(Path(args.output_dir), step, self.best if best == step else best)
-            self.best = best
+            checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            self.best = checkpoints.settle(checkpoint, self.best)
 
     def on_train_end(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
         """Take the bar away."""
@@ -279,6 +276,7 @@ class SeededTrainer(Trainer):
         targets: Targets,
         rows: pl.DataFrame,
         train_collator: Collator | None = None,
+        together: Together | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -292,7 +290,7 @@ class SeededTrainer(Trainer):
         self.predictions: list[Prediction] = []
         self.remove_callback(PrinterCallback)
         self.follow = Follow(sampler, curves)
-        self.together = self.follow.together = Together(Path(self.args.output_dir))
+        self.together = self.follow.together = together or Together(Path(self.args.output_dir))
         self.add_callback(self.follow)
         # of the step under way, in all processes: rows or tokens, where the model's own loss is their mean
         self.items: Tensor | None = None
@@ -396,9 +394,12 @@ class SeededTrainer(Trainer):
         Raises InputError when that which selects the checkpoint is none of them.
         """
         self.predictions = []
-        output = super().evaluation_loop(*given, **named)
+        rows = f"{self.args.per_device_eval_batch_size} validation rows at once"
+        with devices.holds(f"{rows}; lower train.per_device_eval_batch_size"):
+            output = super().evaluation_loop(*given, **named)
         divergence.check("loss on validation", output.metrics["eval_loss"], self.state.global_step, self.args)
-        statistics = self._measured()
+        with devices.holds(f"{rows}; lower train.per_device_eval_batch_size"):
+            statistics = self._measured()
         best = self.args.metric_for_best_model
         if best in statistics:
             self.args.greater_is_better = METRICS[statistics[best].metric].higher_is_better

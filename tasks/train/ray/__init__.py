@@ -20,11 +20,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tasks.shared import base_models, progress
+from tasks.shared.costs import COURSE
 from tasks.shared.errors import InputError
-from tasks.shared.files import read_json
 from tasks.shared.params import Params, Train
 from tasks.shared.paths import Paths
-from tasks.shared.ray_engine import Ray, contents, write
+from tasks.shared.ray_engine import LOOK, Ray
+from tasks.shared.ray_node import contents, write
 from tasks.shared.tracking import Journal
 from tasks.train import checkpoints, micro_batch
 from tasks.train.ray import process
@@ -34,7 +35,6 @@ from tasks.train.ray.mailbox import Letter, Mailbox
 RESTARTS = 8
 ASKED_TO_END = 128 + signal.SIGTERM
 WHY = 1000  # characters of what a failure says
-LOOK = 60.0  # seconds between looks at whether the nodes can hold all processes
 
 
 def run(params: Params, engine: Ray, processes: int, threads: int, resume: Path, journal: Journal) -> None:
@@ -47,7 +47,8 @@ def run(params: Params, engine: Ray, processes: int, threads: int, resume: Path,
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    engine.refuse_too_few(threads, processes)
+    engine.refuse_too_few(threads, processes, on_device=True)
+    COURSE.is_rest = checkpoints.last_whole(resume) is not None
     stage = Stage(params.train, Mailbox.beside_the_stage(), resume, journal)
     config = {
         "params": params.model_dump_json(),
@@ -71,7 +72,7 @@ def run(params: Params, engine: Ray, processes: int, threads: int, resume: Path,
             scaling_config=scaling,
             run_config=RunConfig(storage_path=notes, failure_config=FailureConfig(max_failures=RESTARTS)),
         )
-        stage.follow(trainer, processes, partial(engine.room, threads))
+        stage.follow(trainer, partial(engine.say_waiting, threads, processes, on_device=True))
 
 
 def _inputs(params: Params) -> dict[str, bytes]:
@@ -90,6 +91,8 @@ class Stage:
         self.params, self.mailbox, self.resume, self.journal = params, mailbox, resume, journal
         self.has_outputs = self.is_offered = False
         self.is_training = self.is_asked_to_end = False
+        # step of the best checkpoint until now
+        self.best: int | None = None
 
     def _offer(self) -> None:
         """Have processes that begin go on from what is whole here."""
@@ -97,15 +100,16 @@ class Stage:
 
         if self.is_offered:
             return
-        checkpoints.last_whole(self.resume)
+        last = checkpoints.last_whole(self.resume)
+        self.best = None if last is None else checkpoints.best_step(last)
         files = contents(self.resume, process.RESUME)
         ray.get(self.mailbox.offer.remote([ray.put(files)]))
         self.is_offered = True
 
-    def follow(self, trainer: Any, processes: int, room: Callable[[], int]) -> None:
+    def follow(self, trainer: Any, look: Callable[[], None]) -> None:
         """Start the processes and deal with what they tell until they are over, or raise InputError.
 
-        room: how many of them the nodes can hold now.
+        look: is called again and again meanwhile.
         """
         ended: list[BaseException | None] = []
 
@@ -124,13 +128,10 @@ class Stage:
             self._read_letters()
             if time.monotonic() - looked >= LOOK:
                 looked = time.monotonic()
-                if (now := room()) < processes:
-                    print(f"waiting for nodes: they have room for {now} of {processes} processes", flush=True)
+                look()
         self._read_letters()
         if ended[0] is not None:
-            failed = f"training failed {RESTARTS + 1} times on the cluster, last because"
-            why = " ".join(str(ended[0]).split())[:WHY]
-            raise InputError(f"engine.name ray: {failed} {why}") from ended[0]
+            raise failed(ended[0]) from ended[0]
         if not self.has_outputs:
             raise InputError("engine.name ray: training ended on the cluster without a model; run it again")
 
@@ -190,13 +191,24 @@ class Stage:
             self.is_offered = False
 
     def _keep(self, step: int, files: Mapping[str, bytes]) -> None:
-        """Write a checkpoint, mark it as whole, and only then delete what it makes needless."""
+        """Write a checkpoint, and deal with it as a training here does."""
         folder = self.resume / f"checkpoint-{step}"
         if folder.is_dir():
             checkpoints.unmark(folder)
         for name, content in files.items():
             write(self.resume / Path(name).relative_to(process.RESUME), content)
-        best = read_json(folder / checkpoints.STATE).get("best_global_step")
-        checkpoints.mark(folder)
-        checkpoints.rotate(self.resume, step, None if best == step else best)
+        self.best = checkpoints.settle(folder, self.best)
         self.is_offered = False
+
+
+def failed(error: BaseException) -> InputError:
+    """Return why a training has ended on a cluster: all its starts, or one error that no start mends."""
+    from ray.train import WorkerGroupError
+
+    why = " ".join(str(error).split())[:WHY] or type(error).__name__
+    if isinstance(error, WorkerGroupError):
+        return InputError(
+            f"engine.name ray: training failed {RESTARTS + 1} times on the cluster, last because {why}"
+        )
+    again = "run the same command again, which goes on from the last checkpoint"
+    return InputError(f"engine.name ray: training failed on the cluster ({why}); {again}")

@@ -12,7 +12,7 @@ from tasks.shared import devices, progress
 from tasks.shared.errors import InputError, MemoryFullError
 from tasks.shared.params import Params
 from tasks.shared.paths import Paths
-from tasks.shared.ray_engine import contents, prepare, scratch, write
+from tasks.shared.ray_node import contents, prepare, scratch, write
 from tasks.shared.tracking import Journal, lines
 from tasks.train import micro_batch
 from tasks.train.checkpoints import COMPLETE

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import signal
 import socket
@@ -24,7 +25,7 @@ from tasks import problems
 from tasks.shared.errors import InputError
 from tasks.shared.files import read_json
 from tasks.shared.params import Params, Train
-from tasks.train import launching, sharded
+from tasks.train import launching, micro_batch, sharded
 from tests.support.processes_of_training import Training, training
 from tests.support.project import Once
 from tests.support.tiny import SIZES
@@ -205,6 +206,42 @@ def test_what_processes_cannot_do_is_a_sentence(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv(name, value)
         with pytest.raises(InputError, match=said):
             launching.refuse(two)
+
+
+def test_threads_are_read_as_openmp_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given, meant in (("4,2", 4), (" 3 ", 3), ("", max(1, (os.cpu_count() or 1) // 2))):
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+        assert launching._threads_each(2) == meant
+    for given in ("many", "0", "-1"):
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+        with pytest.raises(InputError, match=f"OMP_NUM_THREADS: '{given}' is no number of threads"):
+            launching._threads_each(2)
+
+
+@pytest.mark.slow
+def test_where_one_machine_holds_fewer_rows_all_take_as_few(even: Way, tmp_path: Path) -> None:
+    apart = {"nnodes": 2, "nproc_per_node": 1, "strategy": "ddp"}
+    here, there = (
+        training(even, tmp_path / name, **by_two("ddp", distributed=apart, max_steps=6))
+        for name in ("here", "there")
+    )
+    for node, machine in enumerate((here, there)):
+        slots = str(machine.folder / "slots")
+        machine.env = {"MASTER_ADDR": "127.0.0.1", "NODE_RANK": str(node), "RETRAIN_SLOTS_FOLDER": slots}
+    port = free_port()
+    other = there.start(MASTER_PORT=port)
+    here.interrupted("all", signal.SIGKILL, status=-signal.SIGKILL, MASTER_PORT=port)
+    other.communicate(timeout=PATIENCE)
+    (folder,) = [path for path in there.folder.glob(".retrain/checkpoints/*") if path.is_dir()]
+    fewer = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+    (folder / micro_batch.FOUND).write_text(json.dumps([{"from_step": 0, "as": fewer}]), encoding="utf-8")
+    port = free_port()
+    other = there.start(MASTER_PORT=port)
+    here.run(MASTER_PORT=port)
+    said, _ = other.communicate(timeout=PATIENCE)
+    assert other.returncode == 0, said
+    (told,) = read_json(here.folder / "metrics/train.json")["micro_batches"]
+    assert {name: told[name] for name in fewer} == fewer
 
 
 def test_processes_that_cannot_reach_each_other_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
