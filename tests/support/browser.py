@@ -1,17 +1,19 @@
 """The Prefect UI in a real Chromium, as a person uses it. Screenshots are kept in .retrain/screenshots of this checkout."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as TooLong
 
 from tests.support.project import ROOT
 from tests.support.site import Site
 from tests.support.wait import PATIENCE, until
 
+MINUTE = 60_000.0  # milliseconds
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium is installed (Debian: apt-get install chromium)"
@@ -39,6 +41,25 @@ def keep(page: Page, name: str) -> Path:
     file = ROOT / ".retrain/screenshots" / f"{name}.png"
     page.screenshot(path=file)
     return file
+
+
+def submit(button: Locator, taken: Callable[[float], object]) -> None:
+    """Submit a form, again where nothing comes of it within a minute.
+
+    Prefect drops without a word a form that is submitted while it takes a late answer to earlier values for an
+    error. taken: waits for so many milliseconds until the form is taken, and raises when it is not.
+    """
+
+    def is_taken() -> bool:
+        with suppress(TooLong):
+            button.click(timeout=MINUTE)
+        try:
+            taken(MINUTE)
+        except (TooLong, AssertionError):
+            return False
+        return True
+
+    until(is_taken)
 
 
 def log_in(page: Page, site: Site) -> None:

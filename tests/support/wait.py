@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 PATIENCE = 600.0  # seconds
 
 
@@ -14,3 +16,9 @@ def until(look: Callable[[], Any], every: float = 0.2) -> Any:
         assert time.monotonic() < end, f"did not come true within {PATIENCE:.0f} s"
         time.sleep(every)
     return seen
+
+
+def instead_of_waiting(monkeypatch: pytest.MonkeyPatch, call: Callable[[float], object]) -> None:
+    """Have a call made, with the seconds, where somebody would sleep for a second or more."""
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: call(seconds) if seconds >= 1 else sleep(seconds))

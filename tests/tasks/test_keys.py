@@ -25,6 +25,7 @@ NO_NUMBERS = {
     "filelock",
     "funcy",
     "gguf",
+    "httpx",
     "huggingface_hub",
     "jinja2",
     "psutil",

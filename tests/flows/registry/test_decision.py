@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 
 from flows.git.commands import git
+from flows.git.remotes import UnreachableError
 from flows.ledger.history import Record as Run
 from flows.ledger.packages import taken_out
 from flows.registry.candidate import Candidate
 from flows.registry.decision import Compared, Decision, Judged, decide, judged
 from flows.registry.looks import take
-from flows.registry.sharing import UnreachableError
 from flows.registry.tags import Assignment, Record
 from tasks.shared.errors import InputError
 from tasks.shared.markup import plain

@@ -7,7 +7,8 @@ import pytest
 
 from flows.git import refs
 from flows.git.commands import git
-from flows.registry import looks, sharing
+from flows.git.remotes import UnreachableError
+from flows.registry import looks
 from flows.registry.looks import REF, Look, seen, take
 from tasks.shared.errors import InputError
 from tests.support.registry import NAME, at_once, looker, remote_of, shared
@@ -250,14 +251,14 @@ def test_a_remote_that_cannot_be_reached_or_takes_nothing_refuses_the_look(clone
     one, _ = clones
     remote = remote_of(one)
     remote.rename(remote.with_name("gone"))
-    with pytest.raises(sharing.UnreachableError, match="Git remote 'origin' cannot be asked") as told:
+    with pytest.raises(UnreachableError, match="Git remote 'origin' cannot be asked") as told:
         take(one, "m", "first", "champion", ids(0, 10))
     assert "\n" not in str(told.value)
     remote.with_name("gone").rename(remote)
     hook = remote / "hooks/pre-receive"
     hook.write_text("#!/bin/sh\necho not on Fridays >&2\nexit 1\n")
     hook.chmod(0o755)
-    with pytest.raises(sharing.UnreachableError, match=r"does not take the look: .*not on Fridays"):
+    with pytest.raises(UnreachableError, match=r"does not take the look: .*not on Fridays"):
         take(one, "m", "first", "champion", ids(0, 10))
     assert numbers(one) == []
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.git import refs
+from flows.git import refs, remotes
 from flows.git.commands import git
 from flows.registry import promotion, sharing
 from flows.registry.tags import Record, read
@@ -268,7 +268,7 @@ def test_a_remote_that_cannot_be_reached_or_takes_nothing_refuses_the_promotion_
     commit, remote = a_run(one, "first"), remote_of(one)
     remote.rename(remote.with_name("gone"))
     with pytest.raises(
-        sharing.UnreachableError, match="Git remote 'origin' cannot be asked: git ls-remote"
+        remotes.UnreachableError, match="Git remote 'origin' cannot be asked: git ls-remote"
     ) as told:
         won(one, commit, None)
     assert "\n" not in str(told.value)
@@ -276,7 +276,7 @@ def test_a_remote_that_cannot_be_reached_or_takes_nothing_refuses_the_promotion_
     hook = remote / "hooks/pre-receive"
     hook.write_text("#!/bin/sh\necho no tags on Fridays >&2\nexit 1\n")
     hook.chmod(0o755)
-    with pytest.raises(sharing.UnreachableError, match=r"does not take the tags: .*no tags on Fridays"):
+    with pytest.raises(remotes.UnreachableError, match=r"does not take the tags: .*no tags on Fridays"):
         won(one, commit, None)
     assert tags(one) == tags(remote) == {}
 
@@ -290,8 +290,8 @@ def test_a_host_that_does_not_answer_is_not_waited_for(
     silent.chmod(0o755)
     git(one, "remote", "set-url", "origin", "ssh://git@example.org/origin.git")
     monkeypatch.setenv("GIT_SSH_COMMAND", str(silent))
-    monkeypatch.setattr(sharing, "ASKED", 0.5)
-    with pytest.raises(sharing.UnreachableError, match="no answer within 0 s"):
+    monkeypatch.setattr(remotes, "ASKED", 0.5)
+    with pytest.raises(remotes.UnreachableError, match="no answer within 0 s"):
         won(one, a_run(one, "first"), None)
 
 
@@ -365,9 +365,9 @@ def test_a_lock_that_a_kill_has_left_of_a_tag_is_outwaited(
 
 
 def test_the_users_own_ssh_command_is_left_as_it_is(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "BatchMode=yes" in sharing._quiet(checkout)["GIT_SSH_COMMAND"]
+    assert "BatchMode=yes" in remotes.quiet(checkout)["GIT_SSH_COMMAND"]
     git(checkout, "config", "core.sshCommand", "ssh -i mine")
-    assert "GIT_SSH_COMMAND" not in sharing._quiet(checkout)
+    assert "GIT_SSH_COMMAND" not in remotes.quiet(checkout)
 
 
 SCRIPT = """

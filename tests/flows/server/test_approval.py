@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import chromium, keep, log_in, needs_chromium, see_pictures
+from tests.support.browser import chromium, keep, log_in, needs_chromium, see_pictures, submit
 from tests.support.colors import LEARNS, rows
 from tests.support.forking import forking
 from tests.support.project import Once, Project, copy_of, tiny, tiny_project
@@ -159,8 +159,8 @@ def fill_in(page: Page, site: Site, run: str, answer: str, name: str, reason: st
     dialog.get_by_label("Answer").click()
     page.get_by_role("option", name=answer).click()
     keep(page, f"10-{answer}")
-    dialog.get_by_role("button", name="Resume").click()
-    expect(dialog).to_be_hidden()
+    resume = dialog.get_by_role("button", name="Resume")
+    submit(resume, lambda patience: expect(dialog).to_be_hidden(timeout=patience))
 
 
 @needs_chromium

@@ -8,10 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 from playwright.sync_api import Page, expect
-from playwright.sync_api import TimeoutError as TooLong
 
 from tasks.shared.markup import plain
-from tests.support.browser import chromium, keep, log_in, needs_chromium, see_pictures
+from tests.support.browser import chromium, keep, log_in, needs_chromium, see_pictures, submit
 from tests.support.hold import STEPS, Hold, held
 from tests.support.project import Project
 from tests.support.site import Site, up
@@ -36,22 +35,12 @@ def open_form(page: Page, site: Site, deployment: str = "retrain/manual") -> Non
     page.get_by_text("Custom run").first.click()
 
 
-def submit(page: Page, site: Site, name: str) -> str:
-    """Submit a form, open the page of the run that it starts, and return the run's id.
-
-    Again where nothing came of it: Prefect drops without a word a form that is submitted while it takes a late
-    answer to earlier values for an error.
-    """
-
-    def is_taken() -> bool:
-        page.get_by_role("button", name="Submit").click()
-        try:
-            page.wait_for_url(re.compile("/deployments/deployment/[0-9a-f-]{36}/?([?].*)?$"), timeout=60_000)
-        except TooLong:
-            return False
-        return True
-
-    until(is_taken)
+def started(page: Page, site: Site, name: str) -> str:
+    """Submit a form, open the page of the run that it starts, and return the run's id."""
+    its = re.compile("/deployments/deployment/[0-9a-f-]{36}/?([?].*)?$")
+    submit(
+        page.get_by_role("button", name="Submit"), lambda patience: page.wait_for_url(its, timeout=patience)
+    )
     (run,) = site.runs(name)
     page.get_by_role("link", name=run["name"]).first.click()
     return str(run["id"])
@@ -81,10 +70,13 @@ def be_refused(page: Page, site: Site) -> None:
         page.get_by_text("The peak learning rate. params.yaml: 0.0002. Above 0, at most 1.")
     ).to_be_visible()
     rate.fill("-1")
-    page.get_by_role("button", name="Submit").click()
     refusal = page.get_by_text("Validation failed for field 'params.train.learning_rate'")
-    expect(refusal).to_contain_text("-1 is less than or equal to the minimum of 0")
-    beside = page.get_by_text("-1 is less than or equal to the minimum of 0", exact=True)
+    why = "-1 is less than or equal to the minimum of 0"
+    submit(
+        page.get_by_role("button", name="Submit"),
+        lambda patience: expect(refusal).to_contain_text(why, timeout=patience),
+    )
+    beside = page.get_by_text(why, exact=True)
     expect(beside).to_be_visible()
     keep(page, "1-refused")
 
@@ -104,12 +96,12 @@ def fill_in(page: Page, site: Site) -> str:
     page.get_by_label("Learning Rate (Optional)").fill("0.003")
     page.get_by_label("Num Train Epochs (Optional)").fill("3")
     keep(page, "2-form")
-    started = submit(page, site, "manual")
+    opened = started(page, site, "manual")
     (run,) = site.runs("manual")
     filled = {section: fields for section, fields in run["parameters"]["params"].items() if fields}
     expected = {"train": {"learning_rate": 0.003, "num_train_epochs": 3}}
     assert filled == expected, "what is left empty is not sent"
-    return started
+    return opened
 
 
 def watch(page: Page, site: Site, run: str, hold: Hold) -> None:
@@ -179,7 +171,7 @@ def search(page: Page, site: Site) -> None:
     page.get_by_label("name (Optional)", exact=True).fill("shades")
     page.get_by_label("deployment (Optional)").fill("none")
     keep(page, "10-sweep")
-    site.wait(submit(page, site, "sweep"), "Completed")
+    site.wait(started(page, site, "sweep"), "Completed")
     page.reload()
     page.get_by_role("tab", name="Artifacts").click()
     page.get_by_role("link", name=re.compile("MARKDOWN sweep-")).first.click()
