@@ -122,10 +122,10 @@ def predict_with(
     progress = Progress(stage, len(data), unit="row")
     with devices.holds(f"{batch_size} rows at once; lower evaluate.batch_size"):
         found = predict(problem, model, processor, data, rows, targets, batch_size, progress.update, engine)
-    progress.close()
-    if type(problem).complete is not Problem.complete:
-        complete = partial(_completed, problem, model, processor, rows, engine.device)
-        (found,) = engine.map(complete, [found], threads=torch.get_num_threads(), on_device=True)
+        progress.close()
+        if type(problem).complete is not Problem.complete:
+            complete = partial(_completed, problem, model, processor, rows, engine.device)
+            (found,) = engine.map(complete, [found], threads=torch.get_num_threads(), on_device=True)
     numbers = found.select(pl.selectors.float())
     bad = numbers.filter(~pl.all_horizontal(pl.all().is_finite())).height if numbers.width else 0
     if bad:

@@ -86,6 +86,44 @@ def full_above(rows: int, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BertForSequenceClassification, "forward", limited)
 
 
+def test_memory_that_is_full_in_validation_or_evaluate_is_a_sentence_that_names_the_batch(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = BertForSequenceClassification.forward
+
+    @wraps(forward)
+    def limited(self: Any, *given: Any, **named: Any) -> Any:
+        # two rows try out whether padding changes an answer
+        if not self.training and named["input_ids"].shape[0] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(self, *given, **named)
+
+    made = way(tmp_path, tiny_model, train=OF_ONE)
+    made.tokenize()
+    with monkeypatch.context() as within:
+        within.setattr(BertForSequenceClassification, "forward", limited)
+        with pytest.raises(
+            InputError, match=r"does not hold \d+ validation rows at once; lower train.per_dev"
+        ):
+            made.train()
+    made.train()
+    monkeypatch.setattr(BertForSequenceClassification, "forward", limited)
+    with pytest.raises(InputError, match=r"does not hold 64 rows at once; lower evaluate.batch_size"):
+        made.evaluate()
+
+
+def test_memory_that_does_not_hold_the_optimizers_state_is_a_sentence_and_no_smaller_micro_batch(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", full)
+    with pytest.raises(InputError, match="does not hold the model with its gradients and the optimizer's st"):
+        trained(tmp_path, tiny_model)
+    assert micro_batch.history(tmp_path / "resume") == []
+
+
 def trained(folder: Path, base: Path) -> tuple[Way, Any]:
     made = way(folder, base, train=OF_ONE)
     made.tokenize()
