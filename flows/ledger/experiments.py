@@ -204,7 +204,8 @@ def _brought(checkout: Path, remote: str, name: str) -> bool:
         commit, _, ref = line.partition("\t")
         if REF.fullmatch(ref.removeprefix(EXPS_NAMESPACE)):
             fetch(checkout, remote, [ref], f"the experiment {name}")
-            change(checkout, "update-ref", ref, commit)
+            # another sweep may have brought it meanwhile
+            set_ref(checkout, ref, commit, None)
             return True
     return False
 
