@@ -22,8 +22,7 @@ class Apart(Local):
         *,
         reads: Files[Shard] | None = None,
         writes: Path | None = None,
-        threads: int = 1,
-        on_device: bool = False,
+        **_: Any,
     ) -> Iterator[Item]:
         """Yield what `function` yields for each shard."""
         for shard in shards:

@@ -174,6 +174,8 @@ def test_shards_that_are_computed_elsewhere_make_the_same(it: Made, tmp_path: Pa
     with chdir(tmp_path / "elsewhere"):
         paths, problem = Paths(), problems.load(it.params.problem, it.params.own)
         made_here = [digests(folder) for folder in (paths.ingested, paths.media, paths.tokens)]
+        for folder in (paths.ingested, paths.media, paths.tokens):
+            shutil.rmtree(folder, ignore_errors=True)
         data = it.params.data.model_copy(update={"path": "raw/rows.jsonl"})
         ingest(data, it.params.ingest, problem, paths, Apart())
         tokenize(it.params.tokenize, it.params.model, problem, paths, Apart())

@@ -19,7 +19,7 @@ from tasks.shared.params import Params
 from tasks.shared.paths import Paths
 from tasks.shared.statistics import Statistic, Statistics
 from tasks.train import resume_folder
-from tasks.train.checkpoints import COMPLETE, is_finished, last_whole, mark, rotate
+from tasks.train.checkpoints import COMPLETE, is_finished, last_whole, mark, rotate, settle
 from tests.attacks import checkpoints as attack
 from tests.attacks.checkpoints import STRAYS, Training, Watched
 from tests.support.checkpoints import saved
@@ -179,6 +179,17 @@ def test_a_torn_checkpoint_is_nothing_to_fall_back_on(tmp_path: Path) -> None:
     saved(tmp_path, 30)
     rotate(tmp_path, 30, None)
     assert names(tmp_path) == ["checkpoint-10", "checkpoint-30"]
+
+
+def test_one_that_is_the_best_leaves_the_best_before_it_to_fall_back_on(tmp_path: Path) -> None:
+    best = None
+    for step, is_best in ((10, True), (20, False), (30, True)):
+        reached = step if is_best else best
+        best = settle(saved(tmp_path, step, is_whole=False, best_global_step=reached), best)
+        assert best == reached
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-10", "checkpoint-30"}
+    (tmp_path / "checkpoint-30/optimizer.pt").write_bytes(b"")
+    assert last_whole(tmp_path) == tmp_path / "checkpoint-10"
 
 
 @pytest.mark.parametrize(

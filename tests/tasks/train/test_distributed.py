@@ -146,17 +146,24 @@ def test_two_processes_end_in_the_same_bytes_however_they_were_ended(
     assert not [*whole.folder.glob("models/**/shard-*")], "nobody serves an optimizer"
 
 
+def machines(of: Way, folder: Path, strategy: str, **more: Any) -> list[Training]:
+    """Return two trainings that are one, by two machines that share no disk, a process each."""
+    apart = {"nnodes": 2, "nproc_per_node": 1, "strategy": strategy}
+    both = []
+    for node, name in enumerate(("here", "there")):
+        made = training(of, folder / name, **by_two(strategy, distributed=apart, **more))
+        # each has a CPU of its own, as it were
+        slots = str(made.folder / "slots")
+        made.env = {"MASTER_ADDR": "127.0.0.1", "NODE_RANK": str(node), "RETRAIN_SLOTS_FOLDER": slots}
+        both.append(made)
+    return both
+
+
 @pytest.mark.slow
 def test_two_machines_that_share_no_disk_go_on_from_the_first_ones_checkpoint(
     dropping: Way, tmp_path: Path
 ) -> None:
-    apart = {"nnodes": 2, "nproc_per_node": 1, "strategy": "fsdp"}
-    here = training(dropping, tmp_path / "here", **by_two("fsdp", distributed=apart))
-    there = training(dropping, tmp_path / "there", **by_two("fsdp", distributed=apart))
-    for node, machine in enumerate((here, there)):
-        # each has a CPU of its own, as it were
-        slots = str(machine.folder / "slots")
-        machine.env = {"MASTER_ADDR": "127.0.0.1", "NODE_RANK": str(node), "RETRAIN_SLOTS_FOLDER": slots}
+    here, there = machines(dropping, tmp_path, "fsdp")
     port = free_port()
     other = there.start(MASTER_PORT=port)
     here.interrupted("all", signal.SIGKILL, status=-signal.SIGKILL, MASTER_PORT=port)
@@ -220,14 +227,7 @@ def test_threads_are_read_as_openmp_reads_them(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.slow
 def test_where_one_machine_holds_fewer_rows_all_take_as_few(even: Way, tmp_path: Path) -> None:
-    apart = {"nnodes": 2, "nproc_per_node": 1, "strategy": "ddp"}
-    here, there = (
-        training(even, tmp_path / name, **by_two("ddp", distributed=apart, max_steps=6))
-        for name in ("here", "there")
-    )
-    for node, machine in enumerate((here, there)):
-        slots = str(machine.folder / "slots")
-        machine.env = {"MASTER_ADDR": "127.0.0.1", "NODE_RANK": str(node), "RETRAIN_SLOTS_FOLDER": slots}
+    here, there = machines(even, tmp_path, "ddp", max_steps=6)
     port = free_port()
     other = there.start(MASTER_PORT=port)
     here.interrupted("all", signal.SIGKILL, status=-signal.SIGKILL, MASTER_PORT=port)
