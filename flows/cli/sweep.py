@@ -68,18 +68,20 @@ def sweep(
     from flows.report.sweep import show
     from flows.sweep import sweep as flow
 
-    wanted: dict[str, Any] = {
-        "search": search,
-        "trials": trials,
-        "timeout_minutes": timeout_minutes,
-        "name": name,
-        "deployment": deployment,
-        "at_once": at_once,
-        "pruner": pruner,
-        "warmup_evaluations": warmup_evaluations,
-        "params": fixed,
-    }
-    found, status = session.run(lambda: flow(**wanted, return_state=True))
+    found, status = session.run(
+        lambda: flow(
+            search=search,
+            trials=trials,
+            timeout_minutes=timeout_minutes,
+            name=name,
+            deployment=deployment,
+            at_once=at_once,
+            pruner=pruner,
+            warmup_evaluations=warmup_evaluations,
+            params=fixed,
+            return_state=True,
+        )
+    )
     if found is None:
         return status
     if as_json:
