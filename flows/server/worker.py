@@ -1,14 +1,44 @@
-"""`python -m flows.server.worker`: Prefect's command line, with a process worker that lives on.
+"""`python -m flows.server.worker`: Prefect's command line, with a process worker that lives on and asks less.
 
 Prefect's own ends, with all that it runs, when a run that it started is scheduled again before its process is
-gone: somebody has answered at once, or pressed Retry.
+gone: somebody has answered at once, or pressed Retry. And it asks for 200 runs however few it can take, as
+often as ever when it can take none: a hundred workers would keep a server busy with that alone.
 """
 
+import time
 import warnings
+from datetime import UTC, datetime, timedelta
 
+import httpx
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.workers.process import ProcessWorker
+
+# the server refuses to be asked for more at once (PREFECT_SERVER_API_DEFAULT_LIMIT)
+PAGE = 200
+# seconds until a worker whose slots are all taken asks again; after 60 its queue is taken for deserted
+FULL = 30.0
+
+
+async def next_runs(
+    client: PrefectClient, pool: str, queues: list[str], before: datetime, slots: int
+) -> list[WorkerFlowRunResponse]:
+    """Return the runs that a worker of so many slots would start next; none where the pool is not there yet.
+
+    Prefect's client cannot ask for fewer than the server's limit of a page; its API can be asked.
+    """
+    wanted = {"scheduled_before": str(before), "work_queue_names": queues, "limit": slots}
+    try:
+        answer = await client.request(
+            "POST", "/work_pools/{name}/get_scheduled_flow_runs", path_params={"name": pool}, json=wanted
+        )
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code == httpx.codes.NOT_FOUND:
+            return []
+        raise
+    return WorkerFlowRunResponse.model_validate_list(answer.json())
+
 
 with warnings.catch_warnings():
     # it is meant to take the place of the other
@@ -16,6 +46,19 @@ with warnings.catch_warnings():
 
     class Worker(ProcessWorker):
         """A process worker that leaves a run for later whose last process still ends."""
+
+        _asked = float("-inf")
+
+        async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+            if self._limiter is None:
+                return await super()._get_scheduled_flow_runs()
+            if not self._limiter.available_tokens and time.monotonic() - self._asked < FULL:
+                return []
+            self._asked = time.monotonic()
+            soon = datetime.now(UTC) + timedelta(seconds=self._prefetch_seconds)
+            # all of its slots, the taken ones too: what still ends may stand first in the queue
+            slots = min(int(self._limiter.total_tokens), PAGE)
+            return await next_runs(self.client, self._work_pool_name, sorted(self._work_queues), soon, slots)
 
         async def _submit_scheduled_flow_runs(
             self, flow_run_response: list[WorkerFlowRunResponse]
