@@ -9,26 +9,10 @@ from pathlib import Path
 from cyclopts import App, CycloptsError
 from cyclopts.exceptions import UnknownOptionError
 
-from flows.cli.add import add
 from flows.cli.broken_pipe import ends_when_unread
-from flows.cli.check import check
 from flows.cli.common import FAILED, INTERRUPTED, OK, WRONG_INPUT
-from flows.cli.gc import gc
-from flows.cli.models import models
 from flows.cli.options import OF_PARAMS, unknown, written_out
-from flows.cli.plan import plan
-from flows.cli.preview import preview
-from flows.cli.problems import problems
-from flows.cli.promote import promote, rollback
-from flows.cli.reproduce import reproduce
-from flows.cli.run import run
-from flows.cli.seeds import seeds
 from flows.cli.signals import ends_in_order
-from flows.cli.status import status
-from flows.cli.sweep import sweep
-from flows.cli.tokenizer import tokenizer
-from flows.cli.up import down, up
-from flows.cli.verify import verify
 from flows.server.connection import password_apart, past_proxies
 from tasks.shared.errors import DiskError, InputError, disk_in_words, full
 
@@ -50,10 +34,15 @@ app = App(
 )
 
 
-for command in (run, plan, preview, problems, reproduce, status, models, promote, rollback, seeds, verify):
-    app.command(command)
-for other in (sweep, add, check, tokenizer, gc, up, down):
-    app.command(other)
+COMMANDS = (
+    *("run", "plan", "preview", "problems", "reproduce", "status", "models", "promote", "rollback"),
+    *("seeds", "verify", "sweep", "add", "check", "tokenizer", "gc", "up", "down"),
+)
+# those that share a module with another
+BESIDE = {"rollback": "promote", "down": "up"}
+for name in COMMANDS:
+    # a module is imported when its command is given
+    app.command(f"flows.cli.{BESIDE.get(name, name)}:{name}", name=name)
 
 
 def _why_not(error: CycloptsError, words: Sequence[str]) -> str:
@@ -72,6 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = [*(arguments or []), *sys.argv[1:]]
     debug = "--debug" in words
     words = written_out(word for word in words if word != "--debug")
+    if not words or words[0].startswith("-"):
+        # help tells of each in its own first words
+        for name in COMMANDS:
+            app[name]
     try:
         with disk_in_words():
             status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
