@@ -81,9 +81,9 @@ def measure(options: Options) -> list[Table]:
 
 
 def texts(data: Path | None, rows: int) -> pl.DataFrame:
-    """Return a table of `rows` texts: those of the data, again and again."""
-    file = data / "train.csv" if data else ROOT / "data/raw/tickets.csv"
-    once = pl.read_csv(file, columns=["text"])
+    """Return a table of `rows` texts and their labels: those of the data, again and again."""
+    file, label = (data / "train.csv", "category") if data else (ROOT / "data/raw/tickets.csv", "label")
+    once = pl.read_csv(file, columns=["text", label]).rename({label: "label"})
     return pl.concat([once] * (rows // once.height + 1)).head(rows)
 
 
