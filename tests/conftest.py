@@ -4,14 +4,24 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-from tests.support.forking import forking, interpreter
-from tests.support.project import SHARED, Once, Project, copy_of, make_tiny_model, tiny, tiny_project
+from tests.support.forking import as_forked, forking, interpreter
+from tests.support.order import dealt
+from tests.support.project import (
+    SHARED,
+    Once,
+    Project,
+    copy_of,
+    make_tiny_model,
+    quick_to_copy,
+    tiny,
+    tiny_project,
+)
 from tests.support.server import lasting_server
 
 # one of several processes of pytest-xdist that share the tests of a session
@@ -20,13 +30,15 @@ SESSION = os.getppid() if IS_WORKER else os.getpid()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what needs real data or a device only where it is, and say so."""
+    """Run what needs real data or a device only where it is, and say so; several processes begin with what takes long."""
     if not SHARED.exists():
         mark = pytest.mark.skip(reason=f"no real data sets at {SHARED}")
         for item in items:
             # not by keyword: a folder of tests is called so too
             if item.get_closest_marker("shared"):
                 item.add_marker(mark)
+    if IS_WORKER:
+        items[:] = dealt(items, int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
 
 
 @pytest.fixture(scope="session")
@@ -72,12 +84,31 @@ def python(once: Once) -> Path:
     return once("python", lambda folder: interpreter(folder, SESSION)) / "bin/python"
 
 
+@pytest.fixture(scope="module")
+def forked_serving(python: Path) -> Iterator[None]:
+    """Have the package stage, run in this process, serve what it made in a process that is forked."""
+    with as_forked(python):
+        yield
+
+
 @pytest.fixture(scope="session")
-def computed(once: Once, tiny_model: Path, prefect_home: Path, python: Path) -> Project:
+def cloned(once: Once, tiny_model: Path, prefect_home: Path) -> Project:
+    """A clone with the tiny model in which nothing has run; to be copied, not changed."""
+    return tiny(
+        once(
+            "cloned",
+            lambda folder: quick_to_copy(tiny_project(folder / "project", tiny_model, prefect_home)),
+        )
+        / "project"
+    )
+
+
+@pytest.fixture(scope="session")
+def computed(once: Once, cloned: Project, python: Path) -> Project:
     """A clone in which DVC has run all stages, committed; to be copied, not changed."""
 
     def make(folder: Path) -> None:
-        made = tiny_project(folder / "project", tiny_model, prefect_home)
+        made = copy_of(cloned, folder)
         forking(made, python).dvc("repro")
         made.run("git", "add", "-A")
         made.run("git", "commit", "-qm", "trained")
@@ -92,9 +123,9 @@ def trained(computed: Project, tmp_path: Path, request: pytest.FixtureRequest) -
 
 
 @pytest.fixture
-def project(tmp_path: Path, tiny_model: Path, prefect_home: Path, request: pytest.FixtureRequest) -> Project:
-    """A clone with the tiny model."""
-    return quick(tiny_project(tmp_path / "project", tiny_model, prefect_home), request)
+def project(cloned: Project, tmp_path: Path, request: pytest.FixtureRequest) -> Project:
+    """A copy of a clone with the tiny model, to change at will."""
+    return quick(copy_of(cloned, tmp_path), request)
 
 
 def quick(made: Project, request: pytest.FixtureRequest) -> Project:

@@ -18,6 +18,7 @@ from flows.cli import app
 from flows.cli.options import written_out
 from flows.ledger.sources import to_add
 from tasks.shared.params import Params
+from tests.support.forking import forking
 from tests.support.project import ROOT, Once, Project, copy_of, tiny
 
 PROGRAMS = "retrain|dvc|git|prefect|make|docker|pip|pytest|python|python3|sqlite3|sha256sum|export"
@@ -208,18 +209,22 @@ SPELLED = spelled()
 
 
 @pytest.fixture(scope="session")
-def furnished(once: Once, computed: Project) -> Project:
+def furnished(once: Once, computed: Project, python: Path) -> Project:
     """A clone that has what the commands speak of: experiments, remotes, data outside; to be copied, not changed."""
-    return tiny(once("furnished", lambda folder: furnish(copy_of(computed, folder))) / "project")
+    folder = once(
+        "furnished", lambda folder: furnish(forking(copy_of(computed, folder), python, commands=True))
+    )
+    return forking(tiny(folder / "project"), python, commands=True)
 
 
 def furnish(project: Project) -> None:
     """Make two experiments, a Git remote, a DVC remote, data outside and inside, and a `retrain` that is this clone's own."""
     folder, root = project.root.parent, project.root
-    program = folder / "bin/retrain"
-    program.parent.mkdir()
-    program.write_text('#!/bin/sh\nexec python -m flows "$@"\n', encoding="utf-8")
-    program.chmod(0o755)
+    (folder / "bin").mkdir()
+    for name, module in (("retrain", "flows"), ("dvc", "dvc")):
+        program = folder / "bin" / name
+        program.write_text(f'#!/bin/sh\nexec python -m {module} "$@"\n', encoding="utf-8")
+        program.chmod(0o755)
     tickets = (root / "data/raw/tickets.csv").read_text("utf-8")
     header, rows = tickets.split("\n", 1)
     for outside in (folder / "support.csv", folder / "exports/support.csv"):
@@ -256,9 +261,9 @@ RUN = [
 def test_a_command_that_users_are_told_to_type_works(
     furnished: Project, tmp_path: Path, command: str
 ) -> None:
-    copied = shutil.copytree(furnished.root.parent, tmp_path / "there", symlinks=True) / "project"
-    project = tiny(copied)
-    project.env["PATH"] = f"{copied.parent / 'bin'}{os.pathsep}{project.env['PATH']}"
+    there = shutil.copytree(furnished.root.parent, tmp_path / "there", symlinks=True)
+    programs = {"PATH": f"{there / 'bin'}{os.pathsep}{furnished.env['PATH']}"}
+    project = Project(there / "project", furnished.env | tiny(there / "project").env | programs)
     done = project.run("bash", "-euo", "pipefail", "-c", typed(command), status=None)
     assert done.returncode == 0, f"{typed(command)}\n{done.stdout}\n{done.stderr}"
     if command.startswith("git log"):

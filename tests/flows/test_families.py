@@ -18,6 +18,8 @@ from tests.support import families
 from tests.support.project import ROOT
 from tests.support.way import PROBLEM, Way, way
 
+pytestmark = pytest.mark.usefixtures("forked_serving")
+
 POSITIONS = {
     "bart": 64,
     "deberta": 66,

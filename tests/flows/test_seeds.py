@@ -10,6 +10,13 @@ from tests.support.project import Project
 from tests.support.wait import PATIENCE, until
 
 
+@pytest.fixture
+def project(project: Project, server: str) -> Project:
+    """A clone whose runs are told to the server that tests share: a temporary one starts longer than they take."""
+    project.env["PREFECT_API_URL"] = server
+    return project
+
+
 def experiments(project: Project) -> list[str]:
     """Return the names of the runs that have ended."""
     names = project.dvc("exp", "list", "--name-only").stdout.split()

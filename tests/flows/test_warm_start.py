@@ -14,6 +14,8 @@ from tasks.shared.params_file import load
 from tests.support.project import ROOT, Project
 from tests.support.way import way
 
+pytestmark = pytest.mark.usefixtures("forked_serving")
+
 
 def test_the_present_package_is_kept_and_stays_what_it_was(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
@@ -59,8 +61,9 @@ def test_the_package_names_the_run_that_it_started_from(
 
 
 @pytest.mark.slow
-def test_a_run_starts_from_the_package_of_a_commit(trained: Project) -> None:
+def test_a_run_starts_from_the_package_of_a_commit(trained: Project, server: str) -> None:
     """And the same command does not start from its own result."""
+    trained.env["PREFECT_API_URL"] = server
     commit = trained.run("git", "rev-parse", "HEAD").stdout.strip()
     package = folder_digest(trained.root / "models/package")
     shutil.rmtree(trained.root / "models/package")

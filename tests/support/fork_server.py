@@ -1,7 +1,7 @@
-"""`python -I tests/support/fork_server.py FOLDER`: a process that has imported torch and the rest, and forks programs from itself.
+"""`python -I tests/support/fork_server.py FOLDER/NAME`: a process that has imported much, and forks programs from itself.
 
-tests/support/forked_python.py asks it, over FOLDER/socket, to run a program with the asker's files, environment and working
-directory. Nothing of the project is imported here, because each clone under test has its own code. A program is killed when
+NAME says what: stages need torch and the rest, commands DVC. tests/support/forked_python.py asks it, over the socket
+FOLDER/NAME, to run a program with the asker's files, environment and working directory. Nothing of the project is imported here, because each clone under test has its own code. A program is killed when
 whoever asked for it is gone.
 """
 
@@ -22,21 +22,35 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 OF_A_RUN = Path(__file__).parents[2] / "flows/engine/fork_server.py"
+# no torch, and no Prefect, which reads its settings when it is imported
+OF_COMMANDS = (
+    "dvc.cli",
+    "dvc.commands.repro",
+    "dvc.repo",
+    "polars",
+    "cyclopts",
+    "rich.table",
+    "jinja2",
+    "psutil",
+    "httpx",
+)
 ANY_FILES = 250
 REQUEST = 1 << 20
 # no program was given a file with so high a number
 FAR = 500
 
 
-def serve(folder: Path) -> None:
+def serve(place: Path) -> None:
     """Fork programs on request."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    listener.bind(str(folder / "bound"))
+    bound = place.with_suffix(".bound")
+    listener.bind(str(bound))
     listener.listen(64)
-    (folder / "bound").rename(folder / "socket")
+    bound.rename(place)
     gc.disable()
-    # as a run's own fork server does
-    for name in runpy.run_path(str(OF_A_RUN))["PRELOAD"]:
+    # stages: as a run's own fork server does
+    names = runpy.run_path(str(OF_A_RUN))["PRELOAD"] if place.name == "stages" else OF_COMMANDS
+    for name in names:
         importlib.import_module(name)
     gc.freeze()
     assert not {"flows", "tasks"} & set(sys.modules)

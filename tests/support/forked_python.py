@@ -1,8 +1,9 @@
-"""What a clone's own commands find as their `python`: it has the session's fork server run what begins with the long imports.
+"""What a clone's own commands find as their `python`: it has a fork server of the session run what begins with long imports.
 
-Stages, the fork server of a run and the package that is served are forked; all else, and what has other settings that
-libraries read when they are imported, is run by the real interpreter. Copied to bin/python of a folder made by
-tests/support/forking.py, and run by itself: it imports nothing of the project.
+Stages, the fork server of a run and the package that is served are forked from one, `retrain` and `dvc` from
+another where FORK_COMMANDS is set; all else, and what has other settings that libraries read when they are
+imported, is run by the real interpreter. Copied to bin/python of a folder made by tests/support/forking.py, and
+run by itself: it imports nothing of the project.
 """
 
 import array
@@ -29,7 +30,10 @@ SETTINGS = (
     "HOME",
     "LD_",
 )
-FORKED = (("-m", "tasks."), ("-I", "serve.py"), ("", "flows/engine/fork_server.py"))
+STAGES = (("-m", "tasks."), ("-I", "serve.py"), ("", "flows/engine/fork_server.py"))
+COMMANDS = ("flows", "dvc")
+# the variable that has commands forked too: for tests that only run them, and neither kill them nor look at their parents
+FORK_COMMANDS = "RETRAIN_TEST_FORKS_COMMANDS"
 
 
 def settings(env: Mapping[str, str]) -> dict[str, str]:
@@ -37,12 +41,15 @@ def settings(env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if name.startswith(SETTINGS)}
 
 
-def is_forked(arguments: list[str]) -> bool:
-    """Tell whether these arguments run what imports torch."""
+def server_of(arguments: list[str]) -> str:
+    """Return which server runs a program with these arguments, "stages" or "commands"; nothing where none does."""
+    if settings(os.environ) != json.loads((HOME / "settings.json").read_text("utf-8")):
+        return ""
     option = arguments[0] if arguments[:1] and arguments[0].startswith("-") else ""
     program = arguments[bool(option)] if len(arguments) > bool(option) else ""
-    known = any(option == wanted and part in program for wanted, part in FORKED)
-    return known and settings(os.environ) == json.loads((HOME / "settings.json").read_text("utf-8"))
+    if any(option == wanted and part in program for wanted, part in STAGES):
+        return "stages"
+    return "commands" if option == "-m" and program in COMMANDS and FORK_COMMANDS in os.environ else ""
 
 
 def opened() -> list[int]:
@@ -56,11 +63,11 @@ def opened() -> list[int]:
     return found
 
 
-def ask(arguments: list[str]) -> int:
-    """Have the fork server run a program with this process's files, and pass signals on to it; return its status, below 0 for a signal."""
+def ask(server: str, arguments: list[str]) -> int:
+    """Have a server run a program with this process's files, and pass signals on to it; return its status, below 0 for a signal."""
     given = opened()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-        connection.connect(str(HOME / "socket"))
+        connection.connect(str(HOME / server))
         request = {
             "executable": sys.argv[0],
             "arguments": arguments,
@@ -79,9 +86,10 @@ def ask(arguments: list[str]) -> int:
 
 def main() -> None:
     """Run the program, and end as it ends."""
-    if not is_forked(sys.argv[1:]):
+    server = server_of(sys.argv[1:])
+    if not server:
         os.execv(HOME / "real", sys.argv)  # noqa: S606 (the interpreter, with what it was given)
-    status = ask(sys.argv[1:])
+    status = ask(server, sys.argv[1:])
     if status < 0:
         signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)

@@ -130,7 +130,8 @@ def up(
 ) -> Iterator[Site]:
     """Run `retrain up` in a clone, its schedules paused unless they are asked for, and `retrain down` in the end."""
     port = free_port()
-    project.env |= env
+    # a run starts at once; as it comes, up to five seconds later
+    project.env |= {"PREFECT_WORKER_QUERY_SECONDS": "1"} | env
     if password:
         project.env["PREFECT_SERVER_API_AUTH_STRING"] = password
     if not schedules:

@@ -13,6 +13,7 @@ from tasks.shared.costs import Cost, model_of
 from tasks.shared.files import private_folder, read_json
 from tasks.shared.params_file import load
 from tests.support.edits import remove, rewrite
+from tests.support.forking import forking
 from tests.support.plans import fates, plan, settled, texts, tree
 from tests.support.project import Once, Project, copy_of, tiny
 from tests.support.stages import STAGES
@@ -21,17 +22,17 @@ OTHER = "0.001"  # a learning rate that has been computed too, before the one in
 
 
 @pytest.fixture(scope="session")
-def twice(once: Once, computed: Project) -> Project:
+def twice(once: Once, computed: Project, python: Path) -> Project:
     """A clone in which DVC has run the last four stages with the other learning rate too, and stands at its own again."""
 
     def make(folder: Path) -> None:
-        made = copy_of(computed, folder)
+        made = forking(copy_of(computed, folder), python, commands=True)
         rewrite(made.root / "params.yaml", "learning_rate: 0.0002", f"learning_rate: {OTHER}")
         assert made.dvc("repro").stdout.count("Running stage") == 4
         made.run("git", "checkout", "-q", ".")
         made.dvc("checkout")
 
-    return tiny(once("computed_twice", make) / "project")
+    return forking(tiny(once("computed_twice", make) / "project"), python, commands=True)
 
 
 @pytest.fixture

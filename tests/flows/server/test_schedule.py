@@ -105,7 +105,7 @@ def test_new_data_starts_a_run_by_itself_failures_are_told_and_no_secret_leaves_
 def test_a_clock_faster_than_the_training_neither_overlaps_nor_piles_up(trained: Project) -> None:
     with held(trained) as hold, up(trained, "--limit", "1") as site:
         nightly = site.request("deployments/name/retrain/nightly")["id"]
-        clock = [{"schedule": {"cron": "* * * * * */15", "timezone": "Etc/UTC"}, "active": True}]
+        clock = [{"schedule": {"cron": "* * * * * */5", "timezone": "Etc/UTC"}, "active": True}]
         site.request(f"deployments/{nightly}/schedules", clock)
         most_running = 0
 
