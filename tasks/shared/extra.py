@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 import math
 from collections.abc import Container
 from functools import cache
@@ -16,23 +17,24 @@ Extra = dict[str, bool | int | float | str | None]
 ALLOWED = frozenset(
     """
     activation_checkpointing_kwargs average_tokens_across_devices bf16_full_eval data_seed
-    dataloader_drop_last dataloader_in_order dataloader_multiprocessing_context dataloader_persistent_workers
-    dataloader_prefetch_factor ddp_broadcast_buffers ddp_bucket_cap_mb ddp_find_unused_parameters
-    ddp_static_graph ddp_timeout debug eval_accumulation_steps eval_delay eval_do_concat_batches eval_on_start
-    eval_use_gather_object fp16_full_eval gradient_checkpointing_kwargs
+    dataloader_multiprocessing_context dataloader_prefetch_factor ddp_broadcast_buffers ddp_bucket_cap_mb
+    ddp_find_unused_parameters ddp_static_graph ddp_timeout debug eval_accumulation_steps eval_delay
+    eval_do_concat_batches eval_use_gather_object fp16_full_eval gradient_checkpointing_kwargs
     include_num_input_tokens_seen log_level log_level_replica log_on_each_node logging_first_step
     lr_scheduler_kwargs neftune_noise_alpha optim_args optim_target_modules prediction_loss_only tf32
     torch_compile_mode torch_empty_cache_steps use_cache
     """.split()  # noqa: SIM905 (a list of this length reads better as words)
 )
-# what these say is decided by `precision`, `eval_strategy` and the way a stage works
+# what these say is decided by `precision`, `eval_strategy` and the way a stage works: rows come in one order,
+# workers hear of each epoch, all of validation is measured, and a training that goes on does so at its step
 MANAGED = frozenset(
     """
-    auto_find_batch_size batch_eval_metrics bf16 dataloader_pin_memory ddp_backend disable_tqdm do_eval
-    do_predict do_train enable_jit_checkpoint fp16 full_determinism gradient_checkpointing greater_is_better
-    ignore_data_skip include_for_metrics label_names length_column_name load_best_model_at_end local_rank
-    logging_nan_inf_filter logging_strategy output_dir push_to_hub remove_unused_columns report_to
-    restore_callback_states_from_checkpoint resume_from_checkpoint save_on_each_node save_only_model
+    auto_find_batch_size batch_eval_metrics bf16 dataloader_drop_last dataloader_in_order
+    dataloader_persistent_workers dataloader_pin_memory ddp_backend disable_tqdm do_eval
+    do_predict do_train enable_jit_checkpoint eval_on_start fp16 full_determinism gradient_checkpointing
+    greater_is_better ignore_data_skip include_for_metrics label_names length_column_name
+    load_best_model_at_end local_rank logging_nan_inf_filter logging_strategy output_dir push_to_hub
+    remove_unused_columns report_to restore_callback_states_from_checkpoint resume_from_checkpoint save_on_each_node save_only_model
     save_steps save_strategy save_total_limit skip_memory_metrics use_cpu
     """.split()  # noqa: SIM905
 )

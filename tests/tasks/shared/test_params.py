@@ -169,6 +169,21 @@ def test_extra_refuses_what_has_a_field_what_is_managed_and_what_does_not_exist(
     assert "did you mean 'neftune_noise_alpha'" in refused("train", extra={"neftune_noise_alfa": 5})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dataloader_in_order", False),  # batches come by timing
+        ("dataloader_persistent_workers", True),  # workers keep the first epoch's draws
+        ("dataloader_drop_last", True),  # of validation too, all of which is measured
+        ("eval_on_start", True),  # once more when training goes on
+    ],
+)
+def test_extra_takes_nothing_by_which_rows_or_evaluations_depend_on_timing_or_a_resume(
+    name: str, value: bool
+) -> None:
+    assert f"train.extra: {name} is decided by retrain" in refused("train", extra={name: value})
+
+
 def test_every_argument_of_the_trainer_is_judged_and_a_new_one_is_refused_until_it_is() -> None:
     judged = [*ALLOWED, *MANAGED, *OUTSIDE, *Train.model_fields.keys() & training_arguments()]
     assert sorted(judged) == sorted(training_arguments())
