@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
 
-from tasks.shared import costs, progress, tracking
+from tasks.shared import costs, environment, progress, tracking
 from tasks.shared.errors import InputError, disk_in_words, full
 from tasks.shared.params import Params
 from tasks.shared.params_file import load, read
@@ -25,6 +25,7 @@ FAILED = 1  # the exit status of a stage that could not do its work
 def stage(name: str) -> Iterator[Params]:
     """Run a stage's work under the params of params.yaml; exit with status 1 and a sentence when it fails."""
     end_with_parent()
+    environment.leave_out()
     try:
         with disk_in_words():
             params = load()

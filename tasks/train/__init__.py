@@ -14,7 +14,7 @@ import polars as pl
 
 from tasks.problems import Problem, Processor, Targets
 from tasks.problems.common import predicting, pretrained
-from tasks.shared import columns, converted_models, devices, progress
+from tasks.shared import columns, converted_models, devices, environment, progress
 from tasks.shared.costs import COURSE
 from tasks.shared.errors import InputError, MemoryFullError
 from tasks.shared.files import digests, read_json, replace, sha256, write_json
@@ -84,6 +84,7 @@ def train(
     """
     from tasks.train import micro_batch
 
+    environment.leave_out()
     together = _meet(params, resume)
     together.refuse_another(resume)
     wanted = micro_batch.agreed(micro_batch.known(params, resume), resume, together)

@@ -1,0 +1,26 @@
+"""What of the environment would decide numbers, though no param says it and no key holds it."""
+
+import os
+import sys
+
+# accelerate's, which read precision, sharding and compilation from there wherever they are not given
+PREFIXES = ("ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_")
+TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
+# in how many digits, and by which kernels, products are computed; which instructions a CPU has is the device's
+NAMES = frozenset(
+    """
+    CUBLASLT_WORKSPACE_SIZE DNNL_DEFAULT_FPMATH_MODE MKL_DISABLE_FAST_MM NVIDIA_TF32_OVERRIDE
+    ONEDNN_DEFAULT_FPMATH_MODE TORCH_BLAS_PREFER_CUBLASLT TORCH_CUDNN_USE_HEURISTIC_MODE_B
+    TORCH_CUDNN_V8_API_DISABLED TORCH_LINEAR_FLATTEN_3D TORCH_MKLDNN_MATMUL_MIN_DIM
+    TORCH_MKLDNN_MATMUL_MIN_SIZE TRANSFORMERS_SDPA_FORCE_GQA
+    """.split()  # noqa: SIM905
+) | {TF32}
+
+
+def leave_out() -> None:
+    """Take it out of this process's environment, and so of those that it starts: only params decide."""
+    for name in [name for name in os.environ if name in NAMES or name.startswith(PREFIXES)]:
+        del os.environ[name]
+        # which PyTorch has read already where it is imported
+        if name == TF32 and "torch" in sys.modules:
+            sys.modules["torch"].set_float32_matmul_precision("highest")
