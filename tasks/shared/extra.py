@@ -34,8 +34,8 @@ MANAGED = frozenset(
     do_predict do_train enable_jit_checkpoint eval_on_start fp16 full_determinism gradient_checkpointing
     greater_is_better ignore_data_skip include_for_metrics label_names length_column_name
     load_best_model_at_end local_rank logging_nan_inf_filter logging_strategy output_dir push_to_hub
-    remove_unused_columns report_to restore_callback_states_from_checkpoint resume_from_checkpoint save_on_each_node save_only_model
-    save_steps save_strategy save_total_limit skip_memory_metrics use_cpu
+    remove_unused_columns report_to restore_callback_states_from_checkpoint resume_from_checkpoint
+    save_on_each_node save_only_model save_steps save_strategy save_total_limit skip_memory_metrics use_cpu
     """.split()  # noqa: SIM905
 )
 # files that are read, hubs, tokens, services that are told, and code that no pin names
@@ -49,11 +49,17 @@ OUTSIDE = frozenset(
 
 
 @cache
-def training_arguments() -> frozenset[str]:
-    """Return the field names of the installed `TrainingArguments`."""
-    body = _body("TrainingArguments")
-    assigned = [statement.target for statement in body if isinstance(statement, ast.AnnAssign)]
-    return frozenset(target.id for target in assigned if isinstance(target, ast.Name))
+def training_arguments() -> dict[str, list[str]]:
+    """Return the fields of the installed `TrainingArguments`, and of which types a value of each may be."""
+    assigned = [statement for statement in _body("TrainingArguments") if isinstance(statement, ast.AnnAssign)]
+    return {ast.unparse(statement.target): _types(statement.annotation) for statement in assigned}
+
+
+def _types(annotation: ast.expr) -> list[str]:
+    """Return the names of the types of an annotation, such as int, None and dict."""
+    if isinstance(annotation, ast.BinOp):
+        return [*_types(annotation.left), *_types(annotation.right)]
+    return [ast.unparse(annotation).partition("[")[0]]
 
 
 @cache
@@ -75,18 +81,22 @@ def _body(name: str) -> list[ast.stmt]:
 
 
 def plain(value: Any) -> Any:
-    """Read a command line word as the YAML scalar it looks like: 2 is a number, true a truth value."""
-    if isinstance(value, dict):
-        import yaml
+    """Read a command line word as the YAML that it looks like: 2 is a number, true a truth value.
 
-        return {key: yaml.safe_load(word) if isinstance(word, str) else word for key, word in value.items()}
-    return value
+    A mapping inside becomes the JSON that `TrainingArguments` takes in its place.
+    """
+    if not isinstance(value, dict):
+        return value
+    import yaml
+
+    read = {key: yaml.safe_load(word) if isinstance(word, str) else word for key, word in value.items()}
+    return {key: json.dumps(word) if isinstance(word, dict) else word for key, word in read.items()}
 
 
 def known(extra: Extra, own: Container[str]) -> Extra:
-    """Return `extra`; raise ValueError for NaN, or a name that is one of Train's `own` fields or not allowed.
+    """Return `extra`; raise ValueError for a name that is one of Train's `own` fields or not allowed.
 
-    A list of what is allowed: a field that a later release of transformers brings is refused until judged.
+    And for NaN, and a value of another type than the name's. A list of what is allowed: a field that a later release of transformers brings is refused until judged.
     """
     for name, value in extra.items():
         if name in own:
@@ -101,4 +111,15 @@ def known(extra: Extra, own: Container[str]) -> Extra:
             raise ValueError(f"{unknown}{did_you_mean(name, ALLOWED)} Allowed: {', '.join(sorted(ALLOWED))}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{name} {value} is no finite number")
+        types = training_arguments()[name]
+        if not _is_one_of(value, types):
+            said = " or ".join("a mapping" if kind == "dict" else kind for kind in types)
+            raise ValueError(f"{name} {value!r} is not of type {said}; give one that is, or leave {name} out")
     return extra
+
+
+def _is_one_of(value: Any, types: Container[str]) -> bool:
+    """Return whether a value is of one of these types; a whole number is a float, no truth value is."""
+    if value is None:
+        return "None" in types
+    return type(value).__name__ in types or (type(value) is int and "float" in types)

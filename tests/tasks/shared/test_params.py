@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 
 from tasks.shared.errors import InputError
-from tasks.shared.extra import ALLOWED, MANAGED, OUTSIDE, optimizers, training_arguments
+from tasks.shared.extra import ALLOWED, MANAGED, OUTSIDE, known, optimizers, training_arguments
 from tasks.shared.params import Params, Train
 from tasks.shared.params_file import MOVED, Layer, lay_over
 from tests.support.project import ROOT
+
+
+# a value of each type that an argument of the Trainer may have
+PLAIN = {"bool": True, "int": 1, "float": 1, "str": "", "dict": None, "None": None}
 
 
 def refused(section: str, **values: Any) -> str:
@@ -152,6 +156,7 @@ def test_extra_words_from_a_command_line_are_read_as_yaml() -> None:
             "neftune_noise_alpha": "5",
             "torch_compile_mode": "default",
             "lr_scheduler_kwargs": None,
+            "gradient_checkpointing_kwargs": "{use_reentrant: false}",
             "logging_first_step": True,
         }
     ).extra
@@ -159,6 +164,7 @@ def test_extra_words_from_a_command_line_are_read_as_yaml() -> None:
         "neftune_noise_alpha": 5,
         "torch_compile_mode": "default",
         "lr_scheduler_kwargs": None,
+        "gradient_checkpointing_kwargs": '{"use_reentrant": false}',
         "logging_first_step": True,
     }
 
@@ -167,6 +173,24 @@ def test_extra_refuses_what_has_a_field_what_is_managed_and_what_does_not_exist(
     assert "set train.learning_rate" in refused("train", extra={"learning_rate": 1e-4})
     assert "output_dir is decided by retrain" in refused("train", extra={"output_dir": "elsewhere"})
     assert "did you mean 'neftune_noise_alpha'" in refused("train", extra={"neftune_noise_alfa": 5})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "types"),
+    [
+        ("ddp_timeout", "soon", "int"),
+        ("ddp_timeout", True, "int"),
+        ("debug", 5, "str or list"),
+        ("logging_first_step", 1, "bool"),
+        ("optim_args", 0.9, "str or None"),
+        ("lr_scheduler_kwargs", 3, "a mapping or str or None"),
+        ("data_seed", 1.5, "int or None"),
+    ],
+)
+def test_extra_refuses_a_value_of_another_type_than_the_trainer_takes(
+    name: str, value: Any, types: str
+) -> None:
+    assert f"{name} {value!r} is not of type {types};" in refused("train", extra={name: value})
 
 
 @pytest.mark.parametrize(
@@ -185,7 +209,7 @@ def test_extra_takes_nothing_by_which_rows_or_evaluations_depend_on_timing_or_a_
 
 
 def test_every_argument_of_the_trainer_is_judged_and_a_new_one_is_refused_until_it_is() -> None:
-    judged = [*ALLOWED, *MANAGED, *OUTSIDE, *Train.model_fields.keys() & training_arguments()]
+    judged = [*ALLOWED, *MANAGED, *OUTSIDE, *Train.model_fields.keys() & training_arguments().keys()]
     assert sorted(judged) == sorted(training_arguments())
     assert "field_of_a_later_release is not one of the allowed" in refused(
         "train", extra={"field_of_a_later_release": 1}
@@ -197,7 +221,7 @@ def moved() -> set[str]:
     return {name.removeprefix("train.extra.") for name in MOVED if name.startswith("train.extra.")}
 
 
-@pytest.mark.parametrize("name", sorted(training_arguments() - ALLOWED - moved()))
+@pytest.mark.parametrize("name", sorted(training_arguments().keys() - ALLOWED - moved()))
 def test_no_argument_but_an_allowed_one_can_be_set_and_its_value_is_not_repeated(name: str) -> None:
     sentence = refused("train", extra={name: "hf_secret"})
     assert f"train.extra: {name} " in sentence
@@ -208,7 +232,7 @@ def test_no_argument_but_an_allowed_one_can_be_set_and_its_value_is_not_repeated
 def test_no_allowed_argument_speaks_of_files_hubs_tokens_or_services(name: str) -> None:
     from transformers import TrainingArguments
 
-    assert Train(extra={name: None}).extra == {name: None}
+    assert known({name: PLAIN[training_arguments()[name][0]]}, ())
     (told,) = (field.metadata["help"] for field in fields(TrainingArguments) if field.name == name)
     assert not re.search(
         r"\b(path|file|folder|directory|hub|token|wandb|trackio|plugin|backend)\b", told.lower()
@@ -218,7 +242,7 @@ def test_no_allowed_argument_speaks_of_files_hubs_tokens_or_services(name: str) 
 def test_argument_names_read_from_source_are_the_real_ones() -> None:
     from transformers import TrainingArguments
 
-    assert training_arguments() == {field.name for field in fields(TrainingArguments)}
+    assert training_arguments().keys() == {field.name for field in fields(TrainingArguments)}
 
 
 def test_every_train_field_but_ours_is_an_argument_of_the_trainer() -> None:
@@ -235,7 +259,7 @@ def test_every_train_field_but_ours_is_an_argument_of_the_trainer() -> None:
         "extra",
     }
     ours |= {"early_stopping_patience", "early_stopping_threshold"}
-    assert set(Train.model_fields) - training_arguments() == ours
+    assert set(Train.model_fields) - training_arguments().keys() == ours
 
 
 def test_what_train_passes_itself_cannot_be_set_as_extra() -> None:
@@ -248,7 +272,7 @@ def test_what_train_passes_itself_cannot_be_set_as_extra() -> None:
     passed = {keyword.arg for call in calls for keyword in call.keywords if keyword.arg}
     assert len(calls) == 1
     assert passed <= MANAGED
-    assert training_arguments() >= MANAGED
+    assert training_arguments().keys() >= MANAGED
 
 
 def test_an_unknown_optimizer_is_refused_and_every_known_one_is_read_from_source() -> None:
