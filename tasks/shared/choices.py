@@ -12,6 +12,9 @@ Interval = Literal["epoch", "steps"]
 Strategy = Literal["ddp", "fsdp"]
 # as transformers names what computes attention
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
+# of `transformers.training_args.OptimizerNames` those that PyTorch and transformers bring, whose versions are
+# pinned: the others are computed by packages that no pin names
+Optimizer = Literal["adamw_torch_fused", "adamw_torch", "adafactor", "adagrad", "rmsprop", "sgd"]
 # as in `transformers.SchedulerType`
 Scheduler = Literal[
     "linear",

@@ -21,7 +21,7 @@ ALLOWED = frozenset(
     ddp_find_unused_parameters ddp_static_graph ddp_timeout debug eval_accumulation_steps eval_delay
     eval_do_concat_batches eval_use_gather_object fp16_full_eval gradient_checkpointing_kwargs
     include_num_input_tokens_seen log_level log_level_replica log_on_each_node logging_first_step
-    lr_scheduler_kwargs neftune_noise_alpha optim_args optim_target_modules prediction_loss_only tf32
+    lr_scheduler_kwargs neftune_noise_alpha optim_args prediction_loss_only tf32
     torch_compile_mode torch_empty_cache_steps use_cache
     """.split()  # noqa: SIM905 (a list of this length reads better as words)
 )
@@ -33,8 +33,8 @@ MANAGED = frozenset(
     dataloader_persistent_workers dataloader_pin_memory ddp_backend disable_tqdm do_eval
     do_predict do_train enable_jit_checkpoint eval_on_start fp16 full_determinism gradient_checkpointing
     greater_is_better ignore_data_skip include_for_metrics label_names length_column_name
-    load_best_model_at_end local_rank logging_nan_inf_filter logging_strategy output_dir push_to_hub
-    remove_unused_columns report_to restore_callback_states_from_checkpoint resume_from_checkpoint
+    load_best_model_at_end local_rank logging_nan_inf_filter logging_strategy optim_target_modules output_dir
+    push_to_hub remove_unused_columns report_to restore_callback_states_from_checkpoint resume_from_checkpoint
     save_on_each_node save_only_model save_steps save_strategy save_total_limit skip_memory_metrics use_cpu
     """.split()  # noqa: SIM905
 )
@@ -60,13 +60,6 @@ def _types(annotation: ast.expr) -> list[str]:
     if isinstance(annotation, ast.BinOp):
         return [*_types(annotation.left), *_types(annotation.right)]
     return [ast.unparse(annotation).partition("[")[0]]
-
-
-@cache
-def optimizers() -> frozenset[str]:
-    """Return the names that the installed `OptimizerNames` has."""
-    values = (s.value for s in _body("OptimizerNames") if isinstance(s, ast.Assign))
-    return frozenset(str(value.value) for value in values if isinstance(value, ast.Constant))
 
 
 @cache
@@ -96,7 +89,8 @@ def plain(value: Any) -> Any:
 def known(extra: Extra, own: Container[str]) -> Extra:
     """Return `extra`; raise ValueError for a name that is one of Train's `own` fields or not allowed.
 
-    And for NaN, and a value of another type than the name's. A list of what is allowed: a field that a later release of transformers brings is refused until judged.
+    And for a value of another type than the field's, or NaN. A list of what is allowed: a field that a later
+    release of transformers brings is refused until judged.
     """
     for name, value in extra.items():
         if name in own:

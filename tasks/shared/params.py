@@ -25,6 +25,7 @@ from tasks.shared.choices import (
     EngineName,
     Format,
     Interval,
+    Optimizer,
     Precision,
     Quoting,
     Sampling,
@@ -42,7 +43,7 @@ from tasks.shared.errors import (
     refuse_odd_name_or_key,
     refuse_secret,
 )
-from tasks.shared.extra import Extra, known, optimizers, plain
+from tasks.shared.extra import Extra, known, plain
 from tasks.shared.section import Section
 
 PROBLEMS = Path(__file__).parents[1] / "problems"
@@ -467,10 +468,8 @@ class Train(Section):
     warmup_steps: float = Field(
         0.1, ge=0, allow_inf_nan=False, description="Steps of warm-up; below 1: a share of all steps."
     )
-    optim: str = Field(
-        "adamw_torch_fused",
-        min_length=1,
-        description="The optimizer, as in `transformers.training_args.OptimizerNames`.",
+    optim: Optimizer = Field(
+        "adamw_torch_fused", description="The optimizer, of those that PyTorch and transformers bring."
     )
     weight_decay: float = Field(0.01, ge=0, le=1, description="Decoupled weight decay.")
     adam_beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's decay of the first moment.")
@@ -562,21 +561,18 @@ class Train(Section):
         description="More `TrainingArguments` by their own names, such as {neftune_noise_alpha: 5}.",
     )
 
-    @field_validator("optim")
-    @classmethod
-    def _optimizer_is_known(cls, optim: str) -> str:
-        # reading what there is takes a while, and the default is there
-        if optim != cls.model_fields["optim"].default and optim not in optimizers():
-            raise ValueError(
-                f"there is no optimizer '{optim}'{did_you_mean(optim, optimizers())} "
-                f"Known: {', '.join(sorted(optimizers()))}"
-            )
-        return optim
-
     @field_validator("extra")
     @classmethod
     def _extra_is_known(cls, extra: Extra) -> Extra:
         return known(extra, cls.model_fields)
+
+    @model_validator(mode="after")
+    def _schedule_ends_somewhere(self) -> Self:
+        kind = "cosine_with_min_lr"
+        if self.lr_scheduler_type == kind and "min_lr" not in str(self.extra.get("lr_scheduler_kwargs")):
+            share = "extra: {lr_scheduler_kwargs: {min_lr_rate: 0.1}}, a share of learning_rate"
+            raise ValueError(f"lr_scheduler_type {kind} ends at a rate that nobody has said; give {share}")
+        return self
 
 
 class Evaluate(Section):

@@ -338,7 +338,7 @@ def training_arguments(
     *,
     on_cpu: bool,
 ) -> "TrainingArguments":
-    """Return the Trainer's arguments; raise InputError when it does not take a value.
+    """Return the Trainer's arguments; raise InputError when it, the optimizer or its schedule takes no value.
 
     best: the validation metric that selects the checkpoint. Whether more of it is better is known when it is
     measured.
@@ -350,7 +350,7 @@ def training_arguments(
     ours |= {"attn_implementation", "padding_free"}
     named: dict[str, Any] = params.model_dump(exclude=ours) | {"metric_for_best_model": best}
     try:
-        return TrainingArguments(
+        arguments = TrainingArguments(
             **named,
             # else it would say in all processes but the first what is quiet there
             **{"log_level_replica": "error", **params.extra},
@@ -373,8 +373,24 @@ def training_arguments(
             report_to="none",
             disable_tqdm=True,
         )
-    except (ValueError, TypeError, ImportError) as error:
+        _try_out(arguments)
+    except (ValueError, TypeError, LookupError, ImportError) as error:
         raise InputError(f"TrainingArguments does not take this: {' '.join(str(error).split())}") from None
+    return arguments
+
+
+def _try_out(arguments: "TrainingArguments") -> None:
+    """Make the optimizer and schedule of one weight, so that what they do not take is said before a model is.
+
+    Raises what they raise. Nothing is drawn.
+    """
+    import torch
+    from transformers import Trainer, get_scheduler
+
+    arguments.get_process_log_level()
+    kind, how = Trainer.get_optimizer_cls_and_kwargs(arguments)
+    optimizer = kind([torch.nn.Parameter(torch.zeros(1))], **how)
+    get_scheduler(arguments.lr_scheduler_type, optimizer, 1, 2, arguments.lr_scheduler_kwargs)
 
 
 def _shortest_and_longest(data: "Dataset", names: list[str]) -> list[dict[str, Any]]:

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 FLOAT = 4  # bytes: weights, gradients and the optimizer's state are fp32
-# numbers of state per trained weight: Adam keeps two moments; what is not here counts as one of Adam's kind
-STATE = {"sgd": 0, "adagrad": 1, "rmsprop": 1, "lion_32bit": 1, "adafactor": 0.1, "apollo_adamw": 0.5}
-EIGHT_BIT = ("8bit", "4bit")
+# numbers of state per trained weight: Adam keeps two moments, Adafactor sums of rows and columns
+STATE = {"adamw_torch_fused": 2, "adamw_torch": 2, "adafactor": 0.1, "adagrad": 1, "rmsprop": 1, "sgd": 0}
 # bytes that a layer keeps of each token for its backward pass, in multiples of the hidden size: what autograd
 # was seen to save of Llama, BERT and GPT-2: 72 to 120 in fp32, 50 to 70 in autocast, which keeps some in fp32
 KEPT, KEPT_IN_HALF = 84, 56
@@ -102,12 +101,10 @@ def measured(
     """
     total = sum(weight.numel() for weight in model.parameters())
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    name = params.optim.removeprefix("paged_")
-    state = STATE.get(name, 2.0) * (0.25 if any(kind in name for kind in EIGHT_BIT) else 1)
     memory = {
         "weights": FLOAT * total,
         "gradients": FLOAT * trained,
-        "optimizer": int(state * FLOAT * trained),
+        "optimizer": int(STATE[params.optim] * FLOAT * trained),
         "activations": _activations(model, params, precision, longest, written or longest),
     }
     in_mb = {part: round(size / MB, 1) for part, size in memory.items()}

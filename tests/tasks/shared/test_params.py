@@ -5,12 +5,13 @@ import re
 import subprocess
 import sys
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from tasks.shared.choices import Optimizer
 from tasks.shared.errors import InputError
-from tasks.shared.extra import ALLOWED, MANAGED, OUTSIDE, known, optimizers, training_arguments
+from tasks.shared.extra import ALLOWED, MANAGED, OUTSIDE, known, training_arguments
 from tasks.shared.params import Params, Train
 from tasks.shared.params_file import MOVED, Layer, lay_over
 from tests.support.project import ROOT
@@ -275,12 +276,26 @@ def test_what_train_passes_itself_cannot_be_set_as_extra() -> None:
     assert training_arguments().keys() >= MANAGED
 
 
-def test_an_unknown_optimizer_is_refused_and_every_known_one_is_read_from_source() -> None:
-    from transformers.training_args import OptimizerNames
+def test_optimizers_are_those_that_the_installed_pins_bring_and_of_each_it_is_known_what_it_keeps() -> None:
+    import torch
+    from transformers import Trainer, TrainingArguments
 
-    assert optimizers() == {str(name.value) for name in OptimizerNames}
-    assert "did you mean 'adamw_torch'?" in refused("train", optim="adamw_troch")
-    assert Train(optim="adafactor").optim == "adafactor"
+    from tasks.train.size import STATE
+
+    weight = torch.nn.Parameter(torch.zeros(1))
+    for name in get_args(Optimizer):
+        kind, how = Trainer.get_optimizer_cls_and_kwargs(TrainingArguments(optim=name, use_cpu=True))
+        assert kind([weight], **how).defaults
+    assert {*STATE} == {*get_args(Optimizer)}
+    assert "Input should be 'adamw_torch_fused', 'adamw_torch'" in refused("train", optim="adamw_8bit")
+
+
+def test_a_schedule_that_ends_somewhere_is_told_where() -> None:
+    sentence = refused("train", lr_scheduler_type="cosine_with_min_lr")
+    assert "give extra: {lr_scheduler_kwargs: {min_lr_rate: 0.1}}" in sentence
+    told = {"lr_scheduler_type": "cosine_with_min_lr", "extra": {"lr_scheduler_kwargs": {"min_lr_rate": 0.1}}}
+    train = lay_over(Layer("params.yaml", {"train": told})).train
+    assert train.extra == {"lr_scheduler_kwargs": '{"min_lr_rate": 0.1}'}
 
 
 def test_params_are_known_without_any_library_that_computes() -> None:

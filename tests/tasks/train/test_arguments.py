@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from tasks.shared.errors import InputError
 from tasks.shared.files import digests, read_json
+from tasks.shared.params import Train
+from tasks.train import training_arguments
 from tests.support.way import Way, way
 
 
@@ -20,6 +23,24 @@ def tokens(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
 
 def copy(tokens: Path, folder: Path, base: Path, **changes: Any) -> Way:
     return Way(shutil.copytree(tokens, folder), base, {"train": {"max_steps": 1, **changes}})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"optim": "sgd", "extra": {"optim_args": "foo"}}, "not enough values"),
+        ({"optim": "sgd", "extra": {"optim_args": "momentum=much"}}, "could not convert"),
+        ({"extra": {"lr_scheduler_kwargs": {"nonsense": 1}}}, "nonsense"),
+        ({"lr_scheduler_type": "polynomial", "learning_rate": 1e-8}, "must be smaller than initial lr"),
+        ({"extra": {"log_level": "loud"}}, "loud"),
+        ({"extra": {"debug": "all"}}, "all"),
+    ],
+)
+def test_what_optimizer_and_schedule_do_not_take_is_a_sentence_before_there_is_a_model(
+    tmp_path: Path, given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=f"^TrainingArguments does not take this: .*{said}"):
+        training_arguments(Train.model_validate(given), tmp_path, "fp32", "loss", on_cpu=True)
 
 
 def test_a_training_in_fp32_is_one_whatever_accelerate_is_told_by_the_environment(
