@@ -159,7 +159,8 @@ def for_owner(path: str, flags: int) -> int:
 
 def replace(path: Path, text: str, opener: Callable[[str, int], int] | None = None) -> None:
     """Write a file so that a kill at any moment leaves the old text or the new, never a part."""
-    part = path.with_name(f".{path.name}.part")
+    # several processes may write it at once
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with open(part, "w", encoding="utf-8", opener=opener) as file:
         file.write(text)
         file.flush()

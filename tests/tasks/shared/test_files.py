@@ -109,6 +109,20 @@ def test_replacing_leaves_the_new_text_and_no_other_file(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_processes_that_write_one_file_at_once_all_do(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    theirs = "import pathlib, sys; from tasks.shared.files import replace; replace(pathlib.Path(sys.argv[1]), '')"
+
+    def opener(part: str, flags: int) -> int:
+        opened = os.open(part, flags, 0o600)
+        subprocess.run([sys.executable, "-c", theirs, str(path)], cwd=ROOT, check=True)
+        return opened
+
+    replace(path, "ours", opener)
+    assert path.read_text() == "ours"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_failed_replacement_leaves_the_old_text(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     replace(path, "old")
