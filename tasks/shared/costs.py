@@ -18,6 +18,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from tasks.shared.files import private_folder, read_json, replace
 from tasks.shared.params import Params
+from tasks.shared.role import role
 
 FOLDER = Path(".retrain/costs")
 # stages that `params.engine` computes, and those of them that take a GPU of a node where it says so
@@ -79,10 +80,10 @@ COURSE = Course()
 def note(stage: str, params: Params) -> dict[str, Any]:
     """Add what the stage that ends now has taken to its file; return it as JSON holds it.
 
-    A worker of torchrun notes nothing: the process that started it does. All is done by now, so neither a
+    One of several processes notes nothing: who started them does. All is done by now, so neither a
     full disk nor a device that does not answer fails the stage.
     """
-    if "RANK" in os.environ:
+    if role().is_started:
         return {}
     cost: dict[str, Any] = {}
     with suppress(OSError, RuntimeError, psutil.Error):

@@ -1,10 +1,17 @@
-"""What of the environment would decide numbers, though no param says it and no key holds it."""
+"""What of the environment would decide numbers, though no param says it and no key holds it.
+
+How many processes train together is `tasks.shared.role`'s.
+"""
 
 import os
 import sys
 
-# accelerate's, which read precision, sharding and compilation from there wherever they are not given
+# accelerate reads precision, sharding and compilation from there wherever they are not given, and from what
+# MPI sets that there are several processes
 PREFIXES = ("ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_")
+PREFIXES += ("PMI_", "OMPI_COMM_WORLD_", "MV2_COMM_WORLD_")
+# where Ray Train says which of a node's devices is a process's
+DEVICE = "ACCELERATE_TORCH_DEVICE"
 TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
 # in how many digits, and by which kernels, products are computed; which instructions a CPU has is the device's
 NAMES = frozenset(
@@ -19,7 +26,9 @@ NAMES = frozenset(
 
 def leave_out() -> None:
     """Take it out of this process's environment, and so of those that it starts: only params decide."""
-    for name in [name for name in os.environ if name in NAMES or name.startswith(PREFIXES)]:
+    for name in [*os.environ]:
+        if name == DEVICE or not (name in NAMES or name.startswith(PREFIXES)):
+            continue
         del os.environ[name]
         # which PyTorch has read already where it is imported
         if name == TF32 and "torch" in sys.modules:

@@ -21,6 +21,7 @@ from tasks.shared.costs import COURSE
 from tasks.shared.errors import InputError
 from tasks.shared.files import private_folder
 from tasks.shared.params import Params
+from tasks.shared.role import role
 
 SLOTS = "RETRAIN_DEVICE_SLOTS"
 FOLDER = "RETRAIN_SLOTS_FOLDER"
@@ -39,9 +40,9 @@ def device(stage: str, params: Params | None = None) -> Iterator[None]:
     Slots are those of a user on a machine, kept in ~/.cache/retrain/slots or the folder RETRAIN_SLOTS_FOLDER.
     Several devices are taken in one order by everybody, so that nobody waits for somebody who waits for him.
     """
-    # a worker of torchrun computes on the slots of the process that started it
+    # one of several processes computes on the slots of who started them
     is_elsewhere = params is not None and params.engine.name != "local"
-    wanted = [] if is_elsewhere or "RANK" in os.environ else sorted(devices.names())
+    wanted = [] if is_elsewhere or role().is_started else sorted(devices.names())
     with ExitStack() as held:
         for name in wanted:
             held.enter_context(_slot(folder() / name, number(), f"{stage}: waiting for a slot of {name}"))

@@ -14,6 +14,7 @@ from tasks.shared import costs, environment, progress, tracking
 from tasks.shared.errors import InputError, disk_in_words, full
 from tasks.shared.params import Params
 from tasks.shared.params_file import load, read
+from tasks.shared.role import role
 
 PR_SET_PDEATHSIG = 1
 PINS = Path("pins.yaml")
@@ -28,6 +29,8 @@ def stage(name: str) -> Iterator[Params]:
     environment.leave_out()
     try:
         with disk_in_words():
+            # what says but half of it is refused before any work
+            role()
             params = load()
             check_pins(params.problem)
             tracking.refuse_missing(params.trackers)

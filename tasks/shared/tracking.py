@@ -23,6 +23,7 @@ from tasks.shared.files import folder_digest, private_folder, read_json, replace
 from tasks.shared.locks import alone
 from tasks.shared.params import Params, Trackers
 from tasks.shared.paths import Paths
+from tasks.shared.role import role
 from tasks.shared.verdict import beside_baselines, metrics
 
 FOLDER = Path(".retrain/trackers")
@@ -157,7 +158,7 @@ def training(params: Params, key: str) -> Iterator[Journal]:
     A training that was interrupted goes on in its tracked run; one that is done again has another.
     Of several processes the first one tells.
     """
-    told = [] if int(os.environ.get("RANK", "0")) else tools(params.trackers)
+    told = tools(params.trackers) if role().is_first else []
     with _telling(params, key, told, TRAINED, anew=True) as journal:
         yield journal
 

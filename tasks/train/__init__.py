@@ -22,6 +22,7 @@ from tasks.shared.keys import fingerprint
 from tasks.shared.locks import alone, alone_if_free
 from tasks.shared.params import Params, Train
 from tasks.shared.paths import Paths
+from tasks.shared.role import role
 from tasks.shared.stage import warn
 from tasks.shared.tracking import Journal
 from tasks.train import checkpoints
@@ -99,11 +100,11 @@ def train(
                 raise
         # behind the except, whose error holds the frames that hold the model
         micro_batch.forget()
-    if run.is_world_process_zero():
+    if together.is_first:
         _write_outputs(run, how, resume, paths)
     # what is kept is on the disk before anybody deletes
     together.wait()
-    if run.is_world_process_zero() or together.has_own_disk:
+    if together.is_first or together.has_own_disk:
         shutil.rmtree(resume, ignore_errors=True)
 
 
@@ -113,11 +114,12 @@ def _meet(params: Train, folder: Path) -> "Together":
 
     from tasks.train.together import Together
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    mine = role()
+    if mine.size > 1:
         seconds: Any = params.extra.get("ddp_timeout", DDP_TIMEOUT)
         on_cpu = devices.is_cpu()
         PartialState(cpu=on_cpu, backend="gloo" if on_cpu else None, timeout=timedelta(seconds=seconds))
-    return Together(folder)
+    return Together(folder, mine)
 
 
 def _write_outputs(run: "SeededTrainer", how: dict[str, Any], resume: Path, paths: Paths) -> None:
@@ -163,17 +165,18 @@ def _trained(
     best = (params.metric_for_best_model or selects).removeprefix("eval_")
     arguments = training_arguments(params, resume, precision, best, on_cpu=on_cpu)
     targets = read_json(paths.tokens / "targets.json")
-    network, how = _model(params, base, problem, processor, targets, precision, _longest(data["train"]))
+    longest = _longest(data["train"])
+    network, how = _model(params, base, problem, processor, targets, precision, longest, together)
     run = _trainer(params, problem, paths, network, processor, targets, data, arguments, together)
     if ends is not None:
         run.follow.ends = ends
     tell = [trainer.Tell(journal)] if journal is not None else []
     for callback in (*tell, *callbacks, trainer.End(run.follow)):
         run.add_callback(callback)
-    last = checkpoints.last_whole(resume) if run.is_world_process_zero() else None
+    last = checkpoints.last_whole(resume) if together.is_first else None
     last = together.spread(last)
     COURSE.is_rest |= last is not None
-    if last is not None and run.is_world_process_zero():
+    if last is not None and together.is_first:
         print(f"going on from {last.name} of an interrupted run", flush=True)
     if last is None or not checkpoints.is_finished(last):
         run.train(resume_from_checkpoint=str(last) if last else None)
@@ -224,6 +227,7 @@ def _model(
     targets: Targets,
     precision: str,
     longest: tuple[int, int | None],
+    together: "Together",
 ) -> tuple["PreTrainedModel", dict[str, Any]]:
     """Return the model to train, with what metrics/train.json is to say of it.
 
@@ -240,16 +244,11 @@ def _model(
     its_size = size.measured(network, params, precision, *longest)
     if params.distributed.strategy == "fsdp":
         sharded.refuse(network, problem, params)
-    if _is_first():
+    if together.is_first:
         print(size.in_words(its_size), flush=True)
     size.refuse_too_large(its_size, free, params)
-    said = warn(warnings) if _is_first() else {}
+    said = warn(warnings) if together.is_first else {}
     return network, {**its_size, **converted_models.origin(base), **said}
-
-
-def _is_first() -> bool:
-    """Return whether this process speaks for all of a training's."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _longest(data: "Dataset") -> tuple[int, int | None]:
@@ -302,7 +301,9 @@ def _trainer(
         together=together,
     )
     if arguments.use_cpu and params.cpu_shortcuts == "auto":
-        cpu.quicken(run)
+        other = cpu.quicken(run)
+        if other and together.is_first:
+            print(f"train.cpu_shortcuts are left out: {other}", flush=True)
     some = _shortest_and_longest(data["train"], predicting.given(problem, data["train"].column_names))
     pretrained.try_out(network, problem.probe, problem.collator(processor), some)
     if params.attn_implementation == attention.FLASH:
@@ -368,7 +369,7 @@ def training_arguments(
             bf16=precision == "bf16",
             fp16=precision == "fp16",
             use_cpu=on_cpu,
-            ddp_backend="gloo" if on_cpu and "WORLD_SIZE" in os.environ else None,
+            ddp_backend="gloo" if on_cpu and role().is_started else None,
             dataloader_pin_memory=not on_cpu,
             report_to="none",
             disable_tqdm=True,
@@ -465,7 +466,7 @@ def resume_folder(
         "processes": processes,
     }
     folder = INTERRUPTED / fingerprint(params.problem, decides)
-    if not _is_first():
+    if not role().is_first:
         yield folder
         return
     INTERRUPTED.mkdir(parents=True, exist_ok=True)

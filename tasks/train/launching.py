@@ -17,14 +17,13 @@ from tasks.shared import base_models, devices, tracking
 from tasks.shared.errors import InputError, MemoryFullError
 from tasks.shared.params import Distributed, Params
 from tasks.shared.paths import Paths
+from tasks.shared.role import Role, role
 from tasks.shared.stage import FAILED
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 MODULE = "tasks.train"
-# torchrun sets it in the processes that it starts
-LAUNCHED = "TORCHELASTIC_RUN_ID"
 # how a process ends whose device's memory was full, having written down what to try next
 OUT_OF_MEMORY = 75
 # seconds that the others have to save a checkpoint when they are asked to end; more than a run gives a stage
@@ -40,63 +39,63 @@ def start(params: Params) -> None:
 
     Exits with status 1 when one of them fails: it has said why. Raises InputError.
     """
-    refuse(params)
-    if "RANK" not in os.environ and params.engine.name == "ray":
-        _on_nodes(params)
+    mine = role()
+    refuse(params, mine)
+    if not mine.is_started and params.engine.name == "ray":
+        _on_nodes(params, world_size(params, mine))
         return
-    if "RANK" not in os.environ and world_size(params) > 1:
-        _launch(params)
+    if not mine.is_started and world_size(params, mine) > 1:
+        _launch(params, world_size(params, mine))
         return
     try:
-        take_part(params)
+        take_part(params, mine)
     except MemoryFullError:
         # whoever launched this process starts all of them again
-        if params.train.distributed.nnodes > 1 or LAUNCHED not in os.environ:
+        if params.train.distributed.nnodes > 1 or not mine.is_torchruns:
             raise
         sys.exit(OUT_OF_MEMORY)
     except RuntimeError as error:
-        if LAUNCHED not in os.environ or not _is_of_another(error):
+        if not mine.is_torchruns or not _is_of_another(error):
             raise
         # the other says why, or who launched it says that it was killed
         sys.exit(FAILED)
 
 
-def world_size(params: Params) -> int:
+def world_size(params: Params, mine: Role) -> int:
     """Return how many processes train together, on all machines."""
-    if "WORLD_SIZE" in os.environ:
-        return int(os.environ["WORLD_SIZE"])
+    if mine.is_started:
+        return mine.size
     wanted = params.train.distributed
     return devices.processes(wanted.nproc_per_node) * wanted.nnodes
 
 
-def take_part(params: Params) -> None:
-    """Do this process's part of the training, which is all of it where WORLD_SIZE is not set or 1.
+def take_part(params: Params, mine: Role) -> None:
+    """Do this process's part of the training, which is all of it where it is alone.
 
-    The first process (RANK 0) writes the outputs. Raises InputError.
+    The first process writes the outputs. Raises InputError.
     """
     from tasks.train import resume_folder, train
 
     with (
-        resume_folder(params, Paths(), world_size(params)) as resume,
+        resume_folder(params, Paths(), world_size(params, mine)) as resume,
         tracking.training(params, resume.name) as journal,
     ):
         problem = problems.load(params.problem, params.own)
-        # several wait for each other: whoever launched them starts all again
-        retries = "WORLD_SIZE" not in os.environ
         base = base_models.fetch(params.model)
-        train(params.train, base, problem, Paths(), resume, journal, retries=retries)
+        # several wait for each other: whoever launched them starts all again
+        train(params.train, base, problem, Paths(), resume, journal, retries=not mine.is_started)
         journal.made(Paths())
 
 
-def refuse(params: Params) -> None:
+def refuse(params: Params, mine: Role) -> None:
     """Raise InputError for processes that cannot train together."""
-    wanted, processes = params.train.distributed, world_size(params)
+    wanted, processes = params.train.distributed, world_size(params, mine)
     if wanted.strategy == "fsdp" and processes == 1:
         raise InputError(
             "train.distributed.strategy: fsdp gives each of several processes a shard, and there is one; "
             "set train.distributed.nproc_per_node to 2 or more, or strategy to ddp"
         )
-    if wanted.nnodes > 1 and "RANK" not in os.environ and params.engine.name == "local":
+    if wanted.nnodes > 1 and not mine.is_started and params.engine.name == "local":
         _node(wanted)
 
 
@@ -123,7 +122,7 @@ def _node(wanted: Distributed) -> int:
     return int(node)
 
 
-def _launch(params: Params) -> None:
+def _launch(params: Params, processes: int) -> None:
     """Run the stage's module once per device, with the workers as our own children.
 
     Where memory was full, start them again: each has written down, beside its checkpoints, what to try next.
@@ -143,7 +142,7 @@ def _launch(params: Params) -> None:
         except ChildFailedError as error:
             if wanted.nnodes == 1 and _memory_was_full(error):
                 continue
-            _say(error, world_size(params))
+            _say(error, processes)
             sys.exit(FAILED)
         except DistNetworkError as error:
             if wanted.nnodes > 1:
@@ -215,14 +214,13 @@ def _say(error: "ChildFailedError", processes: int) -> None:
             raise InputError(f"{killed}; run the same command again, which goes on from the last checkpoint")
 
 
-def _on_nodes(params: Params) -> None:
+def _on_nodes(params: Params, processes: int) -> None:
     """Train in processes of a Ray cluster's nodes; what they leave comes back here."""
     import torch
 
     from tasks.shared.ray_engine import cluster
     from tasks.train import ray, resume_folder
 
-    processes = world_size(params)
     here = devices.processes(params.train.distributed.nproc_per_node)
     # as many as each would have here
     threads = params.train.num_threads or (torch.get_num_threads() if processes == 1 else _threads_each(here))

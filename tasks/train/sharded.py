@@ -141,12 +141,11 @@ def save(run: "SeededTrainer", folder: Path) -> None:
     replace(folder / f"{_name(run)}.json", json.dumps(said))
 
 
-def whole(model: nn.Module) -> dict[str, Tensor]:
+def whole(model: nn.Module, *, is_first: bool) -> dict[str, Tensor]:
     """Return all weights and buffers, in the first process's memory; nothing in others, which take part.
 
     One after another, so that no device holds more than one of them whole. What is tied stays one tensor.
     """
-    is_first = torch.distributed.get_rank() == 0
     known: dict[int, Tensor] = {}
     names = model.state_dict().keys()
     found = {}
@@ -252,7 +251,7 @@ def _optimizer(run: "SeededTrainer") -> torch.optim.Optimizer:
 
 
 def _name(run: "SeededTrainer") -> str:
-    return f"{checkpoints.SHARD}{run.args.process_index:05}-of-{run.args.world_size:05}"
+    return f"{checkpoints.SHARD}{run.together.rank:05}-of-{run.together.size:05}"
 
 
 def _read(run: "SeededTrainer", folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

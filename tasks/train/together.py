@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from tasks.shared.errors import InputError
+from tasks.shared.role import Role
 
 # bytes that travel at once
 PART = 2**26
@@ -21,15 +22,16 @@ MARK = "seen"
 class Together:
     """The processes of one training, or this one alone.
 
-    folder: where checkpoints are; each machine has its own unless they share a disk. Made by all at once.
+    folder: where checkpoints are; each machine has its own unless they share a disk. Made by all at once,
+    when they know each other.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.is_alone = not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1)
+    def __init__(self, folder: Path, role: Role) -> None:
+        self.rank, self.size, self.is_first = role.rank, role.size, role.is_first
+        self.is_alone = role.size == 1
         self.has_own_disk = self.are_some_apart = False
         if self.is_alone:
             return
-        self.rank = dist.get_rank()
         self.group = dist.new_group(backend="gloo")
         self._look(folder)
 
@@ -48,7 +50,7 @@ class Together:
 
     def _told(self, numbers: list[int]) -> list[list[int]]:
         """Return the numbers of all processes, by rank."""
-        found = [torch.zeros(len(numbers), dtype=torch.int64) for _ in range(dist.get_world_size())]
+        found = [torch.zeros(len(numbers), dtype=torch.int64) for _ in range(self.size)]
         dist.all_gather(found, torch.tensor(numbers), self.group)
         return [told.tolist() for told in found]
 
@@ -84,7 +86,7 @@ class Together:
         if not self.are_some_apart:
             return
         for leader in self.leaders:
-            self._send(folder, leader, keep=self.rank == 0)
+            self._send(folder, leader, keep=self.is_first)
         self.wait()
         if self.has_own_disk:
             shutil.rmtree(folder, ignore_errors=True)

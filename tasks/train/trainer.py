@@ -30,6 +30,7 @@ from tasks.shared import devices, progress
 from tasks.shared.errors import InputError, did_you_mean
 from tasks.shared.files import rounded
 from tasks.shared.progress import Progress
+from tasks.shared.role import Role
 from tasks.shared.statistics import METRICS, Statistics, values
 from tasks.shared.tracking import Journal
 from tasks.train import checkpoints, divergence, micro_batch, sharded
@@ -93,15 +94,15 @@ def seconds_between_checkpoints() -> float:
 class Follow(TrainerCallback):
     """What goes on beside training: epochs, curves, progress, checkpoints that are marked and rotated."""
 
-    def __init__(self, sampler: EpochSampler, curves: Path) -> None:
+    def __init__(self, sampler: EpochSampler, curves: Path, together: Together | None = None) -> None:
         self.sampler, self.curves = sampler, curves
+        self.together = together or Together(curves, Role())
         # set when training is asked to end, by SIGTERM or from elsewhere
         self.ends = threading.Event()
         self.progress: Progress | None = None
         self.loss = float("nan")
         self.best: int | None = None
         self.is_told = False
-        self.together: Together | None = None
         self.every = seconds_between_checkpoints()
         self.saved = self.asked = time.monotonic()
         self.took = 0.0
@@ -120,10 +121,10 @@ class Follow(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
         """Start the progress where the checkpoint left off; be ready to be asked to end."""
-        if state.is_world_process_zero:
+        if self.together.is_first:
             self.progress = Progress("train", state.max_steps, state.global_step)
             self.best = state.best_global_step
-        if state.is_world_process_zero and state.log_history:
+        if self.together.is_first and state.log_history:
             # whoever was told of the last ones may have died of it
             progress.evaluated(evaluations(state.log_history), state.max_steps)
         # Ray Train has a thread train, to which no signal comes
@@ -156,9 +157,7 @@ class Follow(TrainerCallback):
         ends = state.global_step >= state.max_steps or float(state.epoch or 0).is_integer()
         due = time.monotonic() - self.saved >= self.every * max(1.0, self.took / 3)
         # looked at once: a signal that comes while they agree counts at the next step
-        asked = self.asked_to_end
-        if self.together is not None:
-            asked, due = self.together.any(asked, due and state.is_world_process_zero)
+        asked, due = self.together.any(self.asked_to_end, due and self.together.is_first)
         if asked:
             self.ask_to_end()
         return not ends and (asked or due)
@@ -182,7 +181,7 @@ class Follow(TrainerCallback):
         if "grad_norm" in logs and not args.fp16:
             divergence.check("the norm of the gradients", logs["grad_norm"], state.global_step, args)
         self.loss = logs.get("loss", self.loss)
-        if state.is_world_process_zero:
+        if self.together.is_first:
             write_curves(state.log_history, self.curves)
 
     def on_evaluate(
@@ -196,14 +195,14 @@ class Follow(TrainerCallback):
         """Say the validation scores; end when one is no number, which cannot be compared with the best."""
         for name in validation_names(metrics):
             divergence.check(f"{name} on validation", metrics[f"eval_{name}"], state.global_step, args)
-        if state.is_world_process_zero:
+        if self.together.is_first:
             scores = "  ".join(f"{name} {metrics[f'eval_{name}']:.4f}" for name in validation_names(metrics))
             print(f"validation at step {state.global_step}: {scores}", flush=True)
             progress.evaluated(evaluations(state.log_history), state.max_steps)
 
     def on_save(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
         """Mark the checkpoint as whole, and only then delete what it makes needless."""
-        if state.is_world_process_zero:
+        if self.together.is_first:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             self.best = checkpoints.settle(checkpoint, self.best)
 
@@ -223,13 +222,11 @@ class End(TrainerCallback):
         """Note how long saving took; end when any process was asked to."""
         follow = self.follow
         follow.took, follow.saved = time.monotonic() - follow.asked, time.monotonic()
-        asked = follow.asked_to_end
-        if follow.together is not None:
-            # whoever ends first has the others ended: all do, or none
-            (asked,) = follow.together.any(asked)
+        # whoever ends first has the others ended: all do, or none
+        (asked,) = follow.together.any(follow.asked_to_end)
         if asked:
             follow.ask_to_end()
-            if state.is_world_process_zero:
+            if follow.together.is_first:
                 progress.kept(state.global_step)
             sys.exit(128 + signal.SIGTERM)
 
@@ -252,7 +249,7 @@ class Tell(TrainerCallback):
         named = [*TOLD, *(f"eval_{name}" for name in validation_names(logs))]
         told = {name: float(logs[name]) for name in named if name in logs}
         # the epoch alone is what the Trainer logs at its end
-        if state.is_world_process_zero and set(told) != {"epoch"}:
+        if set(told) != {"epoch"}:
             self.journal.scores(state.global_step, rewrite_logs(told))
 
 
@@ -289,8 +286,8 @@ class SeededTrainer(Trainer):
         self.order: list[int] = []
         self.predictions: list[Prediction] = []
         self.remove_callback(PrinterCallback)
-        self.follow = Follow(sampler, curves)
-        self.together = self.follow.together = together or Together(Path(self.args.output_dir))
+        self.follow = Follow(sampler, curves, together)
+        self.together = self.follow.together
         self.add_callback(self.follow)
         # of the step under way, in all processes: rows or tokens, where the model's own loss is their mean
         self.items: Tensor | None = None
@@ -502,7 +499,7 @@ class SeededTrainer(Trainer):
         if not self.is_fsdp_enabled:
             super().save_model(output_dir, _internal_call)
             return
-        weights = sharded.whole(self.model)
+        weights = sharded.whole(self.model, is_first=self.together.is_first)
         if self.args.should_save:
             self.model.save_pretrained(output_dir, state_dict=weights)
             self.processing_class.save_pretrained(output_dir)

@@ -9,19 +9,18 @@ from transformers import Trainer
 from tasks.train.cpu import dropout, embeddings, first_token, projections, tested
 
 
-def quicken(trainer: Trainer) -> None:
+def quicken(trainer: Trainer) -> str:
     """Have a trainer's model train faster on a CPU; its weights, config and state dict stay as they are.
 
     Every model gets the quick dropout. The shortcuts are only for trainings like those that they were
-    tested with; of any other it is said why it goes without.
+    tested with; returns why any other goes without, and nothing for those.
     """
     model = trainer.model
     other = tested.why_not(trainer)
     dropout.quicken(model)
     if other:
-        if trainer.is_world_process_zero():
-            print(f"train.cpu_shortcuts are left out: {other}", flush=True)
-        return
+        return other
     projections.join(model)
     embeddings.narrow(model, embeddings.occurring(trainer.train_dataset, trainer.data_collator.tokenizer))
     first_token.narrow(model)
+    return ""

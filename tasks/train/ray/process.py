@@ -13,6 +13,7 @@ from tasks.shared.errors import InputError, MemoryFullError
 from tasks.shared.params import Params
 from tasks.shared.paths import Paths
 from tasks.shared.ray_node import contents, prepare, scratch, write
+from tasks.shared.role import leave, role
 from tasks.shared.tracking import Journal, lines
 from tasks.train import micro_batch
 from tasks.train.checkpoints import COMPLETE
@@ -34,22 +35,22 @@ def take_part(config: dict[str, Any]) -> None:
     import ray
 
     params, mailbox = Params.model_validate_json(config["params"]), config["mailbox"]
-    rank, processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    if processes == 1:
+    mine = role()
+    if mine.size == 1:
         _be_alone()
     with scratch(ray.get(config["inputs"][0])):
         try:
             prepare(params.problem)
             _checkout(mailbox)
             rows = micro_batch.known(params.train, RESUME).per_device_train_batch_size
-            _train(params, config, rank)
+            _train(params, config, is_first=mine.is_first)
         except MemoryFullError:
             # all begin again, with what the stage then offers
             ray.get(mailbox.deliver.remote({"about": "memory", "rows": rows}))
             raise
         except SystemExit:
             # asked to end, and the stage has the checkpoint
-            if rank == 0:
+            if mine.is_first:
                 ray.get(mailbox.deliver.remote({"about": "end"}))
         except InputError as error:
             ray.get(mailbox.deliver.remote({"about": "failure", "why": str(error)}))
@@ -60,8 +61,7 @@ def _be_alone() -> None:
     import torch.distributed
 
     torch.distributed.destroy_process_group()
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK"):
-        os.environ.pop(name, None)
+    leave()
 
 
 def _checkout(mailbox: Any) -> None:
@@ -75,7 +75,7 @@ def _checkout(mailbox: Any) -> None:
         write(Path(name), content)
 
 
-def _train(params: Params, config: dict[str, Any], rank: int) -> None:
+def _train(params: Params, config: dict[str, Any], *, is_first: bool) -> None:
     import ray
 
     from tasks.train import train
@@ -83,10 +83,10 @@ def _train(params: Params, config: dict[str, Any], rank: int) -> None:
     mailbox = config["mailbox"]
     devices.use_threads(config["threads"])
     problem = problems.load(params.problem, params.own)
-    callbacks, ends = [] if rank else [_sender(mailbox)], threading.Event()
-    with _heard(mailbox, rank, ends, tells=config["tells"]) as journal:
+    callbacks, ends = [_sender(mailbox)] if is_first else [], threading.Event()
+    with _heard(mailbox, ends, is_first=is_first, tells=config["tells"]) as journal:
         train(params.train, BASE, problem, Paths(), RESUME, journal, callbacks, ends, retries=False)
-    if rank == 0:
+    if is_first:
         made: dict[str, bytes] = {}
         for folder in OUTPUTS:
             made |= contents(folder)
@@ -115,12 +115,12 @@ def _sender(mailbox: Any) -> "TrainerCallback":
 
 
 @contextmanager
-def _heard(mailbox: Any, rank: int, ends: threading.Event, *, tells: bool) -> Iterator[Journal]:
+def _heard(mailbox: Any, ends: threading.Event, *, is_first: bool, tells: bool) -> Iterator[Journal]:
     """Yield a journal; meanwhile the stage hears of the first process what it says, does and measures.
 
     ends: is set when the stage is asked to end. tells: whether it wants to hear how far training is.
     """
-    if rank:
+    if not is_first:
         with SAID.open("w") as said, redirect_stdout(said):
             yield Journal(None)
         return

@@ -15,6 +15,7 @@ from tasks.shared import costs
 from tasks.shared.costs import KEPT, LARGEST, Cost, model_of, note, processes_of, size_of, steps_of, told
 from tasks.shared.params import Params
 from tasks.shared.params_file import Layer, lay_over
+from tasks.shared.stage import FAILED
 from tests.support.project import ROOT
 
 # a stage that is started by a process that has held more than it ever will
@@ -71,13 +72,26 @@ def test_a_worker_of_torchrun_notes_nothing_and_the_file_stays_small(
     before = "\n".join(json.dumps({"seconds": 1.0, "memory": None, "device": "x" * 90}) for _ in range(1000))
     file.write_text(before + "\n", "utf-8")
     with monkeypatch.context() as patched:
-        patched.setenv("RANK", "0")
+        for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
+            patched.setenv(name, value)
         subprocess.run([sys.executable, "-c", STAGE], cwd=checkout, check=True)
     assert file.read_text("utf-8") == before + "\n"
     assert file.stat().st_size > LARGEST
     subprocess.run([sys.executable, "-c", STAGE], cwd=checkout, check=True)
     assert len(noted(checkout)) == KEPT
     assert noted(checkout)[-1].device.startswith("cpu")
+
+
+def test_a_stage_that_the_shell_makes_half_of_one_of_several_is_refused_before_its_work(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    done = subprocess.run(
+        [sys.executable, "-c", STAGE], cwd=checkout, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == FAILED
+    assert done.stderr.startswith("error: split: RANK 1 in the environment would make this one of several")
+    assert done.stderr.count("\n") == 1
 
 
 def test_an_estimate_is_the_median_of_like_runs_scaled_by_rows_and_epochs() -> None:

@@ -104,7 +104,8 @@ def test_where_nobody_is_told_nothing_is_written(here: Path) -> None:
 
 
 def test_only_the_first_of_several_processes_tells(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANK", "1")
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
     train_for(told("tensorboard"), 10)
     assert not here.exists()
 

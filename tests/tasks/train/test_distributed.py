@@ -25,6 +25,7 @@ from tasks import problems
 from tasks.shared.errors import InputError
 from tasks.shared.files import read_json
 from tasks.shared.params import Params, Train
+from tasks.shared.role import Role
 from tasks.train import launching, micro_batch, sharded
 from tests.support.processes_of_training import Training, training
 from tests.support.project import Once
@@ -195,14 +196,15 @@ def of(**train: Any) -> Params:
 
 
 def test_what_processes_cannot_do_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANK", "WORLD_SIZE", launching.ADDRESS, launching.NODE, launching.PORT):
+    for name in (launching.ADDRESS, launching.NODE, launching.PORT):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(InputError, match="fsdp gives each of several processes a shard, and there is one"):
-        launching.refuse(of(distributed={"strategy": "fsdp", "nproc_per_node": 1}))
+        launching.refuse(of(distributed={"strategy": "fsdp", "nproc_per_node": 1}), Role())
     two = of(distributed={"nnodes": 2, "nproc_per_node": 1})
-    assert launching.world_size(two) == 2
+    assert launching.world_size(two, Role()) == 2
+    assert launching.world_size(two, Role(1, 4, is_started=True)) == 4
     with pytest.raises(InputError, match="MASTER_ADDR and NODE_RANK is not set"):
-        launching.refuse(two)
+        launching.refuse(two, Role())
     monkeypatch.setenv(launching.ADDRESS, "127.0.0.1")
     for name, value, said in (
         (launching.NODE, "2", "'2' is none of 2 machines; they count from 0"),
@@ -212,7 +214,7 @@ def test_what_processes_cannot_do_is_a_sentence(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv(launching.NODE, "1")
         monkeypatch.setenv(name, value)
         with pytest.raises(InputError, match=said):
-            launching.refuse(two)
+            launching.refuse(two, Role())
 
 
 def test_threads_are_read_as_openmp_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +247,7 @@ def test_where_one_machine_holds_fewer_rows_all_take_as_few(even: Way, tmp_path:
 
 
 def test_processes_that_cannot_reach_each_other_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANK", "WORLD_SIZE"):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
     for name in ("OMP_NUM_THREADS", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TORCH_CPP_LOG_LEVEL"):
         # which a launch sets where they are not

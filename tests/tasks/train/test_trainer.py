@@ -168,6 +168,8 @@ def test_a_checkpoint_is_marked_when_it_is_saved_and_logged_when_it_is_due(tmp_p
 class AskedMeanwhile:
     """Processes that agree on nothing to do while this one is asked to end; later they all have been asked."""
 
+    is_first = True
+
     def __init__(self, follow: Follow) -> None:
         self.follow, self.given = follow, list[bool]()
 
@@ -182,7 +184,7 @@ def test_a_process_that_is_asked_to_end_while_all_agree_does_so_with_the_others(
     together: Any = AskedMeanwhile(follow)
     follow.together = together
     arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
-    state = TrainerState(global_step=3, max_steps=9, epoch=0.3, is_world_process_zero=True)
+    state = TrainerState(global_step=3, max_steps=9, epoch=0.3)
     for saves in (False, True):
         control = TrainerControl()
         follow.on_step_end(arguments, state, control)
@@ -195,7 +197,7 @@ def test_a_process_that_is_asked_to_end_while_all_save_goes_on_as_the_others_do(
     together: Any = AskedMeanwhile(follow)
     follow.together = together
     arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
-    state = TrainerState(global_step=3, max_steps=9, epoch=1.0, is_world_process_zero=True)
+    state = TrainerState(global_step=3, max_steps=9, epoch=1.0)
     end = End(follow)
     end.on_save(arguments, state, TrainerControl())
     with pytest.raises(SystemExit):
