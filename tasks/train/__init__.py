@@ -276,12 +276,15 @@ def _trainer(
     together: "Together",
 ) -> "SeededTrainer":
     """Return the Trainer, once two rows have shown that the model's answers do not depend on padding."""
-    from tasks.train import attention, cpu, frozen, trainer
+    from tasks.train import attention, cpu, frozen
     from tasks.train.epochs import AugmentedRows
+    from tasks.train.sharded_trainer import ShardedTrainer
+    from tasks.train.trainer import SeededTrainer
 
     sampler = _sampler(params, data["train"], arguments.world_size)
     its_targets = pl.read_parquet(paths.split("train"), columns=columns.targets(problem.columns))
-    run = trainer.SeededTrainer(
+    kind = ShardedTrainer if params.distributed.strategy == "fsdp" else SeededTrainer
+    run = kind(
         sampler=sampler,
         curves=paths.curves,
         problem=problem,

@@ -16,7 +16,6 @@ import polars as pl
 import torch
 from datasets import Dataset
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers import TrainerControl as Control
@@ -33,7 +32,7 @@ from tasks.shared.progress import Progress
 from tasks.shared.role import Role
 from tasks.shared.statistics import METRICS, Statistics, values
 from tasks.shared.tracking import Journal
-from tasks.train import checkpoints, divergence, micro_batch, sharded
+from tasks.train import checkpoints, divergence, micro_batch
 from tasks.train.attention import FLASH
 from tasks.train.together import Together
 
@@ -293,19 +292,6 @@ class SeededTrainer(Trainer):
         self.items: Tensor | None = None
         self.knows_its_loss = self.args.world_size * self.args.gradient_accumulation_steps == 1
 
-    def create_accelerator_and_postprocess(self) -> None:
-        """Have accelerate shard a model on CPUs too: by itself it does on GPUs alone."""
-        super().create_accelerator_and_postprocess()
-        self.is_fsdp_enabled: bool = bool(self.args.fsdp)
-        if self.is_fsdp_enabled and self.args.use_cpu:
-            sharded.enable(self.accelerator, self.args)
-
-    def _prepare_for_training(self, *given: Any, **named: Any) -> Any:
-        """Under FSDP, shard a model layer by layer."""
-        if self.is_fsdp_enabled:
-            sharded.settle(self.accelerator.state.fsdp_plugin, self.model)
-        return super()._prepare_for_training(*given, **named)
-
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         return self.sampler
 
@@ -409,12 +395,6 @@ class SeededTrainer(Trainer):
                 output.metrics[f"eval_{name}"] = value
         return output
 
-    def compute_loss_context_manager(self) -> Any:
-        """Return autocast where precision is half; accelerate puts it around whole models alone."""
-        if self.is_fsdp_enabled:
-            return self.accelerator.autocast()
-        return super().compute_loss_context_manager()
-
     def _as_trained(self) -> Any:
         """Have flash attention compute in half precision, as it must; all else predicts in fp32."""
         attention = self.accelerator.unwrap_model(self.model).config._attn_implementation  # noqa: SLF001
@@ -456,10 +436,6 @@ class SeededTrainer(Trainer):
     def _clip_grad_norm(self, model: Any) -> Tensor:
         """Return the norm; on a CPU, fused AdamW scales gradients as it reads them, in no pass of its own."""
         optimizer = self.optimizer.optimizer
-        if self.is_fsdp_enabled:
-            # each process holds a part of each gradient
-            whole: Any = super()._clip_grad_norm(model)
-            return whole.full_tensor() if isinstance(whole, DTensor) else whole
         if model.device.type != "cpu" or self.accelerator.scaler is not None:
             norm: Tensor = super()._clip_grad_norm(model)
             return norm
@@ -489,57 +465,6 @@ class SeededTrainer(Trainer):
         self.together.gather(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
         # it is for a resume alone: the next epoch of this process would take it for its own
         del self.state.stateful_callbacks[RUNNING_LOSS]
-
-    def save_model(
-        self,
-        output_dir: str | None = None,
-        _internal_call: bool = False,  # noqa: FBT001, FBT002 (the Trainer's own)
-    ) -> None:
-        """Save a folder of transformers', from shards too."""
-        if not self.is_fsdp_enabled:
-            super().save_model(output_dir, _internal_call)
-            return
-        weights = sharded.whole(self.model, is_first=self.together.is_first)
-        if self.args.should_save:
-            self.model.save_pretrained(output_dir, state_dict=weights)
-            self.processing_class.save_pretrained(output_dir)
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        if not self.is_fsdp_enabled:
-            super()._save_optimizer_and_scheduler(output_dir)
-
-    def _save_scaler(self, output_dir: str) -> None:
-        if not self.is_fsdp_enabled:
-            super()._save_scaler(output_dir)
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        """Save random states; under FSDP all that one process alone holds."""
-        if self.is_fsdp_enabled:
-            sharded.save(self, Path(output_dir))
-        else:
-            super()._save_rng_state(output_dir)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if self.is_fsdp_enabled:
-            sharded.load_weights(self.model, Path(resume_from_checkpoint))
-        else:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if self.is_fsdp_enabled and checkpoint is not None:
-            sharded.load(self, Path(checkpoint))
-        else:
-            super()._load_optimizer_and_scheduler(checkpoint)
-
-    def _load_scaler(self, checkpoint: str | None) -> None:
-        if not self.is_fsdp_enabled:
-            super()._load_scaler(checkpoint)
-
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        if self.is_fsdp_enabled and checkpoint is not None:
-            sharded.load_random(self, Path(checkpoint))
-        else:
-            super()._load_rng_state(checkpoint)
 
     def _load_best_model(self) -> None:
         """Leave it on the disk: it is taken from there once its checksums have been looked at."""
