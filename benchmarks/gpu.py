@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from benchmarks.stopwatch import Stopwatch
 from tasks.shared.params import Train
-from tasks.train.trainer import EpochSampler
+from tasks.train.epochs import EpochSampler
 
 SIDE = 8192  # of the square matrices: large enough that no card does better on larger ones
 PRODUCTS = 50

@@ -62,7 +62,7 @@ def _shares(params: Params) -> list[str]:
 
 
 def _our_order(lengths: Sequence[int], params: Params) -> Iterable[int]:
-    from tasks.train.trainer import EpochSampler
+    from tasks.train.epochs import EpochSampler
 
     return EpochSampler(
         lengths,

@@ -13,7 +13,7 @@ PREFIXES += ("PMI_", "OMPI_COMM_WORLD_", "MV2_COMM_WORLD_")
 # where Ray Train says which of a node's devices is a process's
 DEVICE = "ACCELERATE_TORCH_DEVICE"
 TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
-# in how many digits, and by which kernels, products are computed; which instructions a CPU has is the device's
+# in how many digits, and by which kernels, products are computed; the instructions of a CPU are the device's
 NAMES = frozenset(
     """
     CUBLASLT_WORKSPACE_SIZE DNNL_DEFAULT_FPMATH_MODE MKL_DISABLE_FAST_MM NVIDIA_TF32_OVERRIDE

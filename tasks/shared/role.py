@@ -41,7 +41,9 @@ def role() -> Role:
     missing = [name for name in names if name not in os.environ]
     if missing:
         one = f"{' and '.join(given)} in the environment would make this one of several processes"
-        raise InputError(f"{one}, but {' and '.join(missing)} is not set; unset it, or set {', '.join(names)}")
+        raise InputError(
+            f"{one}, but {' and '.join(missing)} is not set; unset it, or set {', '.join(names)}"
+        )
     rank, size = os.environ[RANK], os.environ[SIZE]
     if not (rank.isdecimal() and size.isdecimal() and int(rank) < int(size)):
         none = f"{RANK}: '{rank}' is none of {SIZE} '{size}' processes, which count from 0"

@@ -10,6 +10,9 @@ import shutil
 import signal
 import socket
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks import problems
@@ -19,6 +22,8 @@ from tasks.shared.params import Distributed, Params
 from tasks.shared.paths import Paths
 from tasks.shared.role import Role, role
 from tasks.shared.stage import FAILED
+from tasks.shared.tracking import Journal
+from tasks.train.resume import resume_folder
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -74,16 +79,28 @@ def take_part(params: Params, mine: Role) -> None:
 
     The first process writes the outputs. Raises InputError.
     """
-    from tasks.train import resume_folder, train
+    from tasks.train import train
 
-    with (
-        resume_folder(params, Paths(), world_size(params, mine)) as resume,
-        tracking.training(params, resume.name) as journal,
-    ):
+    with _kept(params, world_size(params, mine)) as (resume, journal):
         problem = problems.load(params.problem, params.own)
         base = base_models.fetch(params.model)
         # several wait for each other: whoever launched them starts all again
         train(params.train, base, problem, Paths(), resume, journal, retries=not mine.is_started)
+
+
+@contextmanager
+def _kept(
+    params: Params, processes: int, device: Mapping[str, str | int] | None = None
+) -> Iterator[tuple[Path, Journal]]:
+    """Yield the folder of a training's checkpoints and its journal, which hears in the end what was made.
+
+    device: what it trains on; None: this process's.
+    """
+    with (
+        resume_folder(params, Paths(), processes, device) as resume,
+        tracking.training(params, resume.name) as journal,
+    ):
+        yield resume, journal
         journal.made(Paths())
 
 
@@ -219,20 +236,16 @@ def _on_nodes(params: Params, processes: int) -> None:
     import torch
 
     from tasks.shared.ray_engine import cluster
-    from tasks.train import ray, resume_folder
+    from tasks.train import ray
 
     here = devices.processes(params.train.distributed.nproc_per_node)
     # as many as each would have here
     threads = params.train.num_threads or (torch.get_num_threads() if processes == 1 else _threads_each(here))
     with cluster(params) as engine:
         (device,) = engine.map(devices.described, [threads], threads=threads, on_device=True)
-        with (
-            resume_folder(params, Paths(), processes, device) as resume,
-            tracking.training(params, resume.name) as journal,
-        ):
+        with _kept(params, processes, device) as (resume, journal):
             ray.run(params, engine, processes, threads, resume, journal)
             shutil.rmtree(resume)
-            journal.made(Paths())
 
 
 def _threads_each(processes: int) -> int:

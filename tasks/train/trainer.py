@@ -1,12 +1,6 @@
 """The Hugging Face Trainer, made to give equal bits whether or not it was interrupted."""
 
 import math
-import os
-import signal
-import sys
-import threading
-import time
-from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from operator import itemgetter
 from pathlib import Path
@@ -16,240 +10,21 @@ import polars as pl
 import torch
 from datasets import Dataset
 from torch import Tensor
-from torch.utils.data import Sampler
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers import TrainerControl as Control
-from transformers import TrainerState as State
-from transformers.integrations.integration_utils import rewrite_logs
+from transformers import PrinterCallback, Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from tasks.problems import Collator, Prediction, Problem, Targets
 from tasks.problems.common.predicting import by_row, predict, without_carried
-from tasks.shared import devices, progress
+from tasks.shared import devices
 from tasks.shared.errors import InputError, did_you_mean
-from tasks.shared.files import rounded
-from tasks.shared.progress import Progress
-from tasks.shared.role import Role
 from tasks.shared.statistics import METRICS, Statistics, values
-from tasks.shared.tracking import Journal
 from tasks.train import checkpoints, divergence, micro_batch
 from tasks.train.attention import FLASH
+from tasks.train.epochs import EpochSampler
+from tasks.train.follow import Follow
 from tasks.train.together import Together
 
 RUNNING_LOSS = "running_loss"
-TOLD = ("loss", "grad_norm", "learning_rate", "epoch")
-BLUR = 0.05  # of a row's length when rows are grouped by it: rare lengths meet other rows in each epoch
-CHECKPOINT_EVERY = "RETRAIN_CHECKPOINT_SECONDS"
-
-
-class EpochSampler(Sampler[int]):
-    """The order of training rows, drawn from nothing but the seed and the epoch.
-
-    A resumed epoch sees what the interrupted one saw. The Trainer's own sampler draws from the global
-    generator, which stands elsewhere after a resume. It also sorts by length within 50 batches at a time,
-    long rows first; here all rows are sorted, and then the batches shuffled, which leaves a quarter of the
-    padding.
-    """
-
-    def __init__(self, lengths: Sequence[int], batch_size: int, strategy: str, seed: int) -> None:
-        self.lengths, self.batch_size, self.strategy, self.seed = lengths, batch_size, strategy, seed
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self.lengths), generator=generator)
-        if self.strategy == "group_by_length":
-            order = self._grouped(order, generator)
-        return iter(order.tolist())
-
-    def _grouped(self, order: Tensor, generator: torch.Generator) -> Tensor:
-        """Gather rows of like length in batches and shuffle those; the longest first: full memory shows."""
-        lengths = torch.tensor(self.lengths)[order]
-        blurred = lengths * (1 + BLUR * torch.rand(len(order), generator=generator))
-        blurred[lengths.argmax()] = torch.inf
-        by_length = order[torch.argsort(blurred, descending=True, stable=True)]
-        first, *others = torch.split(by_length, self.batch_size)
-        # the incomplete batch stays last
-        rest = [others.pop()] if others and len(others[-1]) < self.batch_size else []
-        shuffled = [others[place] for place in torch.randperm(len(others), generator=generator).tolist()]
-        return torch.cat([first, *shuffled, *rest])
-
-
-def seconds_between_checkpoints() -> float:
-    """Return how often to keep a checkpoint by the clock, or raise InputError."""
-    given = os.environ.get(CHECKPOINT_EVERY, "60")
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise InputError(f"{CHECKPOINT_EVERY}: '{given}' is no number of seconds; give 0 or more")
-    return seconds
-
-
-class Follow(TrainerCallback):
-    """What goes on beside training: epochs, curves, progress, checkpoints that are marked and rotated."""
-
-    def __init__(self, sampler: EpochSampler, curves: Path, together: Together | None = None) -> None:
-        self.sampler, self.curves = sampler, curves
-        self.together = together or Together(curves, Role())
-        # set when training is asked to end, by SIGTERM or from elsewhere
-        self.ends = threading.Event()
-        self.progress: Progress | None = None
-        self.loss = float("nan")
-        self.best: int | None = None
-        self.is_told = False
-        self.every = seconds_between_checkpoints()
-        self.saved = self.asked = time.monotonic()
-        self.took = 0.0
-
-    @property
-    def asked_to_end(self) -> bool:
-        """Whether training is to save a checkpoint after the step it is in, and end."""
-        return self.ends.is_set()
-
-    def ask_to_end(self, *_: Any) -> None:
-        """Have training end; the first process says so."""
-        self.ends.set()
-        if self.progress is not None and not self.is_told:
-            self.is_told = True
-            progress.keeping()
-
-    def on_train_begin(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
-        """Start the progress where the checkpoint left off; be ready to be asked to end."""
-        if self.together.is_first:
-            self.progress = Progress("train", state.max_steps, state.global_step)
-            self.best = state.best_global_step
-        if self.together.is_first and state.log_history:
-            # whoever was told of the last ones may have died of it
-            progress.evaluated(evaluations(state.log_history), state.max_steps)
-        # Ray Train has a thread train, to which no signal comes
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self.ask_to_end)
-
-    def on_epoch_begin(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
-        """Draw this epoch's order."""
-        self.sampler.epoch = int(state.epoch or 0)
-
-    def on_step_end(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
-        """Tell the progress; log whenever a checkpoint is due: the running loss is not part of one."""
-        if control.should_save:
-            control.should_log = True
-        elif self._wants_checkpoint(args, state):
-            self.asked = time.monotonic()
-            control.should_save = True
-        if self.progress is not None:
-            known = {} if math.isnan(self.loss) else {"loss": self.loss}
-            self.progress.update(state.global_step, **known, epoch=float(state.epoch or 0))
-
-    def _wants_checkpoint(self, args: TrainingArguments, state: State) -> bool:
-        """Return whether to save one that only serves to go on from.
-
-        When asked to end, and now and then by the clock. Never where an epoch or training ends, because one
-        saved before that end's evaluation would go on behind it; and where saving takes long (3 s) less
-        often, so that it stays a twentieth of the time. Several processes agree on it after each step: each
-        may have been asked, and the first one has the clock.
-        """
-        ends = state.global_step >= state.max_steps or float(state.epoch or 0).is_integer()
-        due = time.monotonic() - self.saved >= self.every * max(1.0, self.took / 3)
-        # looked at once: a signal that comes while they agree counts at the next step
-        asked, due = self.together.any(self.asked_to_end, due and self.together.is_first)
-        if asked:
-            self.ask_to_end()
-        return not ends and (asked or due)
-
-    def on_epoch_end(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
-        """As on_step_end: log whenever a checkpoint is due."""
-        if control.should_save:
-            control.should_log = True
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: State,
-        control: Control,
-        logs: dict[str, float],
-        **_: Any,
-    ) -> None:
-        """Bring the learning curves up to date, to be looked at while training runs; end when it diverges."""
-        if "loss" in logs:
-            divergence.check("the training loss", logs["loss"], state.global_step, args)
-        if "grad_norm" in logs and not args.fp16:
-            divergence.check("the norm of the gradients", logs["grad_norm"], state.global_step, args)
-        self.loss = logs.get("loss", self.loss)
-        if self.together.is_first:
-            write_curves(state.log_history, self.curves)
-
-    def on_evaluate(
-        self,
-        args: TrainingArguments,
-        state: State,
-        control: Control,
-        metrics: dict[str, float],
-        **_: Any,
-    ) -> None:
-        """Say the validation scores; end when one is no number, which cannot be compared with the best."""
-        for name in validation_names(metrics):
-            divergence.check(f"{name} on validation", metrics[f"eval_{name}"], state.global_step, args)
-        if self.together.is_first:
-            scores = "  ".join(f"{name} {metrics[f'eval_{name}']:.4f}" for name in validation_names(metrics))
-            print(f"validation at step {state.global_step}: {scores}", flush=True)
-            progress.evaluated(evaluations(state.log_history), state.max_steps)
-
-    def on_save(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
-        """Mark the checkpoint as whole, and only then delete what it makes needless."""
-        if self.together.is_first:
-            checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            self.best = checkpoints.settle(checkpoint, self.best)
-
-    def on_train_end(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
-        """Take the bar away."""
-        if self.progress is not None:
-            self.progress.close()
-
-
-class End(TrainerCallback):
-    """Ends training that was asked to, once a checkpoint is kept and all callbacks before it have seen it."""
-
-    def __init__(self, follow: Follow) -> None:
-        self.follow = follow
-
-    def on_save(self, args: TrainingArguments, state: State, control: Control, **_: Any) -> None:
-        """Note how long saving took; end when any process was asked to."""
-        follow = self.follow
-        follow.took, follow.saved = time.monotonic() - follow.asked, time.monotonic()
-        # whoever ends first has the others ended: all do, or none
-        (asked,) = follow.together.any(follow.asked_to_end)
-        if asked:
-            follow.ask_to_end()
-            if follow.together.is_first:
-                progress.kept(state.global_step)
-            sys.exit(128 + signal.SIGTERM)
-
-
-class Tell(TrainerCallback):
-    """Writes down for trackers what training logs, by the names that the Trainer's own callbacks give it."""
-
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: State,
-        control: Control,
-        logs: dict[str, float],
-        **_: Any,
-    ) -> None:
-        """Write down losses, rates and validation scores, and no figure of the clock."""
-        named = [*TOLD, *(f"eval_{name}" for name in validation_names(logs))]
-        told = {name: float(logs[name]) for name in named if name in logs}
-        # the epoch alone is what the Trainer logs at its end
-        if set(told) != {"epoch"}:
-            self.journal.scores(state.global_step, rewrite_logs(told))
 
 
 class SeededTrainer(Trainer):
@@ -476,46 +251,3 @@ class SeededTrainer(Trainer):
             self._tr_loss.fill_(known["sum"])
             self._globalstep_last_logged = known["since_step"]
         super()._run_epoch(**kwargs)
-
-
-def validation_names(metrics: dict[str, Any]) -> list[str]:
-    """Return the validation scores in a log entry, without the Trainer's wall-clock figures.
-
-    Sorted, as a resumed log is.
-    """
-    clock = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
-    scores = [name for name in sorted(metrics) if name.startswith("eval_") and not name.endswith(clock)]
-    return [name.removeprefix("eval_") for name in scores]
-
-
-def evaluations(history: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """Return what a training has scored on validation: for each evaluation its step and its scores.
-
-    Rounded as metrics/train.json has them, so that equal scores are equal to those of other trainings.
-    """
-    found: list[dict[str, float]] = [
-        {"step": entry["step"], **{name: entry[f"eval_{name}"] for name in validation_names(entry)}}
-        for entry in history
-        if "eval_loss" in entry
-    ]
-    return [rounded(scores) for scores in found]
-
-
-def write_curves(history: list[dict[str, Any]], folder: Path) -> None:
-    """Write train_loss.csv (a row per logging step) and validation_METRIC.csv (a row per evaluation).
-
-    What the curve is of stands in the last column, where `dvc plots` looks for it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_csv(folder / "train_loss.csv", history, "loss", "learning_rate")
-    for name in sorted({name for entry in history for name in validation_names(entry)} | {"loss"}):
-        _write_csv(folder / f"validation_{name}.csv", history, f"eval_{name}")
-
-
-def _write_csv(file: Path, history: list[dict[str, Any]], name: str, *more: str) -> None:
-    keys = ("step", "epoch", *more, name)
-    lines = [",".join(key.removeprefix("eval_") for key in keys)]
-    lines += [",".join(f"{entry[key]:.10g}" for key in keys) for entry in history if name in entry]
-    part = file.with_suffix(".part")
-    part.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    part.replace(file)

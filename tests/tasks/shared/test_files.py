@@ -111,7 +111,9 @@ def test_replacing_leaves_the_new_text_and_no_other_file(tmp_path: Path) -> None
 
 def test_processes_that_write_one_file_at_once_all_do(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    theirs = "import pathlib, sys; from tasks.shared.files import replace; replace(pathlib.Path(sys.argv[1]), '')"
+    theirs = (
+        "import pathlib, sys; from tasks.shared.files import replace; replace(pathlib.Path(sys.argv[1]), '')"
+    )
 
     def opener(part: str, flags: int) -> int:
         opened = os.open(part, flags, 0o600)

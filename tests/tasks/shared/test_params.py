@@ -1,10 +1,10 @@
 """The schema: what is refused and how, what is read leniently, and that it speaks the Trainer's language."""
 
-import ast
 import re
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -15,7 +15,6 @@ from tasks.shared.extra import ALLOWED, MANAGED, OUTSIDE, known, training_argume
 from tasks.shared.params import Params, Train
 from tasks.shared.params_file import MOVED, Layer, lay_over
 from tests.support.project import ROOT
-
 
 # a value of each type that an argument of the Trainer may have
 PLAIN = {"bool": True, "int": 1, "float": 1, "str": "", "dict": None, "None": None}
@@ -247,32 +246,15 @@ def test_argument_names_read_from_source_are_the_real_ones() -> None:
 
 
 def test_every_train_field_but_ours_is_an_argument_of_the_trainer() -> None:
-    ours = {
-        "precision",
-        "cpu_shortcuts",
-        "encoder_cache",
-        "class_weights",
-        "distributed",
-        "attn_implementation",
-        "padding_free",
-        "num_threads",
-        "freeze",
-        "extra",
-    }
-    ours |= {"early_stopping_patience", "early_stopping_threshold"}
-    assert set(Train.model_fields) - training_arguments().keys() == ours
+    from tasks.train.arguments import OURS
+
+    assert Train.model_fields.keys() - training_arguments().keys() == OURS
 
 
 def test_what_train_passes_itself_cannot_be_set_as_extra() -> None:
-    tree = ast.parse((ROOT / "tasks/train/__init__.py").read_text("utf-8"))
-    calls = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "TrainingArguments"
-    ]
-    passed = {keyword.arg for call in calls for keyword in call.keywords if keyword.arg}
-    assert len(calls) == 1
-    assert passed <= MANAGED
+    from tasks.train.arguments import decided
+
+    assert decided(Train(), Path("folder"), "fp32", "loss", on_cpu=True).keys() <= MANAGED
     assert training_arguments().keys() >= MANAGED
 
 

@@ -1,7 +1,6 @@
 """Which of several processes this one is: said whole or not at all, and read in one place."""
 
 import ast
-import os
 import re
 
 import pytest
@@ -43,8 +42,14 @@ def test_a_process_is_alone_or_one_of_several_as_who_started_it_says(monkeypatch
         ({"RANK": "1"}, "RANK 1 in the environment .* but WORLD_SIZE and LOCAL_RANK is not set"),
         ({"WORLD_SIZE": "2"}, "WORLD_SIZE 2 in the environment .* but RANK and LOCAL_RANK is not set"),
         ({"LOCAL_RANK": "0"}, "LOCAL_RANK 0 in the environment"),
-        ({"RANK": "x", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}, "RANK: 'x' is none of WORLD_SIZE '2' processes"),
-        ({"RANK": "2", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}, "RANK: '2' is none of WORLD_SIZE '2' processes"),
+        (
+            {"RANK": "x", "WORLD_SIZE": "2", "LOCAL_RANK": "0"},
+            "RANK: 'x' is none of WORLD_SIZE '2' processes",
+        ),
+        (
+            {"RANK": "2", "WORLD_SIZE": "2", "LOCAL_RANK": "0"},
+            "RANK: '2' is none of WORLD_SIZE '2' processes",
+        ),
     ],
 )
 def test_what_is_left_in_a_shell_is_refused_and_makes_nobody_one_of_several(

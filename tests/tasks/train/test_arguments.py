@@ -9,7 +9,7 @@ import pytest
 from tasks.shared.errors import InputError
 from tasks.shared.files import digests, read_json
 from tasks.shared.params import Train
-from tasks.train import training_arguments
+from tasks.train.arguments import training_arguments
 from tests.support.way import Way, way
 
 

@@ -12,14 +12,14 @@ import polars as pl
 import pytest
 import torch
 
-from tasks import train as train_stage
 from tasks.shared.errors import InputError
 from tasks.shared.files import folder_digest
 from tasks.shared.params import Params
 from tasks.shared.paths import Paths
 from tasks.shared.statistics import Statistic, Statistics
-from tasks.train import resume_folder
+from tasks.train import outputs
 from tasks.train.checkpoints import COMPLETE, is_finished, last_whole, mark, rotate, settle
+from tasks.train.resume import INTERRUPTED, PROCESSES, resume_folder
 from tests.attacks import checkpoints as attack
 from tests.attacks.checkpoints import STRAYS, Training, Watched
 from tests.support.checkpoints import saved
@@ -223,9 +223,9 @@ def test_checkpoints_of_other_trainings_go_by_their_turn_whatever_the_clock_says
 ) -> None:
     paths = in_a_project(tmp_path, monkeypatch)
     trainings = []
-    stray = train_stage.INTERRUPTED / "mine"
+    stray = INTERRUPTED / "mine"
     stray.mkdir(parents=True)
-    monkeypatch.setattr(train_stage, "KEEP_INTERRUPTED", 3)
+    monkeypatch.setattr("tasks.train.resume.KEEP_INTERRUPTED", 3)
     for seed in range(5):
         params = Params.model_validate({"train": {"seed": seed}})
         with resume_folder(params, paths, 1) as folder:
@@ -233,7 +233,7 @@ def test_checkpoints_of_other_trainings_go_by_their_turn_whatever_the_clock_says
             if seed != 3:
                 saved(folder, 10)
             os.utime(folder, (4e9 - 1e8 * seed, 4e9 - 1e8 * seed))
-    left = [trainings.index(path) for path in train_stage.INTERRUPTED.iterdir() if path in trainings]
+    left = [trainings.index(path) for path in INTERRUPTED.iterdir() if path in trainings]
     assert sorted(left) == [1, 2, 4], "the last three that kept anything"
     assert stray.exists()
 
@@ -249,7 +249,7 @@ def test_what_another_training_has_written_down_in_part_stops_none(
             saved(folder, 10)
         said.append(capsys.readouterr().out.count("is kept; this one by"))
         if processes == 2:
-            (folder / train_stage.PROCESSES).write_bytes(torn)
+            (folder / PROCESSES).write_bytes(torn)
     assert said == [0, 1, 1], "what is whole is still said"
 
 
@@ -262,7 +262,7 @@ def test_the_first_of_five_killed_trainings_that_begins_again_leaves_the_others_
     for processes in (1, 2, 3, 4, 5, 1):
         with resume_folder(Params(), paths, processes) as folder:
             (folder / "checkpoint-10").mkdir(exist_ok=True)
-    assert len([*train_stage.INTERRUPTED.glob("*/checkpoint-10")]) == 5
+    assert len([*INTERRUPTED.glob("*/checkpoint-10")]) == 5
     assert json.loads(told.read_text().splitlines()[-1]) == {"checkpoints": folder.as_posix()}
 
 
@@ -274,7 +274,7 @@ def test_what_becomes_the_model_is_weights_and_processor_and_nothing_to_go_on_fr
     for name in (*model, *shards, "trainer_state.json", "optimizer.pt", COMPLETE):
         (best / name).touch()
     paths = Paths(tmp_path)
-    train_stage._keep(best, paths)
+    outputs.keep(best, paths)
     assert names(paths.checkpoint) == model
 
 

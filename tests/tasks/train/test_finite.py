@@ -18,7 +18,8 @@ from tasks.shared.files import write_json
 from tasks.shared.params import Evaluate, Train
 from tasks.train.checkpoints import last_whole, mark
 from tasks.train.divergence import check_weights
-from tasks.train.trainer import EpochSampler, SeededTrainer
+from tasks.train.epochs import EpochSampler
+from tasks.train.trainer import SeededTrainer
 from tests.support.tiny import NO_DROPOUT, SIZES
 from tests.support.way import PROBLEM, Way, way
 

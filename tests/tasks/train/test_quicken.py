@@ -17,13 +17,13 @@ from torch.nn.utils import parametrizations
 
 from tasks.shared.params import Params
 from tasks.shared.paths import Paths
-from tasks.train import resume_folder
 from tasks.train.cpu import quicken
 from tasks.train.cpu.dropout import QuickDropout
 from tasks.train.cpu.embeddings import NarrowEmbedding
 from tasks.train.cpu.first_token import _first
 from tasks.train.cpu.projections import Joint
 from tasks.train.cpu.tested import MODELS, why_not
+from tasks.train.resume import resume_folder
 from tests.support import families
 from tests.support.tiny import NO_DROPOUT, SIZES
 from tests.support.way import way
