@@ -28,7 +28,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 def measure(options: Options) -> list[Table]:
     """Return a row per option, each trained in a process of its own; none without a GPU, and that is said."""
-    if devices.is_cpu():
+    if devices.kind() == "cpu":
         return [Table(TITLE, ("option",), [], notes=["no CUDA device: skipped"])]
     found: dict[str, dict[str, str]] = {}
     notes = []

@@ -154,7 +154,7 @@ def recipe(params: Params) -> dict[str, Any]:
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
-        "use_cpu": devices.is_cpu(),
+        "use_cpu": devices.kind() == "cpu",
     }
 
 

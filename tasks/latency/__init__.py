@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from tasks.judge.champion import as_made, with_known_labels
 from tasks.problems.common import predicting
-from tasks.shared import columns
+from tasks.shared import columns, devices
 from tasks.shared.champions import Champion
 
 # rows that are answered before the clock counts, and seconds after which no other row is begun
@@ -22,8 +22,6 @@ class Served:
     """A package as it is served: rows are made inputs by its own processor, and answered in fp32."""
 
     def __init__(self, kept: Champion, media: Path) -> None:
-        import torch
-
         self.problem, params = as_made(kept)
         self.problem.media = media
         self.tokenize = params.tokenize
@@ -32,8 +30,8 @@ class Served:
         )
         self.targets = self.problem.learn_targets(learned)
         self.processor = self.problem.load_processor(kept.package)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = self.problem.model(kept.package, self.processor, self.targets)[0].to(device).eval()
+        model = self.problem.model(kept.package, self.processor, self.targets)[0]
+        self.model = model.to(devices.kind()).eval()
 
     def seconds(self, row: pl.DataFrame) -> float:
         """Return how long it takes from a row to its prediction, in seconds."""

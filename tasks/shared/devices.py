@@ -24,11 +24,11 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
 
 
-def is_cpu() -> bool:
-    """Return whether there is no CUDA device to use."""
+def kind() -> str:
+    """Return PyTorch's name of what this process computes on: cuda where there is such a device, else cpu."""
     import torch
 
-    return not torch.cuda.is_available()
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def names() -> list[str]:
@@ -62,7 +62,7 @@ def describe() -> dict[str, str | int]:
     """Return what of the device decides bits: its class, and how many threads share a sum."""
     import torch
 
-    if torch.cuda.is_available():
+    if kind() == "cuda":
         return {"device": torch.cuda.get_device_name(), "threads": torch.get_num_threads()}
     native = [flag for flag in NATIVE_BF16 if flag in cpu_flags()]
     return {
@@ -81,7 +81,7 @@ def precision(wanted: str) -> str:
     """Return fp32, bf16 or fp16 for `wanted`; raise InputError for what the device cannot do."""
     import torch
 
-    cuda = torch.cuda.is_available()
+    cuda = kind() == "cuda"
     if wanted == "auto":
         native = (
             torch.cuda.is_bf16_supported(including_emulation=False)
@@ -111,7 +111,7 @@ def free_memory() -> int | None:
     """Return how many bytes could still be taken: of the CUDA device, else the machine and control group."""
     import torch
 
-    if torch.cuda.is_available():
+    if kind() == "cuda":
         return int(torch.cuda.mem_get_info()[0])
     import psutil
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from tasks.shared import devices
 from tasks.shared.params import Params
 
 Shard = TypeVar("Shard")
@@ -58,9 +59,7 @@ class Local:
     @property
     def device(self) -> str:
         """A GPU, where there is one."""
-        import torch
-
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return devices.kind()
 
     def map(
         self,

@@ -86,7 +86,7 @@ def _meet(params: Train, folder: Path) -> "Together":
     mine = role()
     if mine.size > 1:
         seconds: Any = params.extra.get("ddp_timeout", DDP_TIMEOUT)
-        on_cpu = devices.is_cpu()
+        on_cpu = devices.kind() == "cpu"
         PartialState(cpu=on_cpu, backend="gloo" if on_cpu else None, timeout=timedelta(seconds=seconds))
     return Together(folder, mine)
 
@@ -118,7 +118,7 @@ def _trained(work: "Work") -> tuple["SeededTrainer", dict[str, Any]]:
     from tasks.train.work import read
 
     params, problem = work.params, work.problem
-    precision, on_cpu = devices.precision(params.precision), devices.is_cpu()
+    precision, on_cpu = devices.precision(params.precision), devices.kind() == "cpu"
     _set_up(params.seed, on_cpu=on_cpu)
     tokens = read(work)
     selects = "loss" if problem.validation_rows == 0 else problem.headline

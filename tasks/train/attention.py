@@ -41,7 +41,7 @@ def use(model: "PreTrainedModel", wanted: str) -> None:
 
 
 def _refuse_flash(precision: str) -> None:
-    if devices.is_cpu():
+    if devices.kind() == "cpu":
         raise InputError(f"{WHERE}: {FLASH} needs a CUDA device and there is none; set it to auto or sdpa")
     if precision == "fp32":
         raise InputError(f"{WHERE}: {FLASH} computes in bf16 or fp16; set train.precision to bf16")

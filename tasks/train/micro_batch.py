@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainingArguments
 
+from tasks.shared import devices
 from tasks.shared.errors import InputError, MemoryFullError
 from tasks.shared.files import read_json, replace
 from tasks.shared.params import Train
@@ -114,7 +115,7 @@ def forget() -> None:
     """Let go of the memory of a training that nothing refers to any more but what is its own."""
     # a model that accelerate has prepared holds itself, by its forward
     gc.collect()
-    if torch.cuda.is_available():
+    if devices.kind() == "cuda":
         torch.cuda.empty_cache()
 
 

@@ -21,6 +21,7 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel, TrainingArguments
 
 from tasks.problems import Problem
+from tasks.shared import devices
 from tasks.shared.errors import InputError
 from tasks.shared.files import read_json, replace
 from tasks.shared.params import Train
@@ -259,7 +260,7 @@ def _read(run: "SeededTrainer", folder: Path) -> tuple[dict[str, Any], dict[str,
 
 
 def _random_tensors() -> dict[str, Tensor]:
-    on_gpu = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}
+    on_gpu = {"cuda": torch.cuda.get_rng_state()} if devices.kind() == "cuda" else {}
     return {"cpu": torch.get_rng_state(), **on_gpu}
 
 

@@ -140,11 +140,9 @@ def _activations(model: "PreTrainedModel", params: Train, precision: str, longes
 
 def _attended(settings: Any) -> int:
     """Return the bytes that a layer keeps of a token for each token that it attends to."""
-    import torch
-
     # the kernels of a GPU keep none, nor do those of a CPU where nothing is dropped
     drops = any(getattr(settings, name, None) for name in ATTENTION_DROPOUT)
-    if torch.cuda.is_available() or not drops:
+    if devices.kind() == "cuda" or not drops:
         return 0
     return ATTENDED * (getattr(settings, "num_attention_heads", None) or 0)
 

@@ -37,7 +37,7 @@ def test_what_decides_bits_is_told_and_nothing_that_names_the_machine() -> None:
     told = devices.describe()
     assert list(told) == ["device", "threads"]
     assert told == devices.describe()
-    assert devices.is_cpu() == str(told["device"]).startswith("cpu") == (not HAS_CUDA)
+    assert (devices.kind() == "cpu") == str(told["device"]).startswith("cpu") == (not HAS_CUDA)
     assert socket.gethostname() not in str(told)
 
 
