@@ -74,15 +74,28 @@ def _body(name: str) -> list[ast.stmt]:
 
 
 def plain(value: Any) -> Any:
-    """Read a command line word as the YAML that it looks like: 2 is a number, true a truth value.
-
-    A mapping inside becomes the JSON that `TrainingArguments` takes in its place.
-    """
+    """Read a word inside a mapping as params.yaml would: 2 and 1e-5 are numbers, true is a truth value."""
     if not isinstance(value, dict):
         return value
-    import yaml
+    return {key: _read(word) if isinstance(word, str) else word for key, word in value.items()}
 
-    read = {key: yaml.safe_load(word) if isinstance(word, str) else word for key, word in value.items()}
+
+def _read(word: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(word)
+    except (YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        # it is no YAML, and may be none
+        return word
+
+
+def arguments(value: Any) -> Any:
+    """Read words as `plain` does, and a mapping inside as the JSON that `TrainingArguments` takes for one."""
+    read = plain(value)
+    if not isinstance(read, dict):
+        return read
     return {key: json.dumps(word) if isinstance(word, dict) else word for key, word in read.items()}
 
 

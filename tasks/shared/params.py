@@ -43,7 +43,7 @@ from tasks.shared.errors import (
     refuse_odd_name_or_key,
     refuse_secret,
 )
-from tasks.shared.extra import Extra, known, plain
+from tasks.shared.extra import Extra, arguments, known, plain
 from tasks.shared.section import Section
 
 PROBLEMS = Path(__file__).parents[1] / "problems"
@@ -556,7 +556,7 @@ class Train(Section):
         ),
     )
     seed: int = Field(42, ge=0, lt=2**32, description="Seeds the new head, dropout and the order of rows.")
-    extra: Annotated[Extra, BeforeValidator(plain)] = Field(
+    extra: Annotated[Extra, BeforeValidator(arguments)] = Field(
         default_factory=dict,
         description="More `TrainingArguments` by their own names, such as {neftune_noise_alpha: 5}.",
     )

@@ -280,6 +280,17 @@ def test_a_schedule_that_ends_somewhere_is_told_where() -> None:
     assert train.extra == {"lr_scheduler_kwargs": '{"min_lr_rate": 0.1}'}
 
 
+@pytest.mark.parametrize("typed", ["{min_lr: 1e-5}", {"min_lr": 1e-5}, '{"min_lr": 1e-05}'])
+def test_a_mapping_of_the_trainers_is_the_same_however_it_is_given_and_read_again(typed: Any) -> None:
+    train = Train.model_validate({"extra": {"lr_scheduler_kwargs": typed}})
+    assert train.extra == {"lr_scheduler_kwargs": '{"min_lr": 1e-05}'}
+    assert Train.model_validate(train.model_dump()) == train
+
+
+def test_a_word_that_is_no_yaml_is_the_word() -> None:
+    assert "is not of type bool" in refused("train", extra={"logging_first_step": "{a"})
+
+
 def test_params_are_known_without_any_library_that_computes() -> None:
     # each command begins with them
     heavy = "print(sorted({'numpy', 'polars', 'torch', 'PIL', 'soundfile'} & set(sys.modules)))"
