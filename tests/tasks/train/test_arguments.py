@@ -22,7 +22,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
 
 
 def copy(tokens: Path, folder: Path, base: Path, **changes: Any) -> Way:
-    return Way(shutil.copytree(tokens, folder), base, {"train": {"max_steps": 1, **changes}})
+    return Way(shutil.copytree(tokens, folder), base, {"train": {"max_steps": 4, **changes}})
 
 
 @pytest.mark.parametrize(
