@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from tasks.train.epochs import EpochSampler
+from tasks.train.sharded_trainer import ShardedTrainer
 from tasks.train.trainer import SeededTrainer
 from tests.support.tiny import NO_DROPOUT, SIZES
 from tests.support.way import PROBLEM
@@ -58,3 +59,8 @@ def test_gradients_are_clipped_as_the_trainer_clips_them(
         norms = [entry["grad_norm"] for entry in run.state.log_history if "grad_norm" in entry]
         found.append((model.state_dict(), norms))
     torch.testing.assert_close(*found)
+
+
+def test_all_that_is_otherwise_with_shards_is_something_that_the_installed_trainer_does() -> None:
+    own = {name for name, what in vars(ShardedTrainer).items() if callable(what)}
+    assert [name for name in sorted(own) if not hasattr(Trainer, name)] == []
