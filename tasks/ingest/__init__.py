@@ -15,7 +15,7 @@ from tasks.ingest.column_names import READ, SOURCE, in_one_spelling, in_our_name
 from tasks.ingest.readers import read
 from tasks.ingest.rows import Reject
 from tasks.problems import Problem, refuse_unknown_columns
-from tasks.shared import columns
+from tasks.shared import columns, tables
 from tasks.shared.columns import Columns
 from tasks.shared.engine import LOCAL, Engine
 from tasks.shared.errors import InputError
@@ -180,7 +180,7 @@ def _write(
     if (column := columns.media(its)) is not None:
         media.keep_only(rows[column], paths.media)
     first = ["id", *its, *SOURCE]
-    rows.select(*first, pl.exclude(first)).write_parquet(out / "rows.parquet", statistics=False)
+    tables.write(rows.select(*first, pl.exclude(first)), out / "rows.parquet")
     write_json(out / "columns.json", names)
     rejects.sort(key=lambda reject: (reject.file, reject.row))
     with (out / "rejected.jsonl").open("w", encoding="utf-8") as file:

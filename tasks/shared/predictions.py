@@ -59,7 +59,9 @@ def mistakes(predicted: pl.DataFrame, rows: pl.DataFrame, columns: Columns, most
     surest = {"confidence": predicted["confidence"]} if "confidence" in predicted.columns else {}
     wrong = pl.DataFrame({**surest, **told}).filter(pl.col("distance") > 0)
     order = ["distance", *surest, "id"]
-    return wrong.sort(order, descending=[name != "id" for name in order]).head(most).drop("distance")
+    descending = [name != "id" for name in order]
+    # one text may stand in several rows: they stay in their order, on however many cores they are sorted
+    return wrong.sort(order, descending=descending, maintain_order=True).head(most).drop("distance")
 
 
 def _one_target(columns: Columns) -> str | None:

@@ -305,8 +305,10 @@ def _pair(predicted: pl.Series, actual: pl.Series) -> Added:
     x and y are counted from their means: what is made of them does not depend on that, but squares of large
     numbers would lose their last digits (Chan, Golub and LeVeque 1983).
     """
-    x, y = predicted.to_numpy() - predicted.mean(), actual.to_numpy() - actual.mean()
-    error = predicted.to_numpy() - actual.to_numpy()
+    x, y = predicted.to_numpy(), actual.to_numpy()
+    error = x - y
+    # numpy adds in one order, polars chunk by chunk
+    x, y = x - x.mean(), y - y.mean()
     return _sums_of(np.ones(len(x)), x, y, x * x, y * y, x * y, error * error)
 
 

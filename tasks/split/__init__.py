@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from tasks.shared import tables
 from tasks.shared.columns import Columns, labels, rows_per_label, strata
 from tasks.shared.errors import InputError, did_you_mean
 from tasks.shared.files import read_json, write_json
@@ -43,7 +44,7 @@ def split(params: Split, columns: Columns, paths: Paths) -> None:
     warnings = [*_check_groups(rows, params), *_check_splits(parts, labels_of)]
     paths.splits.mkdir(parents=True, exist_ok=True)
     for name, part in parts.items():
-        part.write_parquet(paths.split(name), statistics=False)
+        tables.write(part, paths.split(name))
     in_both = parts["test"].filter(pl.col("id").is_in(parts["train"]["id"].to_list())).height
     numbers = {name: part.height for name, part in parts.items()}
     counts: dict[str, dict[str, dict[str, int]]] = {}

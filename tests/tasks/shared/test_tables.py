@@ -1,0 +1,54 @@
+"""Tables whose bytes do not depend on how many cores made them: through the stages that write them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+
+from tasks.shared import tables
+from tasks.shared.files import digests
+from tests.support.project import ROOT
+
+# ingest and split, as a process of their own: polars counts cores when it is imported
+STAGES = """
+import sys
+from pathlib import Path
+from tasks import problems
+from tasks.ingest import ingest
+from tasks.shared.params import Data, Ingest, Split
+from tasks.shared.paths import Paths
+from tasks.split import split
+
+problem, paths = problems.load("text_classification"), Paths(Path(sys.argv[2]))
+ingest(Data(path=sys.argv[1]), Ingest(max_rejected=0.5), problem, paths)
+split(Split(), problem.columns, paths)
+"""
+
+
+def started(source: Path, out: Path, threads: int) -> subprocess.Popen[bytes]:
+    env = {**os.environ, "POLARS_MAX_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-c", STAGES, source, out], env=env, cwd=ROOT)
+
+
+def test_ingest_and_split_write_the_same_bytes_on_one_core_and_on_eight(tmp_path: Path) -> None:
+    # every ninth row is blank, so that each thread leaves a part of the rest
+    lines = [f"{'' if row % 9 == 0 else f'text {row}'},{row % 3},{row}" for row in range(170_000)]
+    source = tmp_path / "rows.csv"
+    source.write_text("\n".join(["text,label,number", *lines]) + "\n", encoding="utf-8")
+    outs = {threads: tmp_path / f"on {threads}" for threads in (1, 8)}
+    running = [started(source, out, threads) for threads, out in outs.items()]
+    assert [process.wait(120) for process in running] == [0, 0]
+    found = [digests(out) for out in outs.values()]
+    assert found[0] == found[1]
+    assert "data/ingested/rows.parquet" in found[0]
+
+
+def test_chunks_leave_no_trace_in_a_file(tmp_path: Path) -> None:
+    one = pl.DataFrame({"row": range(1000), "text": [str(row) * 20 for row in range(1000)]})
+    many = pl.concat([one[start : start + 7] for start in range(0, 1000, 7)], rechunk=False)
+    for name, table in (("one", one), ("many", many)):
+        tables.write(table, tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "many").read_bytes()
+    assert pl.read_parquet(tmp_path / "many").equals(one)
