@@ -98,9 +98,9 @@ def _usable(
     rows = named.filter(reasons.is_null())
     paths.media.mkdir(parents=True, exist_ok=True)
     if column is not None:
-        rows, notes = media.take_in(rows, column, data, params, problem, paths.media, engine)
-        rejects += _rejects(rows.drop("reason"), rows["reason"])
-        rows = rows.filter(pl.col("reason").is_null()).drop("reason")
+        rows, faulty, notes = media.take_in(rows, its, data, params, problem, paths.media, engine)
+        rejects += _rejects(rows, faulty)
+        rows = rows.filter(faulty.is_null())
     rows = columns.parse(rows, its)
     reasons = problem.reject(rows, params)
     return rows.filter(reasons.is_null()), [*rejects, *_rejects(rows, reasons)], notes
@@ -110,7 +110,7 @@ def _described(rows: pl.DataFrame, its: Columns) -> dict[str, dict[str, Any]]:
     """Return what is worth watching from run to run, of each column."""
     described = {name: columns.kind(column).describe(rows[name]) for name, column in its.items()}
     if (column := columns.media(its)) is not None:
-        described[column] |= media.facts(rows, column)
+        described[column] |= media.facts(rows, its)
     return described
 
 
@@ -152,7 +152,7 @@ def _some(rows: pl.DataFrame, most: int | None) -> pl.DataFrame:
     """
     if most is None or rows.height <= most:
         return rows
-    smallest = rows.with_row_index("place").sort("id", "place")["place"].head(most)
+    smallest = rows.select(place=pl.arg_sort_by("id", maintain_order=True))["place"].head(most)
     return rows[smallest.sort()]
 
 
@@ -196,14 +196,14 @@ def content_id(content: bytes) -> str:
 def _rejects(table: pl.DataFrame, reasons: pl.Series) -> list[Reject]:
     """Return the rows that have a reason not to be taken."""
     found = []
-    refused = table.with_columns(reasons.alias("reason")).filter(reasons.is_not_null())
-    for row in refused.iter_rows(named=True):
-        values = {key: value for key, value in row.items() if key not in (*READ, "id", "reason")}
+    refused = table.filter(reasons.is_not_null())
+    for row, reason in zip(refused.iter_rows(named=True), reasons.drop_nulls(), strict=True):
+        values = {key: value for key, value in row.items() if key not in (*READ, "id")}
         # JSON has no word for what is not finite
         for key, value in values.items():
             if isinstance(value, float) and not math.isfinite(value):
                 values[key] = str(value)
-        found.append(Reject(row["source_file"], row["source_row"], row["reason"], values))
+        found.append(Reject(row["source_file"], row["source_row"], reason, values))
     return found
 
 

@@ -9,7 +9,7 @@ from tasks.ingest.embedded import FOLDER
 from tasks.ingest.rows import Wanted
 from tasks.problems import Problem
 from tasks.shared import columns
-from tasks.shared.columns import SOURCE_MEDIA, Columns, kind, present
+from tasks.shared.columns import SOURCE_MEDIA, Columns, kind, media_facts, present
 from tasks.shared.errors import InputError, did_you_mean
 from tasks.shared.params import Data
 from tasks.shared.values import as_text
@@ -96,7 +96,7 @@ def _names_in_files(raw: pl.DataFrame) -> dict[str, str]:
 
 def _names_in_table(raw: pl.DataFrame, chosen: dict[str, str], columns: Columns) -> dict[str, str]:
     """Return the name in rows.parquet for each column of the files: the problem's, its own, or raw_... ."""
-    ours = (*RESERVED, *columns)
+    ours = (*RESERVED, *columns, *media_facts(columns))
     return {name: chosen.get(name) or kept_name(name, ours) for name in _names_in_files(raw)}
 
 

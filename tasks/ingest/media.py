@@ -18,7 +18,8 @@ import polars as pl
 from tasks.ingest import embedded
 from tasks.ingest.sandbox import MB, Job, Part, apart
 from tasks.problems import Problem, Unusable
-from tasks.shared.columns import SOURCE_MEDIA, percentiles
+from tasks.shared import columns
+from tasks.shared.columns import SOURCE_MEDIA, Columns
 from tasks.shared.engine import LOCAL, Engine
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data, Ingest
@@ -31,19 +32,20 @@ SHOWN = 200  # characters of a path in a reason
 
 def take_in(
     rows: pl.DataFrame,
-    column: str,
+    its: Columns,
     data: Data,
     params: Ingest,
     problem: Problem,
     out: Path,
     engine: Engine = LOCAL,
-) -> tuple[pl.DataFrame, list[str]]:
+) -> tuple[pl.DataFrame, pl.Series, list[str]]:
     """Keep the files that rows name below `out`, and return the rows with their names there.
 
-    Beside them stand what is known of each, such as image_width, and a `reason` where it cannot be used, else
-    null. Also returns notes of what was changed. Equal files are one.
+    Beside them stands what is known of each, such as image_width. Also returns of each row why its file
+    cannot be used, else null, and notes of what was changed. Equal files are one. its: the rows' columns.
     """
     out.mkdir(parents=True, exist_ok=True)
+    column = columns.media(its) or ""
     root = Path(data.path) if Path(data.path).is_dir() else Path(data.path).parent
     named = rows.filter(pl.col(SOURCE_MEDIA).is_not_null())[SOURCE_MEDIA].unique(maintain_order=True)
     held = out / embedded.FOLDER
@@ -53,36 +55,40 @@ def take_in(
     sound = [name for name in named if name not in faults]
     progress = Progress(f"ingest {column}", len(sound), unit="file")
     changed: Counter[str] = Counter()
-    nothing = {"kept": None, "reason": None}
-    found = [{**nothing, SOURCE_MEDIA: name, "reason": fault} for name, fault in faults.items()]
+    found: list[dict[str, Any]] = [{SOURCE_MEDIA: name, "reason": fault} for name, fault in faults.items()]
     look = partial(_looked_at, data, params, problem, out, engine.processes)
     shards = engine.chunks([places[name] for name in sound], FILES)
     looked_at = engine.map(look, shards, reads=iter, writes=out)
     for number, (name, said) in enumerate(zip(sound, looked_at, strict=True), start=1):
         if changes := said.pop("changed", ""):
             changed[changes] += 1
-        found.append({**nothing, SOURCE_MEDIA: name, **said})
+        found.append({SOURCE_MEDIA: name, **said})
         progress.update(number)
     progress.close()
     shutil.rmtree(held, ignore_errors=True)
     notes = [f"{count} files are kept as plain ones: {what}" for what, count in sorted(changed.items())]
-    return _with_what_is_known(rows, column, found), notes
+    return *_with_what_is_known(rows, its, found), notes
 
 
-def _with_what_is_known(rows: pl.DataFrame, column: str, found: list[dict[str, Any]]) -> pl.DataFrame:
-    """Return rows with the names under which their files are kept, and beside them what is known of each."""
+def _with_what_is_known(
+    rows: pl.DataFrame, its: Columns, found: list[dict[str, Any]]
+) -> tuple[pl.DataFrame, pl.Series]:
+    """Return rows with the names under which their files are kept, and beside them what is known of each.
+
+    And of each row why its file cannot be used, else null. Of the rows nothing but their files is joined: a
+    column of theirs may have any name.
+    """
+    column = columns.media(its) or ""
     schema = {SOURCE_MEDIA: pl.String, "kept": pl.String, "reason": pl.String}
-    table = pl.DataFrame(found, schema_overrides=schema, infer_schema_length=None)
-    if not found:
-        table = pl.DataFrame(schema=schema)
-    facts = [name for name in table.columns if name not in schema]
-    table = table.rename({fact: f"{column}_{fact}" for fact in facts})
-    joined = rows.join(table, on=SOURCE_MEDIA, how="left", maintain_order="left")
-    taken = joined.with_columns(
-        pl.format("{}: {}", pl.lit(column), "reason").alias("reason"),
-        pl.coalesce("kept", column).alias(column),
-    )
-    return taken.drop("kept")
+    table = pl.DataFrame(schema=schema)
+    if found:
+        found = [dict.fromkeys(schema) | one for one in found]
+        table = pl.DataFrame(found, schema_overrides=schema, infer_schema_length=None)
+    known = rows.select(SOURCE_MEDIA).join(table, on=SOURCE_MEDIA, how="left", maintain_order="left")
+    facts = [known[fact].alias(name) for name, fact in columns.media_facts(its).items() if fact in known]
+    kept = known["kept"].zip_with(known["kept"].is_not_null(), rows[column])
+    reasons = known.select(pl.format("{}: {}", pl.lit(column), "reason")).to_series()
+    return rows.with_columns(kept.alias(column), *facts), reasons
 
 
 def without_file(rows: pl.DataFrame, column: str) -> pl.Series:
@@ -91,10 +97,10 @@ def without_file(rows: pl.DataFrame, column: str) -> pl.Series:
     return rows.select(pl.when(pl.col(SOURCE_MEDIA).is_null()).then(missing)).to_series()
 
 
-def facts(rows: pl.DataFrame, column: str) -> dict[str, Any]:
+def facts(rows: pl.DataFrame, its: Columns) -> dict[str, Any]:
     """Return the percentiles of what is known of each file, such as its width."""
-    numbers = rows.select(pl.selectors.numeric() & pl.selectors.starts_with(f"{column}_"))
-    return {its.name.removeprefix(f"{column}_"): percentiles(its) for its in numbers}
+    known = columns.media_facts(its).items()
+    return {fact: columns.percentiles(rows[name]) for name, fact in known if name in rows.columns}
 
 
 def keep_only(names: pl.Series, out: Path) -> None:

@@ -32,8 +32,9 @@ Kinds = Literal[
     "image",
     "audio",
 ]
-# kinds whose values are files
-MEDIA = ("image", "audio")
+# kinds whose values are files, and what ingest finds out of each, beside it in columns such as image_width
+FACTS = {"image": ("width", "height"), "audio": ("seconds", "rate")}
+MEDIA = tuple(FACTS)
 # where a row's file lies among the raw ones, which people know it by
 SOURCE_MEDIA = "source_media"
 
@@ -318,6 +319,12 @@ def targets(columns: Columns) -> list[str]:
 def media(columns: Columns) -> str | None:
     """Return the name of the column whose values are files; None where there is none."""
     return next((name for name, column in columns.items() if column.kind in MEDIA), None)
+
+
+def media_facts(columns: Columns) -> dict[str, str]:
+    """Return what is found out of each file, by the column where it stands: {"image_width": "width"}."""
+    name = media(columns)
+    return {} if name is None else {f"{name}_{fact}": fact for fact in FACTS[columns[name].kind]}
 
 
 def faults(table: pl.DataFrame, columns: Columns, params: Ingest) -> pl.Series:

@@ -46,6 +46,16 @@ def test_a_column_that_has_the_name_of_ours_is_kept_under_another(tmp_path: Path
     assert rows["id"].str.len_chars().to_list() == [64, 64]
 
 
+def test_a_sample_is_taken_of_rows_with_columns_of_any_name(tmp_path: Path) -> None:
+    source = csv(
+        tmp_path, "text,label,place,reason,row", "hello,greet,a,b,c", "bye,leave,d,e,f", " ,leave,g,h,i"
+    )
+    found = run(tmp_path, source, max_rows=1, **LENIENT)
+    assert found.rows.height == 1
+    assert found.rows["place"][0] in "ad"
+    assert found.rejected[0]["values"]["reason"] == "h"
+
+
 def test_the_files_own_names_are_kept_beside_the_table(tmp_path: Path) -> None:
     source = csv(
         tmp_path,

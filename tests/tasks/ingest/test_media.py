@@ -138,6 +138,29 @@ def test_only_rows_with_labels_that_are_named_are_taken(tmp_path: Path) -> None:
         taken(tmp_path, ingest_={"labels": ["bird"]})
 
 
+def test_columns_of_a_user_are_never_taken_for_ours(tmp_path: Path) -> None:
+    put(tmp_path, "good.png", picture(1))
+    put(tmp_path, "damaged.png", b"no picture at all")
+    head = "image,label,reason,kept,image_width,changed,said,place"
+    lines = [f"{name}.png,a,because,no,7,x,y,z" for name in ("good", "damaged")]
+    put(tmp_path, "rows.csv", "\n".join([head, *lines]).encode())
+    rows = taken(tmp_path, ingest_={"max_rows": 1})
+    assert rows["source_media"].to_list() == ["good.png"]
+    assert (tmp_path / "data/media" / rows["image"][0]).exists()
+    assert rows.select("reason", "kept", "raw_image_width", "image_width").row(0) == (
+        "because",
+        "no",
+        "7",
+        24,
+    )
+    assert read_json(tmp_path / "data/ingested/columns.json")["image_width"] == "raw_image_width"
+    assert rejected(tmp_path)["rows.csv"].startswith("image: no picture that can be read")
+    (reject,) = pl.read_ndjson(tmp_path / "data/ingested/rejected.jsonl")["values"]
+    assert (reject["reason"], reject["kept"]) == ("because", "no")
+    described = read_json(tmp_path / "metrics/ingest.json")["columns"]["image"]
+    assert described["width"]["p50"] == 24
+
+
 def rejected_count(folder: Path) -> int:
     return len((folder / "data/ingested/rejected.jsonl").read_text("utf-8").splitlines())
 
