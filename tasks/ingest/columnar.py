@@ -15,7 +15,7 @@ from tasks.ingest.embedded import is_embedded, is_text, kept_apart
 from tasks.ingest.rows import AT_ONCE, SHOWN, Read, Reject, Wanted, clean, limit_columns, limit_field, twice
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data
-from tasks.shared.values import written
+from tasks.shared.values import from_json, written
 
 LISTED = 5  # columns that are left out and named
 # what `datasets` calls a list, now and before
@@ -304,7 +304,7 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
             feature = its.get("feature") if isinstance(its, dict) and its.get("_type") in LISTS else its
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
                 found[column] = [str(name) for name in feature["names"]]
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return {}
     return found
 
@@ -317,8 +317,8 @@ def _by_name(values: pa.Array, names: list[str], where: str) -> pa.Array:
         return values
     lists: list[str | None] = []
     for text in values.to_pylist():
-        numbers = json.loads(text) if text is not None and text.startswith("[") else None
-        if numbers is None or not all(isinstance(number, int | None) for number in numbers):
+        numbers = from_json(text)
+        if not isinstance(numbers, list) or not all(isinstance(number, int | None) for number in numbers):
             lists.append(text)
         else:
             lists.append(written([_named(number, names, where) for number in numbers]))

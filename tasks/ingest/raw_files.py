@@ -149,7 +149,7 @@ def _saved_rows(root: Path) -> dict[Path, set[str]]:
             try:
                 files = json.loads(state.read_text("utf-8"))["_data_files"]
                 saved[state.parent] = {file["filename"] for file in files}
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 other = f"{state.relative_to(root)}: not what save_to_disk of datasets writes"
                 raise InputError(f"{other}; name the files to read with --data.files") from None
     return saved
@@ -162,7 +162,7 @@ def _saved_splits(root: Path) -> dict[Path, str]:
         return {}
     try:
         return {root / name: str(name) for name in json.loads(file.read_text("utf-8"))["splits"]}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         other = f"{file.name}: not what save_to_disk of datasets writes"
         raise InputError(f"{other}; name the files to read with --data.files") from None
 

@@ -3,7 +3,7 @@
 import json
 from typing import NamedTuple
 
-from tasks.shared.values import written
+from tasks.shared.values import from_json, written
 
 
 class Answer(NamedTuple):
@@ -27,9 +27,8 @@ def as_json(given: list[Answer]) -> str:
 def parsed(said: str | None) -> str | None:
     """Return answers in one spelling; None for what says none."""
     try:
-        values = json.loads(said or "")
-        texts, starts = values["text"], values["answer_start"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        texts, starts = (from_json(said)[name] for name in ("text", "answer_start"))
+    except (TypeError, KeyError):
         return None
     are_lists = isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts)
     if not are_lists or not all(isinstance(text, str) and text for text in texts):

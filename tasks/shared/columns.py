@@ -10,7 +10,7 @@ import polars as pl
 
 from tasks.shared import answers, tagged
 from tasks.shared.params import Ingest
-from tasks.shared.values import as_text
+from tasks.shared.values import as_text, from_json, written
 
 WHOLE = re.compile(r"-?\d+(\.0+)?")
 SEPARATORS = re.compile("[,;|]")
@@ -99,20 +99,28 @@ def _one_spelling(texts: pl.Series) -> tuple[pl.Series, str]:
 
 def _fault_of_lists(texts: pl.Expr, params: Ingest) -> pl.Expr:
     are_needed = params.missing_labels == "reject"
-    return pl.when(texts.is_null() & are_needed).then(pl.lit("missing"))
+    is_nested = texts.map_batches(
+        lambda column: pl.Series([_labels_in(text) is None for text in column]), pl.Boolean
+    )
+    nested = pl.when(is_nested).then(
+        pl.format("a list of lists or objects, not of labels: {}", texts.str.slice(0, SHOWN))
+    )
+    return pl.when(texts.is_null()).then(pl.lit("missing") if are_needed else None).otherwise(nested)
 
 
-def _lists(texts: pl.Series) -> pl.Series:
-    """Return the labels in each text, a list of JSON or names with , ; or | between; sorted, each once."""
-    found = []
-    for text in texts.fill_null(""):
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = None
-        names = [str(name) for name in value] if isinstance(value, list) else SEPARATORS.split(text)
-        found.append(sorted({name.strip() for name in names} - {""}))
-    return pl.Series(texts.name, found, dtype=pl.List(pl.String))
+def _labels_in(text: str | None) -> list[str] | None:
+    """Return the labels in a list of JSON, or in names with , ; or | between; sorted, each once.
+
+    What is null in a list is no label. None where a list holds others, or objects.
+    """
+    value = from_json(text)
+    if not isinstance(value, list):
+        names = SEPARATORS.split(text or "")
+    elif any(isinstance(one, list | dict) for one in value):
+        return None
+    else:
+        names = [written(one) or "" for one in value]
+    return sorted({name.strip() for name in names} - {""})
 
 
 def _fault_of_answers(texts: pl.Expr, _: Ingest) -> pl.Expr:
@@ -217,7 +225,7 @@ KINDS: dict[str, Kind] = {
         distance=lambda predicted, actual: (
             predicted.list.set_symmetric_difference(actual).list.len().cast(pl.Float64)
         ),
-        parse=_lists,
+        parse=lambda texts: _of_rows(_labels_in, texts, dtype=pl.List(pl.String)),
         labels=lambda lists: lists.explode().drop_nulls(),
         dtype=pl.List(pl.String),
         has_lists=True,

@@ -1,13 +1,12 @@
 """Words with a tag each, and spans of a text: what is read of JSON, which types there are, what differs."""
 
-import json
 import re
 from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
 
-from tasks.shared.values import written
+from tasks.shared.values import from_json, written
 
 # of IOB, IOBES and BILOU (Ratinov and Roth 2009): where a tag's word stands in its entity
 PREFIX = re.compile("^[BIESUL]-(?=.)")
@@ -19,10 +18,7 @@ SPANS = pl.List(pl.Struct({"start": pl.Int64, "end": pl.Int64, "label": pl.Strin
 
 def _list(text: str | None) -> list[Any] | None:
     """Return the list that a text spells in JSON; None where it spells none."""
-    try:
-        value = json.loads(text or "")
-    except (ValueError, RecursionError):
-        return None
+    value = from_json(text)
     return value if isinstance(value, list) else None
 
 

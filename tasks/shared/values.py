@@ -3,6 +3,7 @@
 import json
 import math
 from decimal import Decimal
+from typing import Any
 
 import polars as pl
 
@@ -24,6 +25,14 @@ def written(value: object) -> str | None:
         digits = f"{value:f}"
         return digits.rstrip("0").rstrip(".") if "." in digits else digits
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def from_json(text: str | None) -> Any:
+    """Return what a text says in JSON; None where it is none, or nested deeper than Python reads."""
+    try:
+        return json.loads(text or "")
+    except (ValueError, RecursionError):
+        return None
 
 
 def as_text(column: pl.Series) -> pl.Series:

@@ -212,6 +212,19 @@ def test_classes_in_lists_are_their_names(tmp_path: Path) -> None:
         assert taken_["tags"].to_list() == [["B-person", "I-person", "O"]]
 
 
+def test_a_class_that_a_list_lacks_is_no_label_and_brackets_in_a_text_are_text(tmp_path: Path) -> None:
+    its = {"tags": {"feature": {"names": ["a", "b"], "_type": "ClassLabel"}, "_type": "List"}}
+    its |= {"label": {"names": ["greet"], "_type": "ClassLabel"}}
+    said = {"huggingface": json.dumps({"info": {"features": its}})}
+    file = written(
+        tmp_path / "a.parquet", said, tags=[[0, -1], [1], [-1]], label=["[x", "[" * 100_000, "[0]"]
+    )
+    problem = problems.load("text_multi_label_classification")
+    ingest(Data(path=str(file), columns={"labels": "tags"}), Ingest(), problem, Paths(tmp_path))
+    rows = pl.read_parquet(tmp_path / "data/ingested/rows.parquet")
+    assert rows["labels"].to_list() == [["a"], ["b"], []]
+
+
 @pytest.mark.parametrize(
     "text", ["no JSON", "[]", '{"info": {"features": {"label": {"_type": "ClassLabel"}}}}', '{"info": null}']
 )

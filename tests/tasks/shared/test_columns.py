@@ -1,13 +1,13 @@
 """What follows from the kinds of columns: how values are read, judged, known again, and compared."""
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 import pytest
 
 from tasks.shared import columns, predictions
-from tasks.shared.columns import Column, kind
+from tasks.shared.columns import Column, Kinds, kind
 from tasks.shared.params import Ingest
 from tasks.shared.values import as_text
 
@@ -72,6 +72,7 @@ def test_an_optional_column_counts_where_rows_have_it() -> None:
         (" a ,, a", ["a"]),
         ("null", ["null"]),
         ("3", ["3"]),
+        ('["a", null, true, 1.0, NaN]', ["1", "a", "true"]),
     ],
 )
 def test_several_labels_are_a_list_or_names_with_signs_between(text: str, labels: list[str]) -> None:
@@ -80,6 +81,19 @@ def test_several_labels_are_a_list_or_names_with_signs_between(text: str, labels
     assert kind(Column("categories", "target")).parse(as_text(values)).to_list() == [labels], (
         "written and read again"
     )
+
+
+@pytest.mark.parametrize("text", ['["a", {"id": 3}]', "[[1]]"])
+def test_a_list_of_lists_or_objects_is_no_list_of_labels(text: str) -> None:
+    assert fault("categories", text) == [f"it: a list of lists or objects, not of labels: {text}"]
+
+
+@pytest.mark.parametrize("of", get_args(Kinds))
+def test_what_is_nested_without_end_is_a_value_or_a_reason_whatever_the_kind(of: Any) -> None:
+    text = "[" * 100_000
+    (reason,) = fault(of, text)
+    values = pl.Series([text], dtype=pl.String)
+    assert reason or len(kind(Column(of, "input")).parse(values)) == 1
 
 
 def test_rows_are_known_by_all_their_inputs_and_by_nothing_else() -> None:
