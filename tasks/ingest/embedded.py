@@ -11,6 +11,8 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.types as is_
 
+from tasks.ingest.arrow_types import is_bytes
+
 # rows at a time: each may have megabytes
 AT_ONCE = 64
 FOLDER = "embedded"
@@ -25,16 +27,12 @@ def is_embedded(kind: pa.DataType) -> bool:
     if is_.is_struct(kind):
         fields = {field.name: field.type for field in kind}
         path = fields.pop("path", pa.string())
-        return [*fields] == ["bytes"] and _is_bytes(fields["bytes"]) and _is_text(path)
-    return _is_bytes(kind)
+        return [*fields] == ["bytes"] and is_bytes(fields["bytes"]) and _is_text(path)
+    return is_bytes(kind)
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(is_.is_string(kind) or is_.is_large_string(kind) or is_.is_null(kind))
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(is_.is_binary(kind) or is_.is_large_binary(kind) or is_.is_binary_view(kind))
 
 
 def is_text(column: pa.Array) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,7 @@ def written(value: object) -> str | None:
     """Return a value as text, or None where there is none: null and NaN.
 
     Text stays as it is, whole numbers lose `.0`, other numbers lose trailing zeros, true and false are small.
-    What holds several values, a list or an object, becomes JSON.
+    What holds several values, a list or an object, becomes JSON, in which what JSON has no word for is text.
     """
     if value is None or isinstance(value, str):
         return value
@@ -24,7 +25,23 @@ def written(value: object) -> str | None:
     if isinstance(value, Decimal):
         digits = f"{value:f}"
         return digits.rstrip("0").rstrip(".") if "." in digits else digits
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=_in_json)
+
+
+def _in_json(value: object) -> str | None:
+    """Return a decimal, bytes, a date, time or duration (ISO 8601) as text; moments in UTC."""
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    if isinstance(value, timedelta):
+        return f"PT{written(value.total_seconds())}S"
+    if isinstance(value, datetime):
+        moment = value.astimezone(UTC) if value.tzinfo else value
+        return moment.isoformat(timespec="microseconds")
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return written(value)
+    raise TypeError(f"{type(value).__name__} has no word in JSON")
 
 
 def from_json(text: str | None) -> Any:

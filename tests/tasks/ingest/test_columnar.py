@@ -129,6 +129,70 @@ def test_columns_of_plain_types_are_carried_along(tmp_path: Path) -> None:
     assert again.rows.drop("source_file", *(set(again.rows.columns) - set(without))).height == 3
 
 
+def test_what_nobody_asked_for_and_no_table_can_hold_is_left_out(tmp_path: Path) -> None:
+    late = pa.array([2**40] * 3, pa.timestamp("s"))
+    its = {
+        "odd": pa.array([0, 7, 1]),
+        "late": late,
+        "date": pa.array([2**30] * 3, pa.int32()).cast(pa.date32()),
+    }
+    file = written(tmp_path / "raw/a.arrow", metadata(odd=["a", "b"]), **its)
+    found = run(tmp_path, file)
+    assert found.pairs == list(zip(TEXTS, LABELS, strict=True))
+    assert {"odd", "late", "date"}.isdisjoint(found.rows.columns)
+    beyond = "beyond the years 1 to 9999"
+    left_out = f"odd (a class 7 of 2), late ({beyond}), date ({beyond})"
+    assert found.metrics["notes"] == [f"a.arrow: columns left out, which nobody asked for: {left_out}"]
+    for name, why in (("odd", "holds the class 7"), ("late", beyond)):
+        with pytest.raises(InputError, match=f"a.arrow: column '{name}' .*{why}"):
+            run(tmp_path / name, file, {"label": name})
+
+
+def test_values_inside_of_lists_and_objects_are_written_whatever_their_type(tmp_path: Path) -> None:
+    moment = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    its = {
+        "content": "hello",
+        "role": "user",
+        "at": moment,
+        "day": date(2026, 1, 31),
+        "clock": time(12),
+        "took": timedelta(seconds=1.5),
+        "price": Decimal("1.50"),
+        "raw": b"a\xff",
+    }
+    rows = pa.array([[its, {"content": "hi", "role": "assistant"}]] * 3)
+    file = written(tmp_path / "raw/a.parquet", messages=rows)
+    params = Params.model_validate({"problem": "text_generation", "text_generation": {"rows": "messages"}})
+    ingest(
+        Data(path=str(file)),
+        Ingest(drop_duplicates=False),
+        problems.load("text_generation", params.own),
+        Paths(tmp_path),
+    )
+    (said, *_) = pl.read_parquet(tmp_path / "data/ingested/rows.parquet")["messages"]
+    assert json.loads(said)[0] == its | {
+        "at": "2026-01-31T12:00:00.000000+00:00",
+        "day": "2026-01-31",
+        "clock": "12:00:00",
+        "took": "PT1.5S",
+        "price": "1.5",
+        "raw": "a\\xff",
+    }
+    labelled = written(tmp_path / "raw/b.parquet", days=pa.array([[date(2026, 1, 31)], [], None]))
+    problem = problems.load("text_multi_label_classification")
+    data = Data(path=str(labelled), columns={"labels": "days"})
+    ingest(data, Ingest(max_rejected=0.5), problem, Paths(tmp_path / "labels"))
+    found = pl.read_parquet(tmp_path / "labels/data/ingested/rows.parquet")["labels"]
+    assert found.to_list() == [["2026-01-31"], []]
+
+
+def test_a_text_in_a_dictionary_is_limited_as_any_other(tmp_path: Path) -> None:
+    long = pa.array(["a" * 100_001, "b", "c"]).dictionary_encode()
+    file = written(tmp_path / "a.arrow", text=long)
+    with pytest.raises(InputError, match="row 1 has a field of 100001 characters"):
+        read(Data(path=str(file), max_field_chars=100_000))
+
+
 def test_a_zone_in_one_file_and_none_in_another_stop_nothing(tmp_path: Path) -> None:
     moment = datetime(2026, 1, 1, 12, tzinfo=UTC)
     written(tmp_path / "raw/a.parquet", at=pa.array([moment] * 3, pa.timestamp("us", "UTC")))
