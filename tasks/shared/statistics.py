@@ -21,6 +21,8 @@ Added = Any
 Name = TypeVar("Name")
 # of confidence: Guo et al. 2017 use fifteen
 BINS = 15
+# of a sum of squares, what is nothing beside it
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -383,14 +385,23 @@ def _calibration_error_of_resample(sums: Array) -> Array:
 
 def _r2(sums: Array) -> Array:
     n, _, y, _, yy, _, squared_error = np.moveaxis(sums, -1, 0)
-    r2: Array = 1 - squared_error / (yy - y * y / n)
+    r2: Array = 1 - squared_error / _spread(n, y, yy)
     return r2
 
 
 def _pearson(sums: Array) -> Array:
     n, x, y, xx, yy, xy, _ = np.moveaxis(sums, -1, 0)
-    r: Array = (xy - x * y / n) / np.sqrt((xx - x * x / n) * (yy - y * y / n))
+    r: Array = (xy - x * y / n) / np.sqrt(_spread(n, x, xx) * _spread(n, y, yy))
     return r
+
+
+def _spread(n: Array, x: Array, xx: Array) -> Array:
+    """Return the sum of squares around the mean; NaN where all n numbers are equal.
+
+    There nothing but rounding is left of it, as in a resample without the one number that is another.
+    """
+    spread = xx - x * x / n
+    return np.where(spread > ROUNDING * xx, spread, np.nan)
 
 
 def _bleu(sums: Array) -> Array:

@@ -125,6 +125,18 @@ def test_intervals_of_numbers_are_scipys_up_to_chance() -> None:
     assert (found["pearson"].low, found["pearson"].high) == pytest.approx(its.confidence_interval, abs=0.01)
 
 
+def test_resamples_of_equal_numbers_say_nothing_of_variance() -> None:
+    random = np.random.default_rng(4)
+    actual = np.array([5.1] * 29 + [1.3])
+    columns = pl.DataFrame({"predicted": actual + random.normal(0, 0.1, 30), "actual": actual})
+    # a third of the resamples have no other number than 5.1
+    found = bootstrap({name: Statistic(name, columns) for name in ("pearson", "r2")}, PARAMS)
+    for its in found.values():
+        assert -1 <= its.low <= its.value <= its.high <= 1
+    alike = columns.with_columns(actual=pl.lit(5.1))
+    assert np.isnan(bootstrap({"r2": Statistic("r2", alike)}, PARAMS)["r2"].high)
+
+
 # the same bits
 
 
