@@ -2,12 +2,13 @@
 
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from tasks.ingest.column_names import READ
 from tasks.ingest.embedded import place
 from tasks.ingest.raw_files import File
 from tasks.ingest.rows import Wanted
@@ -17,6 +18,7 @@ from tasks.shared.params import Data
 from tasks.shared.values import as_text
 
 SAID = "{}"
+SHOWN = 200  # characters of what a row says in a sentence
 # folders are labels, unless data.media_path says otherwise
 FOLDERS = "{label}/{}"
 PARTS = re.compile(r"(\{\w*\}|\*)")
@@ -41,9 +43,22 @@ def _fields(match: re.Match[str]) -> dict[str, str]:
     return {name[1:]: text for name, text in match.groupdict().items() if name.startswith("_")}
 
 
+def _refuse_names(pattern: str, taken: Iterable[str]) -> None:
+    """Raise InputError when a part of a path is called like a column that is there already."""
+    for name in sorted(_expression(pattern).groupindex.keys() & {f"_{name}" for name in taken}):
+        raise InputError(
+            f"data.media_path: the rows have a column '{name[1:]}' already; name that part otherwise"
+        )
+
+
 def rows_of(files: Sequence[File], params: Data, column: str) -> pl.DataFrame:
-    """Return a row for each file: its path as `column`, and what data.media_path finds in its path."""
-    ends = re.compile(f"(?:.*/)?(?:{_expression(params.media_path or FOLDERS).pattern})")
+    """Return a row for each file: its path as `column`, and what data.media_path finds in its path.
+
+    Raises InputError when a part of the path is called like one of these columns.
+    """
+    pattern = params.media_path or FOLDERS
+    _refuse_names(pattern, (column, *READ))
+    ends = re.compile(f"(?:.*/)?(?:{_expression(pattern).pattern})")
     rows: list[dict[str, Any]] = []
     for file in files:
         match = ends.fullmatch(file.name)
@@ -65,27 +80,38 @@ def beside_tables(table: pl.DataFrame, params: Data, wanted: Wanted) -> pl.DataF
     """Return the rows of tables with the path below data.path of the file that each names (`source_media`).
 
     Also with what data.media_path finds in that path. Null where there is no such file, or more than one.
-    Raises InputError when the table has a column of the same name.
+    Raises InputError when the table has a column of the same name, and where data.path is the table alone:
+    what lies beside it is not in the stage's key.
     """
     if wanted.media not in table.columns:
         return table
-    said = table.select("source_file", said=as_text(table[wanted.media]))
+    # SAID is no name that a part of a path can have
+    said = table.select("source_file", as_text(table[wanted.media]).alias(SAID))
     pattern = params.media_path or SAID
+    _refuse_names(pattern, (*table.columns, SOURCE_MEDIA))
     root = Path(params.path) if Path(params.path).is_dir() else Path(params.path).parent
     pairs = said.drop_nulls().unique(maintain_order=True)
-    stood = [place(text, wanted.embedded) is not None for text in pairs["said"]]
+    stood = [place(text, wanted.embedded) is not None for text in pairs[SAID]]
     is_held = pl.Series(stood, dtype=pl.Boolean)
     held, named = pairs.filter(is_held), pairs.filter(~is_held)
+    if named.height:
+        _refuse_no_folder(named[SAID][0], pattern, params)
     folders = [posixpath.dirname(name.partition("#")[0]) for name in named["source_file"]]
-    found = [*_held(held["said"], pattern), *_lying(root, folders, named["said"], pattern, wanted)]
+    found = [*_held(held[SAID], pattern), *_lying(root, folders, named[SAID], pattern, wanted)]
     paths = pl.DataFrame(found, schema_overrides={SOURCE_MEDIA: pl.String}, infer_schema_length=None)
-    for name in set(paths.columns) & set(table.columns):
-        raise InputError(
-            f"data.media_path: the rows have a column '{name}' already; name that part otherwise"
-        )
     known = pl.concat([pl.concat([held, named]), paths], how="horizontal")
-    beside = said.join(known, on=["source_file", "said"], how="left", maintain_order="left")
+    beside = said.join(known, on=["source_file", SAID], how="left", maintain_order="left")
     return pl.concat([table, beside.select(paths.columns)], how="horizontal")
+
+
+def _refuse_no_folder(said: str, pattern: str, params: Data) -> None:
+    """Raise InputError where the file that a row names is none of data.path's, or the pattern asks no row."""
+    if Path(params.path).is_file():
+        alone = f"its rows name files beside it, such as '{said[:SHOWN]}', and the path is this table alone"
+        raise InputError(f"data.path: '{params.path}': {alone}; give the folder that holds both")
+    if SAID not in pattern:
+        missing = f"in '{pattern}' nothing stands for what a row says, such as '{said[:SHOWN]}'"
+        raise InputError(f"data.media_path: {missing}; write {SAID} there, as in images/{SAID}.png")
 
 
 def _held(said: pl.Series, pattern: str) -> Iterator[dict[str, str | None]]:

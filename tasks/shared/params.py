@@ -59,6 +59,8 @@ Column = Annotated[str, Field(min_length=1)]
 ARTIFACT = r"^[a-zA-Z0-9](?:[a-zA-Z0-9_-]*[a-zA-Z0-9])?$"
 # of a Ray cluster: a name or an IPv4 address, and a port
 ADDRESS = r"^[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]{1,5}$"
+# of data.media_path
+PATH_PARTS = re.compile(r"\{(\w*)\}")
 # 256 bytes, room for special tokens, and something to learn
 LEAST_TOKENS = {"bpe": 272, "unigram": 288}
 
@@ -223,6 +225,18 @@ class Data(Section):
                 "give one such as ; or the word tab"
             )
         return delimiter
+
+    @field_validator("media_path")
+    @classmethod
+    def _parts_of_the_path_differ(cls, pattern: str | None) -> str | None:
+        parts = PATH_PARTS.findall(pattern or "")
+        odd = [part for part in parts if parts.count(part) > 1 or not f"_{part}".isidentifier()]
+        if odd:
+            raise ValueError(
+                f"in '{pattern}' {{{odd[0]}}} stands twice or is no name of a column; "
+                "give each part of the path a name of its own"
+            )
+        return pattern
 
     @field_validator("column_names")
     @classmethod

@@ -94,6 +94,22 @@ def test_a_table_names_files_beside_it(tmp_path: Path) -> None:
     assert "there is no such file: 9" in rejected(tmp_path)["one/rows.json"]
 
 
+def test_a_pattern_that_cannot_find_files_is_a_sentence(tmp_path: Path) -> None:
+    put(tmp_path, "one/0.png", picture(1))
+    put(tmp_path, "rows.csv", b"image,kind\n0,a\n")
+    for pattern, said in {
+        "{label}.png": "nothing stands for what a row says, such as '0'",
+        "{kind}/{}.png": "a column 'kind' already",
+        "{source_media}/{}.png": "a column 'source_media' already",
+    }.items():
+        with pytest.raises(InputError, match=f"data.media_path: .*{said}"):
+            taken(tmp_path, media_path=pattern, columns={"label": "kind"} if "label" in said else {})
+    (tmp_path / "raw/rows.csv").unlink()
+    with pytest.raises(InputError, match="a column 'source_split' already"):
+        taken(tmp_path, media_path="{source_split}/{}.png")
+    assert taken(tmp_path, media_path="{said}/{label}.png").select("said", "label").rows() == [("one", "0")]
+
+
 def test_a_part_of_the_path_of_a_named_file_is_a_column(tmp_path: Path) -> None:
     put(tmp_path, "images/glass/g1.png", picture(1))
     put(tmp_path, "images/paper/p1.png", picture(2))
@@ -363,10 +379,13 @@ def test_bytes_alone_and_paths_alone_are_read_too(tmp_path: Path) -> None:
     assert taken(tmp_path, path="raw/train.parquet").height == 2
     put(tmp_path, "there.png", picture(3))
     parquet(tmp_path, cells(None, picture(4), None, paths=["there.png", None, None]), label=["a", "b", "c"])
-    rows = taken(tmp_path, path="raw/train.parquet")
+    rows = taken(tmp_path)
     assert rows["label"].to_list() == ["a", "b"]
     assert rows["source_media"][0] == "there.png"
     assert rejected(tmp_path)["train.parquet"] == "image: missing"
+    # a change in there.png would be seen by nobody
+    with pytest.raises(InputError, match=r"rows name files beside it, such as 'there.png'.*give the folder"):
+        taken(tmp_path, path="raw/train.parquet")
 
 
 def test_a_name_in_a_table_says_what_media_path_names(tmp_path: Path) -> None:
@@ -398,7 +417,7 @@ def test_what_a_table_says_leads_to_no_file_outside(tmp_path: Path) -> None:
     said = ["../secret.png", f"embedded/{digest}/x.png", f"embedded/../../{digest}/x.png", str(outside)]
     held = cells(*[None] * 4, picture(1), paths=[*said, "../../secret.png"])
     parquet(tmp_path, held, label=list("abcde"))
-    rows = taken(tmp_path, path="raw/train.parquet")
+    rows = taken(tmp_path)
     assert rows["label"].to_list() == ["e"]
     assert rows["image"][0] == f"{(its := hashlib.sha256(picture(1)).hexdigest())[:2]}/{its}.png"
 
@@ -406,5 +425,5 @@ def test_what_a_table_says_leads_to_no_file_outside(tmp_path: Path) -> None:
 def test_paths_that_old_writers_call_bytes_are_paths(tmp_path: Path) -> None:
     put(tmp_path, "there.png", picture(3))
     parquet(tmp_path, pa.array([b"there.png", b"there.png", None]), label=["a", "b", "c"])
-    rows = taken(tmp_path, path="raw/train.parquet", ingest_={"drop_duplicates": False})
+    rows = taken(tmp_path, ingest_={"drop_duplicates": False})
     assert rows["source_media"].to_list() == ["there.png", "there.png"]

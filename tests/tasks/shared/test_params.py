@@ -34,6 +34,9 @@ def refused(section: str, **values: Any) -> str:
     [
         ("data", "format", "xlsx", "'csv'"),
         ("data", "header", "perhaps", "boolean"),
+        ("data", "media_path", "{}/{}.png", "{} stands twice"),
+        ("data", "media_path", "{label}/{label}_{}.png", "{label} stands twice"),
+        ("data", "media_path", "{²}_{}.png", "is no name of a column"),
         ("ingest", "max_rejected", 1.0, "less than 1"),
         ("ingest", "max_chars", 0, "greater than or equal to 1"),
         (
