@@ -30,8 +30,8 @@ class File:
 def raw_files(params: Data, wanted: Wanted) -> tuple[list[File], dict[str, str]]:
     """Return the files in a fixed order, and for each one in the folder that is passed over the reason.
 
-    Raises InputError where there is none, and for a link that leads out of the folder: what it leads to is
-    not in the stage's key.
+    Raises InputError where there is none, where one is in two splits, and for a link that leads out of the
+    folder: what it leads to is not in the stage's key.
     """
     root = Path(params.path)
     if not root.exists():
@@ -65,6 +65,7 @@ def raw_files(params: Data, wanted: Wanted) -> tuple[list[File], dict[str, str]]
             name = path.relative_to(root).as_posix()
             keys = _keys(field)
             files += [File(split, f"{name}#{key}", path, key) for key in keys] or [File(split, name, path)]
+    _refuse_in_two_splits(files)
     return files, {}
 
 
@@ -78,7 +79,18 @@ def _parts(root: Path, predefined: dict[str, str], params: Data) -> list[File]:
     parts = []
     for split, pattern in predefined.items():
         parts += [File(split, f"{root.name}#{key}", root, key) for key in _keys(pattern[1:])]
+    _refuse_in_two_splits(parts)
     return parts or [File(None, root.name, root)]
+
+
+def _refuse_in_two_splits(files: list[File]) -> None:
+    """Raise InputError for a file, or a list of rows in one, that is trained on and tested."""
+    first: dict[tuple[Path, str | None], File] = {}
+    for file in files:
+        other = first.setdefault((file.path.resolve(), file.field), file)
+        if other.split != file.split:
+            both = f"data.{other.split}_file and data.{file.split}_file both match '{file.name}'"
+            raise InputError(f"{both}, so its rows would be in two splits; have one of them leave it out")
 
 
 def _keys(field: str) -> list[str]:

@@ -194,6 +194,23 @@ def test_keys_of_one_json_file_are_splits_and_several_make_one(tmp_path: Path) -
     assert inside.equals(table)
 
 
+def test_a_file_is_in_one_split(tmp_path: Path) -> None:
+    for name in ("test.csv", "train.csv"):
+        (tmp_path / name).write_text("text,label\nhello,greet\n")
+    (tmp_path / "link.csv").symlink_to("test.csv")
+    both = "data.train_file and data.test_file both match"
+    assert refused(tmp_path, train_file="t*.csv", test_file="test.csv") == (
+        f"{both} 'test.csv', so its rows would be in two splits; have one of them leave it out"
+    )
+    assert refused(tmp_path, train_file="test.csv", test_file="link.csv").startswith(both)
+    assert "data.validation_file and data.test_file" in refused(
+        tmp_path, train_file="train.csv", validation_file="test.csv", test_file="test.csv"
+    )
+    rows = tmp_path / "all.json"
+    rows.write_text('{"a": [], "b": []}')
+    assert refused(rows, train_file="#a+b", test_file="#b").startswith(f"{both} 'all.json#b'")
+
+
 def test_a_key_that_a_json_file_lacks_is_named(tmp_path: Path) -> None:
     file = write(tmp_path / "all.json", JSON)
     with pytest.raises(InputError, match=r"all\.json#c: the JSON has no field 'c'; it has a, more, b"):
