@@ -26,22 +26,22 @@ def split(params: Split, columns: Columns, paths: Paths) -> None:
     Its columns.json tells which of those columns the params mean when they name one of the file's. Under
     by_group `source_group` names each row's group, by which evaluate resamples. Rows of equal content (`id`)
     get the same side under every method but `predefined` and `by_position`, where the overlap is counted and
-    told. Raises InputError when a split would be empty or a label is missing from train.
+    told; that goes before groups, and how many it divides is told too. Raises InputError when a split would
+    be empty or a label is missing from train.
     """
     rows = pl.read_parquet(paths.ingested / "rows.parquet")
     params = _in_our_names(params, read_json(paths.ingested / "columns.json"))
     for name, its in labels(rows, columns).items():
         _check_labels(its, 2 if columns[name].kind == "category" else 1, params)
+    if params.method == "by_group":
+        rows = with_groups(rows, params)
     told = rows
     if params.method == "stratified":
         told = rows.with_columns(stratum=strata(rows, columns))
-    if params.method == "by_group":
-        groups = _groups(rows, params)
-        rows = rows.with_columns(source_group=groups.zip_with(groups.is_not_null(), rows["id"]))
     sides = METHODS[params.method](told, params)
     parts = {name: rows.filter(sides == name) for name in SPLITS}
     labels_of = {name: labels(part, columns) for name, part in parts.items()}
-    warnings = [*_check_groups(rows, params), *_check_splits(parts, labels_of)]
+    warnings = [*_check_groups(rows, sides, params), *_check_splits(parts, labels_of)]
     paths.splits.mkdir(parents=True, exist_ok=True)
     for name, part in parts.items():
         tables.write(part, paths.split(name))
@@ -78,17 +78,14 @@ def stable(rows: pl.DataFrame, params: Split) -> pl.Series:
 
 
 def by_group(rows: pl.DataFrame, params: Split) -> pl.Series:
-    """By hash of the group, so that a group never stands on two sides.
+    """By hash of the group: its rows stand on one side, but for texts that an earlier group has too.
 
-    A text that occurs in several groups follows the first of them; a row without a group stands alone, by its
-    content.
+    An equal text in two groups would straddle, so all its rows follow the first group that holds it. Joining
+    the groups instead would move old rows, and in the end make one group of all who say "thank you".
     """
-    groups = _groups(rows, params)
-    groups = groups.zip_with(groups.is_not_null(), rows["id"])
-    # an equal text in two groups would straddle: such rows follow the first group that holds them
-    first = rows.select("id", group=groups).group_by("id", maintain_order=True).first()
+    first = rows.group_by("id", maintain_order=True).first().select("id", "source_group")
     followed = rows.select("id").join(first, on="id", how="left", maintain_order="left")
-    return _by_share(followed["group"], params)
+    return _by_share(followed["source_group"], params)
 
 
 def stratified(rows: pl.DataFrame, params: Split) -> pl.Series:
@@ -198,18 +195,31 @@ def _column(rows: pl.DataFrame, name: str | None, param: str) -> pl.Series:
     return rows[name]
 
 
-def _groups(rows: pl.DataFrame, params: Split) -> pl.Series:
-    """Return each row's group as text, null where it has none."""
-    groups = as_text(_column(rows, params.group_column, "split.group_column"))
-    return groups.set(groups.str.strip_chars() == "", None)
+def with_groups(rows: pl.DataFrame, params: Split) -> pl.DataFrame:
+    """Return rows with their groups as `source_group`: text, blanks around it left out.
+
+    A row without a group stands alone, by its content.
+    """
+    groups = as_text(_column(rows, params.group_column, "split.group_column")).str.strip_chars()
+    is_known = groups.is_not_null() & (groups != "")
+    return rows.with_columns(source_group=groups.zip_with(is_known, rows["id"]))
 
 
-def _check_groups(rows: pl.DataFrame, params: Split) -> list[str]:
-    """Return a warning when rows have no group."""
-    alone = _groups(rows, params).null_count() if params.method == "by_group" else 0
-    if not alone:
+def _check_groups(rows: pl.DataFrame, sides: pl.Series, params: Split) -> list[str]:
+    """Return warnings when rows have no group, and when groups stand on two sides."""
+    if params.method != "by_group":
         return []
-    return [f"{alone} of {rows.height} rows have no split.group_column; each of them stands alone"]
+    warnings = []
+    alone = rows.filter(pl.col("source_group") == pl.col("id")).height
+    if alone:
+        without = f"{alone} of {rows.height} rows have no split.group_column"
+        warnings.append(f"{without}; each of them stands alone")
+    stands = rows.select("source_group", side=sides).group_by("source_group").n_unique()
+    divided = stands.filter(pl.col("side") > 1).height
+    if divided:
+        groups = f"{divided} of {stands.height} groups stand on more than one side"
+        warnings.append(f"{groups}: equal rows stay together, in the first group that has them")
+    return warnings
 
 
 def _check_labels(its: pl.Series, fewest: int, params: Split) -> None:

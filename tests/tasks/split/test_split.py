@@ -11,7 +11,7 @@ from tasks.ingest import content_id
 from tasks.shared.errors import InputError
 from tasks.shared.files import digests, read_json
 from tasks.shared.params import SPLITS, Split
-from tasks.split import METHODS, SYNONYMS, uniform
+from tasks.split import METHODS, SYNONYMS, uniform, with_groups
 from tests.support.split import many, parts_of, run, table
 
 SEEDS = range(20)
@@ -29,12 +29,15 @@ def repeated(seed: int) -> pl.DataFrame:
     )
 
 
+def told(rows: pl.DataFrame, wanted: Split) -> pl.Series:
+    """Return the side of every row."""
+    rows = with_groups(rows, wanted) if wanted.method == "by_group" else rows
+    return METHODS[wanted.method](rows.with_columns(stratum="label"), wanted)
+
+
 def sides(rows: pl.DataFrame, **params: Any) -> dict[str, str]:
     """Return the side of every id."""
-    wanted = Split(**params)
-    return dict(
-        zip(rows["id"], METHODS[wanted.method](rows.with_columns(stratum="label"), wanted), strict=True)
-    )
+    return dict(zip(rows["id"], told(rows, Split(**params)), strict=True))
 
 
 # every method
@@ -52,10 +55,9 @@ def sides(rows: pl.DataFrame, **params: Any) -> dict[str, str]:
 def test_equal_content_never_straddles(params: dict[str, str]) -> None:
     for seed in SEEDS:
         rows = repeated(seed)
-        wanted = Split(**params, seed=seed)
-        told = rows.with_columns(side=METHODS[wanted.method](rows.with_columns(stratum="label"), wanted))
-        assert told.group_by("id").agg(pl.col("side").n_unique())["side"].max() == 1
-        assert told["side"].n_unique() > 1
+        found = rows.with_columns(side=told(rows, Split(**params, seed=seed)))
+        assert found.group_by("id").agg(pl.col("side").n_unique())["side"].max() == 1
+        assert found["side"].n_unique() > 1
 
 
 @pytest.mark.parametrize("method", ["stable", "stratified"])
@@ -188,8 +190,8 @@ def test_a_repeated_text_takes_the_time_it_was_first_seen() -> None:
         ["a", "b"] * 5,
         when=[f"2026-01-{day:02d}" for day in range(1, 11)],
     )
-    told = METHODS["by_time"](rows, Split(method="by_time", time_column="when"))
-    assert told[0] == told[9] == "train"
+    found = told(rows, Split(method="by_time", time_column="when"))
+    assert found[0] == found[9] == "train"
 
 
 # by group
@@ -198,10 +200,25 @@ def test_a_repeated_text_takes_the_time_it_was_first_seen() -> None:
 def test_a_group_stands_on_one_side() -> None:
     for seed in SEEDS:
         rows = many(200, who=[f"person {i % 25}" for i in range(200)])
-        told = rows.with_columns(
-            side=METHODS["by_group"](rows, Split(method="by_group", group_column="who", seed=seed))
-        )
-        assert told.group_by("who").agg(pl.col("side").n_unique())["side"].max() == 1
+        found = rows.with_columns(side=told(rows, Split(method="by_group", group_column="who", seed=seed)))
+        assert found.group_by("who").agg(pl.col("side").n_unique())["side"].max() == 1
+
+
+def test_blanks_around_a_group_make_no_other_group() -> None:
+    rows = many(200, who=[f"person {i % 25}{' ' * (i % 2)}" for i in range(200)])
+    found = rows.with_columns(side=told(rows, Split(method="by_group", group_column="who")))
+    by_name = found.group_by(pl.col("who").str.strip_chars()).agg(pl.col("side").n_unique())
+    assert by_name["side"].max() == 1
+
+
+def test_groups_that_a_shared_text_divides_are_counted(tmp_path: Path) -> None:
+    who = [f"person {i % 20}" for i in range(200)]
+    rows = table([*(f"text {i}" for i in range(180)), *["thank you"] * 20], ["a", "b"] * 100, who=who)
+    parts = run(tmp_path, rows, method="by_group", group_column="who")
+    (side,) = [name for name, part in parts.items() if "thank you" in part["text"].to_list()]
+    elsewhere = {person for name, part in parts.items() if name != side for person in part["who"]}
+    (warning,) = read_json(tmp_path / "metrics/split.json")["warnings"]
+    assert warning.startswith(f"{len(elsewhere)} of 20 groups stand on more than one side: equal rows stay")
 
 
 def test_a_group_keeps_its_side_when_it_grows() -> None:
