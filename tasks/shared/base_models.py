@@ -11,6 +11,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -362,7 +363,10 @@ def _commit(name: str, revision: str | None) -> str:
             if not is_out_of_reach(error):
                 raise
             try:
-                return Path(hub.snapshot_download(name, revision=revision, local_files_only=True)).name
+                known = hub.snapshot_download(
+                    name, revision=revision, allow_patterns=WANTED, local_files_only=True
+                )
+                return Path(known).name
             except hub.errors.LocalEntryNotFoundError:
                 raise error from None
 
@@ -370,15 +374,19 @@ def _commit(name: str, revision: str | None) -> str:
 
 
 def _snapshot(name: str, revision: str) -> Path:
-    """Download (once) the files of a commit; no network when they are in the cache."""
+    """Download (once) the files of a commit; no network when all of them are known to be in the cache.
+
+    Whoever has asked for one of them, such as the tokenizer, has left the others out: which there are stands
+    there once the hub has listed them. Out of its reach, those count that are there.
+    """
 
     def download(hub: Any) -> str:
+        files = partial(hub.snapshot_download, name, revision=revision, allow_patterns=WANTED)
         try:
-            return str(
-                hub.snapshot_download(name, revision=revision, allow_patterns=WANTED, local_files_only=True)
-            )
-        except hub.errors.LocalEntryNotFoundError:
-            return str(hub.snapshot_download(name, revision=revision, allow_patterns=WANTED))
+            hub.get_cached_repo_tree(name, revision=revision)
+            return str(files(local_files_only=True))
+        except (hub.errors.CachedRepoTreeNotFoundError, hub.errors.LocalEntryNotFoundError):
+            return str(files())
 
     return Path(_hub(name, revision, download))
 

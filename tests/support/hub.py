@@ -1,4 +1,4 @@
-"""A server on this machine that speaks as much of the Hugging Face hub's API as it takes to download a data set."""
+"""A server on this machine that speaks as much of the Hugging Face hub's API as it takes to download a data set or model."""
 
 import json
 from collections.abc import Iterator
@@ -12,9 +12,11 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass
 class Hub:
-    """The commits of the one data set that it has, its branches, and what was asked of it."""
+    """The commits of the one data set or model that it has, its branches, and what was asked of it."""
 
     repository: str
+    # datasets or models
+    kind: str = "datasets"
     url: str = ""
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
@@ -36,7 +38,7 @@ class Hub:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers what `dataset_info` and `hf_hub_download` ask."""
+    """Answers what `dataset_info`, `model_info`, `list_repo_tree` and `hf_hub_download` ask."""
 
     hub: Hub
 
@@ -49,14 +51,21 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, *, with_body: bool) -> None:
         path, hub = unquote(urlsplit(self.path).path), self.hub
-        api, files = f"/api/datasets/{hub.repository}/revision/", f"/datasets/{hub.repository}/resolve/"
+        api, tree = (f"/api/{hub.kind}/{hub.repository}/{what}/" for what in ("revision", "tree"))
+        files = f"{'' if hub.kind == 'models' else f'/{hub.kind}'}/{hub.repository}/resolve/"
         revision, _, name = path.removeprefix(files).partition("/")
-        whole = path.removeprefix(api) if path.startswith(api) else revision
+        whole = next((path.removeprefix(one) for one in (api, tree) if path.startswith(one)), revision)
         commit = hub.branches.get(whole, whole)
-        if not path.startswith((api, files)):
+        if not path.startswith((api, tree, files)):
             self.reply(404, b"", {"X-Error-Code": "RepoNotFound"})
         elif commit not in hub.commits:
             self.reply(404, b"", {"X-Error-Code": "RevisionNotFound"})
+        elif path.startswith(tree):
+            entries = [
+                {"type": "file", "path": file, "size": len(content), "oid": self.blob(content)}
+                for file, content in hub.commits[commit].items()
+            ]
+            self.reply(200, json.dumps(entries).encode(), {"Content-Type": "application/json"})
         elif path.startswith(api):
             its = {
                 "id": hub.repository,
@@ -66,8 +75,12 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(200, json.dumps(its).encode(), {"Content-Type": "application/json"})
         else:
             content = hub.commits[commit][name]
-            etag = f'"{sha1(content, usedforsecurity=False).hexdigest()}"'
+            etag = f'"{self.blob(content)}"'
             self.reply(200, content, {"X-Repo-Commit": commit, "ETag": etag}, with_body=with_body)
+
+    def blob(self, content: bytes) -> str:
+        """Return what names a content."""
+        return sha1(content, usedforsecurity=False).hexdigest()
 
     def reply(self, status: int, content: bytes, headers: dict[str, str], *, with_body: bool = True) -> None:
         self.send_response(status)
@@ -82,9 +95,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def hub_server(repository: str) -> Iterator[Hub]:
+def hub_server(repository: str, kind: str = "datasets") -> Iterator[Hub]:
     """Run such a server."""
-    hub = Hub(repository)
+    hub = Hub(repository, kind)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"hub": hub}))
     hub.url = f"http://127.0.0.1:{server.server_port}"
     Thread(target=server.serve_forever, daemon=True).start()

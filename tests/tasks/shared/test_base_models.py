@@ -1,6 +1,7 @@
 """Base models: content is named before it is used, and what cannot be had is said in a sentence. Nothing here asks the network."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -19,6 +20,7 @@ from tasks.shared.errors import InputError
 from tasks.shared.files import folder_digest, sha256
 from tasks.shared.params import Model
 from tasks.shared.params_file import load
+from tests.support.hub import hub_server
 from tests.support.project import ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -189,6 +191,38 @@ def test_a_hub_name_without_a_network_says_what_to_do(revision: str | None) -> N
 
 def test_a_hub_commit_that_is_not_on_this_machine_says_what_to_do() -> None:
     assert "out of reach" in refused(Model(name="somebody/something", revision=COMMIT), fetch)
+
+
+# somebody has asked for the config alone; then we fetch the model, and again, with and without a hub
+PARTLY = """
+import sys
+from huggingface_hub import constants, hf_hub_download
+from tasks.shared.base_models import fetch
+from tasks.shared.params import Model
+
+name, commit = sys.argv[1:]
+hf_hub_download(name, "config.json", revision=commit)
+model = Model(name=name, revision=commit)
+for offline in (False, True):
+    constants.HF_HUB_OFFLINE = offline
+    print(sorted(path.name for path in fetch(model).iterdir()))
+"""
+
+
+def test_a_model_of_the_hub_that_is_here_in_part_is_downloaded_whole_and_once(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    files = {file.name: file.read_bytes() for file in tiny_model.iterdir()}
+    with hub_server("somebody/something", "models") as hub:
+        commit = hub.commit(files | {"pytorch_model.bin": b"a pickle"})
+        env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
+        env |= {"NO_PROXY": "127.0.0.1", "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", PARTLY, hub.repository, commit]
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [str(sorted(files))] * 2
+    assert sorted(hub.downloads) == sorted(files)
+    assert sum("/tree/" in path for path in hub.asked) == 1
 
 
 def test_a_name_that_no_hub_knows_is_refused() -> None:

@@ -214,7 +214,8 @@ def test_blanks_around_a_group_make_no_other_group() -> None:
 def test_groups_that_a_shared_text_divides_are_counted(tmp_path: Path) -> None:
     who = [f"person {i % 20}" for i in range(200)]
     rows = table([*(f"text {i}" for i in range(180)), *["thank you"] * 20], ["a", "b"] * 100, who=who)
-    parts = run(tmp_path, rows, method="by_group", group_column="who")
+    shares = {"validation_share": 0.3, "test_share": 0.3}
+    parts = run(tmp_path, rows, method="by_group", group_column="who", **shares)
     (side,) = [name for name, part in parts.items() if "thank you" in part["text"].to_list()]
     elsewhere = {person for name, part in parts.items() if name != side for person in part["who"]}
     (warning,) = read_json(tmp_path / "metrics/split.json")["warnings"]
