@@ -151,6 +151,8 @@ def _key(run: "SeededTrainer", data: "Mapping[str, Dataset]") -> str:
     decides = {
         "encoder": weights.hexdigest(),
         "config": json.loads(encoder.config.to_json_string()),
+        "attention": _attention(encoder),
+        "tf32": run.args.tf32,
         "rows": {
             split: [sha256(Path(file["filename"])) for file in its.cache_files] for split, its in data.items()
         },
@@ -158,6 +160,12 @@ def _key(run: "SeededTrainer", data: "Mapping[str, Dataset]") -> str:
         "device": devices.describe(),
     }
     return fingerprint(type(run.problem).__module__.split(".")[2], decides)
+
+
+def _attention(encoder: nn.Module) -> list[str]:
+    """Return what computes the attention of an encoder and its parts, which no config says when written."""
+    configs = [getattr(module, "config", None) for module in encoder.modules()]
+    return sorted({str(getattr(config, "_attn_implementation", None)) for config in configs})
 
 
 def _drop_others(folder: Path) -> None:

@@ -215,6 +215,14 @@ def test_another_encoder_takes_the_place_of_what_was_kept(made: Made) -> None:
     }
 
 
+def test_what_another_attention_answers_is_not_taken(made: Made) -> None:
+    kept = set()
+    for wanted in ("sdpa", "eager"):
+        made.train(wanted, attn_implementation=wanted, cpu_shortcuts="off")
+        kept |= {path.name for path in frozen.ENCODED.iterdir() if path.is_dir()}
+    assert len(kept) == 2
+
+
 def test_a_disk_without_room_is_a_sentence(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frozen.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
     with pytest.raises(
