@@ -13,6 +13,8 @@ STYLE: Any = {"font.size": 9, "text.parse_math": False}  # a label may hold a do
 
 def canvas(width: float, height: float) -> Figure:
     """Return an empty figure of a size in inches, drawn without a screen."""
+    # whatever a user's matplotlibrc says; rcdefaults would look for a screen
+    mpl.rcParams.update(mpl.rcParamsDefault)
     mpl.rcParams.update(STYLE)
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import matplotlib as mpl
 import polars as pl
 import pytest
 
@@ -25,6 +26,18 @@ def test_the_same_predictions_make_the_same_bytes(tmp_path: Path, count: int) ->
     one, two = (draw_matrix(tmp_path / name, labels) for name in ("one", "two"))
     assert one == two
     assert (tmp_path / "one/matrix.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_a_user_has_set_for_his_own_pictures_changes_no_byte(tmp_path: Path) -> None:
+    settings = {
+        "axes.facecolor": "red",
+        "font.family": "monospace",
+        "savefig.bbox": "tight",
+        "image.cmap": "jet",
+    }
+    plain = draw_matrix(tmp_path / "plain", ["a", "b"])
+    with mpl.rc_context(settings):
+        assert draw_matrix(tmp_path / "set", ["a", "b"]) == plain
 
 
 @pytest.mark.parametrize(
