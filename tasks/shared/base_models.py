@@ -174,8 +174,9 @@ def started_from(model: Model) -> dict[str, Any]:
 
 def _blueprint(model: Model, tokenizer: Path | None) -> Path:
     """Return the folder of a model from scratch, in the project's own ignored one, made if not there."""
-    decides = json.dumps([model.from_scratch, model.revision if tokenizer else None], sort_keys=True)
-    folder = BASES / f"scratch-{hashlib.sha256(decides.encode()).hexdigest()[:16]}"
+    decides = [model.from_scratch, model.revision if tokenizer else None, sha256(Path(__file__))]
+    text = json.dumps(decides, sort_keys=True)
+    folder = BASES / f"scratch-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     if folder.exists():
         return folder
     part = folder.with_name(f"{folder.name}.{os.getpid()}.part")

@@ -1,26 +1,34 @@
 """A base model in another format, made once into a folder like any other model's."""
 
+import hashlib
+import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from tasks.shared.errors import InputError
-from tasks.shared.files import read_json, write_json
+from tasks.shared.files import read_json, sha256, write_json
 
 # what stands here was made from what its name says, and can be made again
 BASES = Path(".retrain/bases")
 ORIGIN = "origin.json"
+# whose arithmetic and formats decide what is made
+LIBRARIES = ("numpy", "safetensors", "tokenizers", "torch", "transformers")
 
 
-def once(source: Path, name: str, write: Callable[[Path], str], facts: dict[str, str]) -> Path:
-    """Return the folder of this name, made by `write` if it is not there; it returns how that was done.
+def once(
+    source: Path, name: str, write: Callable[[Path], str], facts: dict[str, str], code: Sequence[str]
+) -> Path:
+    """Return a folder that is made by `write` if it is not there; it returns how that was done.
 
-    source: what it is made from, for people. facts: what else is known of that, to be kept beside the model.
-    Raises InputError when no model can be made.
+    source: what it is made from, for people. name: its name in front of what decides how it is made: `code`,
+    the files of source, and the versions of LIBRARIES. facts: what else is known of the source, to be kept
+    beside the model. Raises InputError when no model can be made.
     """
-    folder = BASES / name
+    folder = BASES / f"{name}-{_made_by(code)}"
     if folder.exists():
         return folder
     from transformers.utils import logging
@@ -46,6 +54,13 @@ def once(source: Path, name: str, write: Callable[[Path], str], facts: dict[str,
         # another stage has just made it
         shutil.rmtree(part)
     return folder
+
+
+def _made_by(code: Sequence[str]) -> str:
+    """Return 16 hex digits for what makes a folder: files of source, this one too, and LIBRARIES."""
+    sources = [sha256(Path(file)) for file in (*code, __file__)]
+    text = json.dumps([sources, [metadata.version(library) for library in LIBRARIES]])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def origin(folder: Path) -> dict[str, Any]:

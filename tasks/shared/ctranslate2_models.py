@@ -62,7 +62,8 @@ def converted(folder: Path, digest: str) -> Path:
     def write(out: Path) -> str:
         return f"converted from CTranslate2 {_write(folder, out)}"
 
-    return converted_models.once(folder, f"ctranslate2-{digest[:16]}", write, {"sha256": digest})
+    code = [__file__, ctranslate2_files.__file__]
+    return converted_models.once(folder, f"ctranslate2-{digest[:16]}", write, {"sha256": digest}, code)
 
 
 def _write(folder: Path, out: Path) -> str:

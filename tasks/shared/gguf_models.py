@@ -23,7 +23,7 @@ def dequantised(file: Path, digest: str) -> Path:
         return f"dequantised from {_kind(file)}"
 
     facts = {"file": file.name, "sha256": digest}
-    return converted_models.once(file, f"gguf-{digest[:16]}", write, facts)
+    return converted_models.once(file, f"gguf-{digest[:16]}", write, facts, [__file__])
 
 
 def _check_library() -> None:
