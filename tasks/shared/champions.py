@@ -4,7 +4,6 @@ A run names it by the SHA-256 of its package (`promote.champion`), as `model.rev
 What is kept can be made again, from DVC's cache.
 """
 
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 from tasks.shared import base_models
 from tasks.shared.errors import InputError
-from tasks.shared.files import folder_digest, read_json, sha256
+from tasks.shared.files import folder_digest, made_once, read_json, sha256
 
 # of the splits that it was made of, those that it was trained and selected on
 KNOWN = ("train.parquet", "validation.parquet")
@@ -53,19 +52,12 @@ def keep(package: Path, splits: Path) -> str:
     Raises InputError when it is no sound model.
     """
     digest = base_models.keep_package(package, PARAM)
-    kept = folder(digest)
-    if kept.exists():
-        return digest
-    part = kept.with_name(f"{kept.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    for name in KNOWN:
-        shutil.copyfile(splits / name, part / name)
-    try:
-        part.rename(kept)
-    except OSError:
-        # another run has just kept it
-        shutil.rmtree(part)
+
+    def copy(part: Path) -> None:
+        for name in KNOWN:
+            shutil.copyfile(splits / name, part / name)
+
+    made_once(folder(digest), copy)
     return digest
 
 

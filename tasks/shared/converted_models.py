@@ -2,15 +2,13 @@
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from tasks.shared.errors import InputError
-from tasks.shared.files import read_json, sha256, write_json
+from tasks.shared.files import made_once, read_json, sha256, write_json
 
 # what stands here was made from what its name says, and can be made again
 BASES = Path(".retrain/bases")
@@ -28,32 +26,23 @@ def once(
     the files of source, and the versions of LIBRARIES. facts: what else is known of the source, to be kept
     beside the model. Raises InputError when no model can be made.
     """
-    folder = BASES / f"{name}-{_made_by(code)}"
-    if folder.exists():
-        return folder
-    from transformers.utils import logging
 
-    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    part.mkdir(parents=True, exist_ok=True)
-    logging.disable_progress_bar()
-    try:
-        how = write(part)
-    except InputError:
-        shutil.rmtree(part)
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever is raised by a file that is not sound, or of a kind of model that is not known
-        shutil.rmtree(part)
-        said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        raise InputError(
-            f"model.name: {source} cannot be made into a model: {said}; name another model"
-        ) from None
-    write_json(part / ORIGIN, {"base": how, **facts})
-    try:
-        part.rename(folder)
-    except OSError:
-        # another stage has just made it
-        shutil.rmtree(part)
-    return folder
+    def make(part: Path) -> None:
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        try:
+            how = write(part)
+        except InputError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is raised by a file that is not sound, or of a kind of model that is not known
+            said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise InputError(
+                f"model.name: {source} cannot be made into a model: {said}; name another model"
+            ) from None
+        write_json(part / ORIGIN, {"base": how, **facts})
+
+    return made_once(BASES / f"{name}-{_made_by(code)}", make)
 
 
 def _made_by(code: Sequence[str]) -> str:

@@ -5,7 +5,9 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +27,7 @@ def read_text(file: Path, name: str, encoding: str) -> str:
     """
     try:
         codec = codecs.lookup(encoding).name
-    except LookupError:
+    except (LookupError, ValueError):
         unknown = f"'{encoding}' is not an encoding Python knows"
         raise InputError(f"data.encoding: {unknown}; {USUAL}") from None
     raw = file.read_bytes()
@@ -37,11 +39,13 @@ def read_text(file: Path, name: str, encoding: str) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise InputError(
-            f"{name}: line {line} is not valid {encoding} (byte 0x{raw[error.start]:02x} at {error.start}); "
+            f"{name}: line {line} is not valid {encoding} (byte 0x{raw[error.start : error.start + 1].hex()} "
+            f"at {error.start}); "
             "save the file as UTF-8 or set data.encoding, for instance to cp1252"
         ) from None
-    except LookupError:
-        raise InputError(f"data.encoding: '{encoding}' is not a text encoding; {USUAL}") from None
+    except (LookupError, UnicodeError):
+        # what makes bytes of bytes, such as zip; what is for names on the network, such as punycode
+        raise InputError(f"data.encoding: '{encoding}' is not an encoding of texts; {USUAL}") from None
 
 
 def write_json(path: Path, value: Json) -> None:
@@ -111,6 +115,24 @@ def folder_digest(folder: Path) -> str:
     """Return one SHA-256 for a folder's names and contents."""
     listing = "".join(f"{digest}  {name}\n" for name, digest in digests(folder).items())
     return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def made_once(folder: Path, write: Callable[[Path], object]) -> Path:
+    """Return a folder, made by `write` if it is not there: whole or not at all, whoever else is making it."""
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=folder.parent))
+    try:
+        write(part)
+        part.rename(folder)
+    except OSError:
+        # another process may have just made it
+        if not folder.exists():
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
 
 
 def private_folder(folder: Path) -> Path:

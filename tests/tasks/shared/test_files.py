@@ -13,6 +13,7 @@ from tasks.shared.errors import InputError
 from tasks.shared.files import (
     digests,
     folder_digest,
+    made_once,
     own_folder,
     private_folder,
     read_json,
@@ -131,6 +132,31 @@ def test_a_failed_replacement_leaves_the_old_text(tmp_path: Path) -> None:
     with pytest.raises(UnicodeEncodeError):
         replace(path, "half \ud83d")
     assert path.read_text("utf-8") == "old"
+
+
+def test_a_folder_is_made_once_and_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "deep/made"
+
+    def write(part: Path) -> None:
+        (part / "a").write_text("1")
+
+    def stop(part: Path) -> None:
+        write(part)
+        raise KeyboardInterrupt
+
+    def meanwhile(part: Path) -> None:
+        write(part)
+        made_once(folder, write)
+
+    with pytest.raises(KeyboardInterrupt):
+        made_once(folder, stop)
+    assert list(folder.parent.iterdir()) == []
+    # what a process of any number has left when it was killed
+    (folder.parent / f"made.{os.getpid()}.part").mkdir()
+    assert made_once(folder, meanwhile) == folder
+    assert made_once(folder, stop) == folder
+    assert (folder / "a").read_text() == "1"
+    assert {path.name for path in folder.parent.iterdir()} == {"made", f"made.{os.getpid()}.part"}
 
 
 def test_text_is_utf8_whatever_the_locale_says(tmp_path: Path) -> None:
