@@ -88,14 +88,14 @@ def apart(jobs: Sequence[Job], work: Work) -> Iterator[tuple[int, Part]]:
 
 
 def _received(pipe: Connection) -> Part | None:
-    """Return the next part, or None when the other end is gone."""
+    """Return the next part, or None when the other end is gone, be it within a part."""
     try:
         said = json.loads(pipe.recv_bytes())
         if not said.pop("rows"):
             return Part(said)
         with pa.ipc.open_stream(pipe.recv_bytes()) as stream:
             batch = stream.read_next_batch()
-    except (EOFError, ConnectionResetError):
+    except (EOFError, OSError):
         return None
     batch.validate(full=True)
     return Part(said, batch)

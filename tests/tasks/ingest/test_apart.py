@@ -16,6 +16,7 @@ import pytest
 from tasks.ingest.sandbox import Job, Part, apart
 from tasks.shared.errors import InputError
 from tests.support.project import ROOT
+from tests.support.wait import until
 
 JOBS = [Job("a.bin", 100_000_000, 2), Job("b.bin", 100_000_000, 2)]
 
@@ -67,6 +68,23 @@ def test_values_and_rows_come_back_in_order_and_lone_surrogates_with_them() -> N
         (0, {"index": 0, "odd": "\ud800"}, batch),
         (1, {"index": 1, "odd": "\ud800"}, batch.slice(1)),
     ]
+
+
+def test_an_end_within_a_message_is_a_sentence_too() -> None:
+    def work(index: int) -> Iterator[Part]:
+        yield Part({"pid": os.getpid()})
+        # more than a pipe holds
+        yield Part({"long": "x" * 10_000_000})
+
+    parts = apart(JOBS[:1], work)
+    _, first = next(parts)
+    child = psutil.Process(first.said["pid"])
+    until(lambda: child.status() == psutil.STATUS_SLEEPING, every=0.01)
+    child.kill()
+    with pytest.raises(
+        InputError, match=r"a\.bin: the file is damaged, or reading it takes more than 100 MB"
+    ):
+        next(parts)
 
 
 def test_a_crash_is_a_sentence_that_names_the_file(capfd: pytest.CaptureFixture[str]) -> None:
