@@ -604,6 +604,11 @@ class Evaluate(Section):
         description="Columns of the splits, such as label or source_file; each value is measured by itself.",
     )
 
+    @field_validator("slices")
+    @classmethod
+    def _each_is_sliced_once(cls, names: list[str]) -> list[str]:
+        return list(dict.fromkeys(names))
+
 
 class Package(Section):
     """What is said of the model that leaves the house."""

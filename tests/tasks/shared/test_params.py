@@ -70,6 +70,15 @@ def test_a_wrong_value_is_refused_with_field_value_and_what_is_allowed(
     assert allowed in sentence
 
 
+def test_a_column_that_is_named_twice_is_sliced_once() -> None:
+    assert Params.model_validate(
+        {"evaluate": {"slices": ["label", "source_file", "label"]}}
+    ).evaluate.slices == [
+        "label",
+        "source_file",
+    ]
+
+
 def test_every_wrong_field_is_told_at_once_on_a_line_of_its_own() -> None:
     with pytest.raises(InputError) as error:
         lay_over(

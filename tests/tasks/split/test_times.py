@@ -97,7 +97,13 @@ def test_a_date_that_could_mean_two_days_or_none_is_refused_with_an_example(valu
 
 @pytest.mark.parametrize(
     ("form", "value"),
-    [("%d/%m/%Y", "02/13/2026"), ("epoch_seconds", "2026-01-01"), ("epoch_seconds", str(SECONDS * 1000))],
+    [
+        ("%d/%m/%Y", "02/13/2026"),
+        ("epoch_seconds", "2026-01-01"),
+        ("epoch_seconds", "1e999999999"),
+        ("epoch_seconds", "-1e99999999"),
+        ("epoch_seconds", str(SECONDS * 1000)),
+    ],
 )
 def test_what_is_not_as_the_format_says_is_refused(form: str, value: str) -> None:
     with pytest.raises(
