@@ -14,6 +14,7 @@ from tasks.judge import champion
 from tasks.problems import Problem
 from tasks.problems.common import predicting
 from tasks.shared import champions, measured, paired, predictions, swaps
+from tasks.shared.champions import Champion
 from tasks.shared.files import folder_digest, read_json, write_json
 from tasks.shared.measured import Measured
 from tasks.shared.params import Evaluate
@@ -45,9 +46,10 @@ def judge(params: Evaluate, digest: str | None, problem: Problem, paths: Paths) 
         found["is_same"] = True
     else:
         total = len(mine.ids)
-        mine, other, unknown_share = _beside_champion(digest, mine, params, problem, paths)
+        kept = champions.fetch(digest)
+        mine, other, unknown_share = _beside_champion(kept, mine, params, problem, paths)
         found["left_out"] = total - len(mine.ids)
-        found["validation"] = _on_validation(digest, params, problem, paths)
+        found["validation"] = _on_validation(kept, params, problem, paths)
         tokens = read_json(paths.metric("tokenize"))
         if "vocabulary" in tokens:
             found["unknown_share"] = {"candidate": tokens["test"]["unknown_share"], "other": unknown_share}
@@ -62,13 +64,12 @@ def judge(params: Evaluate, digest: str | None, problem: Problem, paths: Paths) 
 
 
 def _beside_champion(
-    digest: str, mine: Measured, params: Evaluate, problem: Problem, paths: Paths
+    kept: Champion, mine: Measured, params: Evaluate, problem: Problem, paths: Paths
 ) -> tuple[Measured, Measured, float]:
     """Return the statistics of both on the rows that neither was trained or selected on.
 
     And the share of the test rows' tokens that the champion's tokenizer does not know.
     """
-    kept = champions.fetch(digest)
     test = pl.read_parquet(paths.split("test"))
     its_answers = champion.answers(kept, problem, test, params.batch_size)
     predicted = its_answers.predicted
@@ -81,12 +82,11 @@ def _beside_champion(
     return with_labels_of(mine, its).take(rows), its.take(rows), its_answers.unknown_share
 
 
-def _on_validation(digest: str, params: Evaluate, problem: Problem, paths: Paths) -> dict[str, Any]:
+def _on_validation(kept: Champion, params: Evaluate, problem: Problem, paths: Paths) -> dict[str, Any]:
     """Return the headline of both on the validation rows that the champion was not trained on.
 
     Both may have been selected on them; only a candidate that wins here is worth a look at test rows.
     """
-    kept = champions.fetch(digest)
     validation = pl.read_parquet(paths.split("validation"))
     rows = champion.unseen(validation, [kept.splits / "train.parquet"])
     if rows.is_empty():

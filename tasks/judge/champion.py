@@ -7,11 +7,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 
 from tasks import problems
 from tasks.problems import Encoded, Problem, Targets
-from tasks.problems.common import predicting
+from tasks.problems.common import counts, predicting
 from tasks.problems.common.encoding import encoded
 from tasks.shared import columns, params_file
 from tasks.shared.champions import PARAM, Champion
@@ -55,9 +54,9 @@ def answers(champion: Champion, problem: Problem, rows: pl.DataFrame, batch_size
 
     with TemporaryDirectory(prefix="retrain-judge-") as made:
         file = Path(made) / "rows.arrow"
-        unknown_share = _write(file, encoded(rows.lazy(), encode, its))
+        counted = counts.write(file, encoded(rows.lazy(), encode, its))
         found = predicting.predict_with(its, champion.package, file, rows, learned, batch_size, "judge")
-    return Answers(found, learned, unknown_share)
+    return Answers(found, learned, counted.unknown_share)
 
 
 def today(targets: Targets, its: Targets) -> Targets:
@@ -99,17 +98,3 @@ def with_known_labels(rows: pl.DataFrame, problem: Problem, learned: Targets) ->
         elif kind == "categories":
             known.append(pl.col(name).list.filter(pl.element().is_in(labels)))
     return rows.with_columns(known)
-
-
-def _write(file: Path, batches: Iterable[Encoded]) -> float:
-    """Write model inputs as the tokenize stage does, and return the share of tokens that are unknown."""
-    writer: pa.RecordBatchStreamWriter | None = None
-    unknown = read = 0
-    for one in batches:
-        writer = writer or pa.ipc.new_stream(str(file), one.inputs.schema)
-        writer.write_batch(one.inputs)
-        unknown += one.unknown
-        read += sum(one.inputs["length"].to_pylist()) if one.tokens is None else one.tokens
-    if writer is not None:
-        writer.close()
-    return unknown / max(read, 1)

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from tasks.problems import Problem, tokenizer_of
+from tasks.problems.common.counts import Counts
 from tasks.shared import base_models, columns
 from tasks.shared.errors import InputError
 from tasks.shared.params import Params
@@ -57,21 +57,17 @@ def _encoded(params: Params, problem: Problem, processor: Any, train: Path) -> d
     rows = pl.scan_parquet(train)
     targets = problem.learn_targets(rows.select(columns.targets(problem.columns)).collect())
     first = rows.head(ROWS).collect()
-    lengths, cut, unknown, read = [], 0, 0, 0
+    counted = Counts()
     for encoded in problem.encode(processor, first, targets, params.tokenize):
-        lengths.append(encoded.inputs["length"].to_numpy())
-        cut += encoded.truncated
-        unknown += encoded.unknown
-        read += int(lengths[-1].sum()) if encoded.tokens is None else encoded.tokens
-    every = np.concatenate(lengths)
+        counted.add(encoded)
     return {
         "rows": first.height,
-        "inputs": len(every),
-        "length": {f"p{q}": int(np.percentile(every, q, method="nearest")) for q in columns.PERCENTILES},
-        "cut": cut,
+        "inputs": counted.inputs,
+        "length": counted.length(),
+        "cut": counted.truncated,
         "cut_at": min(
             params.tokenize.max_length,
             getattr(tokenizer_of(processor), "model_max_length", params.tokenize.max_length),
         ),
-        "unknown_share": unknown / max(read, 1),
+        "unknown_share": counted.unknown_share,
     }

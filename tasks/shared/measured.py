@@ -73,8 +73,8 @@ def read(path: Path) -> Measured:
     """Return what `write` has written.
 
     Raises InputError when the file is something else: damaged, of other columns or types, or of values that
-    its metrics cannot use. What native code makes of a stranger's file is not known: read that apart
-    (apart.py).
+    its metrics cannot use. What native code makes of a stranger's file is not known: read that in a process
+    of its own.
     """
     try:
         return _measured(_batch(path))
@@ -82,24 +82,6 @@ def read(path: Path) -> Measured:
         said = " ".join(str(error).split())[:300]
         wrong = f"{path} does not hold the statistics of test rows ({said})"
         raise InputError(f"{wrong}; run evaluate again") from None
-
-
-def in_common(mine: Measured, other: Measured) -> tuple[Measured, Measured]:
-    """Return both on the rows that both were tested on, in the order of mine.
-
-    A row is known by its id; one that stands there twice is matched with as many as the other has. An id does
-    not say what the row's true answer was: that must not have changed between the two. Raises InputError when
-    there is no such row.
-    """
-    numbered = []
-    for measured in (mine, other):
-        rows = pl.DataFrame({ID: measured.ids}).with_row_index("row")
-        numbered.append(rows.with_columns(nth=pl.int_range(pl.len()).over(ID)))
-    both = numbered[0].join(numbered[1], on=[ID, "nth"], maintain_order="left")
-    if both.is_empty():
-        sizes = f"none of the {len(mine.ids)} test rows is among the other model's {len(other.ids)}"
-        raise InputError(f"{sizes}, so they cannot be compared; evaluate both on the same rows")
-    return mine.take(both["row"]), other.take(both["row_right"])
 
 
 def _array(column: pl.Series) -> pa.Array:

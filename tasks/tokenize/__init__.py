@@ -5,11 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from tasks.problems import Encoded, Problem, Processor, Targets, tokenizer_of
+from tasks.problems.common import counts
 from tasks.problems.common.encoding import encoded
 from tasks.shared import base_models, columns
 from tasks.shared.engine import LOCAL, Engine
@@ -98,28 +98,14 @@ def _write(
     """
     total = pl.scan_parquet(source).select(pl.len()).collect().item()
     progress = Progress(f"tokenize {name}", total, unit="row")
-    lengths: list[np.ndarray] = []
-    truncated = unknown = lost = done = read = 0
-    writer: pa.RecordBatchStreamWriter | None = None
-    for one in encoder(pl.scan_parquet(source)):
-        writer = writer or pa.ipc.new_stream(str(file), one.inputs.schema)
-        writer.write_batch(one.inputs)
-        lengths.append(one.inputs["length"].to_numpy())
-        truncated += one.truncated
-        unknown += one.unknown
-        lost += one.lost
-        read += int(lengths[-1].sum()) if one.tokens is None else one.tokens
-        done += one.inputs.num_rows
-        progress.update(min(done, total))
-    if writer is not None:
-        writer.close()
+    batches = encoder(pl.scan_parquet(source))
+    counted = counts.write(file, batches, lambda so_far: progress.update(min(so_far.inputs, total)))
     progress.close()
-    every = np.concatenate(lengths)
     return {
         "rows": total,
-        units: int(every.sum()),
-        "truncated_share": truncated / total,
-        "unknown_share": unknown / read,
-        **({"lost": lost} if lost else {}),
-        "length": {f"p{q}": int(np.percentile(every, q, method="nearest")) for q in columns.PERCENTILES},
+        units: sum(int(lengths.sum()) for lengths in counted.lengths),
+        "truncated_share": counted.truncated / total,
+        "unknown_share": counted.unknown_share,
+        **({"lost": counted.lost} if counted.lost else {}),
+        "length": counted.length(),
     }

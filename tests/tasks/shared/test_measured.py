@@ -11,7 +11,7 @@ import pytest
 
 from tasks.shared.bootstrap import by_slice, paired, scores
 from tasks.shared.errors import InputError
-from tasks.shared.measured import KEY, Measured, in_common, read, write
+from tasks.shared.measured import KEY, Measured, read, write
 from tasks.shared.params import Evaluate
 from tasks.shared.statistics import Statistic, classification
 
@@ -88,24 +88,6 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     statistics = {number: Statistic("mean", pl.DataFrame({"score": [float(number)]})) for number in "12"}
     with pytest.raises(InputError, match=r"^measure: two statistics have different columns called 'score'"):
         write(Measured(pl.Series(["x"]), statistics), tmp_path / "it.arrow")
-
-
-# rows in common
-
-
-def test_models_tested_on_other_rows_are_compared_on_those_of_both() -> None:
-    mine, other = measure(0, 5, ["x", "y", "x", "z", "x"]), measure(1, 5, ["x", "w", "z", "x", "v"])
-    both = in_common(mine, other)
-    assert [measured.ids.to_list() for measured in both] == [["x", "x", "z"]] * 2
-    for measured, kept in zip((mine, other), both, strict=True):
-        rows = {0: [0, 2, 3], 1: [0, 3, 2]}[int(measured is other)]
-        assert kept.statistics["accuracy"].columns.equals(measured.statistics["accuracy"].columns[rows])
-    assert paired(both[0].statistics, both[1].statistics, PARAMS, both[0].groups)
-
-
-def test_models_without_a_row_in_common_are_not_compared() -> None:
-    with pytest.raises(InputError, match=r"none of the 5 test rows is among the other model's 10"):
-        in_common(measure(0, 5, list("abcde")), measure(0, 10))
 
 
 # what is no such file
