@@ -10,7 +10,7 @@ from tasks.ingest.rows import Wanted
 from tasks.problems import Problem
 from tasks.shared import columns
 from tasks.shared.columns import SOURCE_MEDIA, Columns, kind, media_facts, present
-from tasks.shared.errors import InputError, did_you_mean
+from tasks.shared.errors import InputError, did_you_mean, listed
 from tasks.shared.params import Data
 from tasks.shared.values import as_text
 
@@ -67,7 +67,8 @@ def _chosen(raw: pl.DataFrame, data: Data, its: Columns) -> dict[str, str]:
     for column in its:
         name = data.columns.get(column, column).strip()
         if name not in files:
-            missing = f"there is no column '{name}'{did_you_mean(name, files) or '.'} It has {_some(files)}"
+            known = listed([*files], SHOWN)
+            missing = f"there is no column '{name}'{did_you_mean(name, files) or '.'} It has {known}"
             remedy = f"say which one is the {column} with --data.columns.{column} NAME"
             raise InputError(f"{data.path}: {missing}; {remedy}")
         if name in chosen:
@@ -75,13 +76,6 @@ def _chosen(raw: pl.DataFrame, data: Data, its: Columns) -> dict[str, str]:
             raise InputError(f"data.columns: {both}; name a column for each")
         chosen[name] = column
     return chosen
-
-
-def _some(columns: Iterable[str]) -> str:
-    """Return the columns as a sentence lists them: of thousands the first."""
-    names = list(columns)
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def _names_in_files(raw: pl.DataFrame) -> dict[str, str]:

@@ -22,7 +22,7 @@ from tasks.ingest.arrow_values import (
 )
 from tasks.ingest.embedded import is_embedded, is_text, kept_apart
 from tasks.ingest.rows import AT_ONCE, SHOWN, Read, Reject, Wanted, clean, limit_columns, limit_field, twice
-from tasks.shared.errors import InputError
+from tasks.shared.errors import InputError, listed
 from tasks.shared.params import Data
 
 LISTED = 5  # columns that are left out and named
@@ -69,7 +69,8 @@ def read_columnar(file: Path, name: str, kind: str, params: Data, wanted: Wanted
             columns = {column: values.take(pa.array(kept, pa.int64())) for column, values in columns.items()}
         yield Read(columns, [first + index for index in kept], rejects)
         first += batch.num_rows
-    yield Read({}, [], notes=[_left_out(left_out)] if left_out else [], left_out=sorted(gone))
+    said = f"columns left out, which nobody asked for: {listed(left_out, LISTED)}"
+    yield Read({}, [], notes=[said] if left_out else [], left_out=sorted(gone))
 
 
 def _values(
@@ -90,11 +91,6 @@ def _values(
     if names is not None:
         values = by_name(values, names, where)
     return without_nan(values), wrong
-
-
-def _left_out(columns: list[str]) -> str:
-    more = f" and {len(columns) - LISTED} more" if len(columns) > LISTED else ""
-    return f"columns left out, which nobody asked for: {', '.join(columns[:LISTED])}{more}"
 
 
 def _batches(

@@ -10,7 +10,7 @@ from tasks.ingest.media_paths import beside_tables, rows_of
 from tasks.ingest.raw_files import File, raw_files
 from tasks.ingest.rows import Read, Reject, Wanted
 from tasks.shared.engine import LOCAL, Engine
-from tasks.shared.errors import InputError
+from tasks.shared.errors import InputError, listed
 from tasks.shared.params import Data
 from tasks.shared.values import as_text
 
@@ -103,5 +103,4 @@ def _refuse_nothing(files: list[File], without: dict[str | None, list[tuple[File
 
 def _sentence(note: tuple[str, list[str]]) -> str:
     what, names = note
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}: {what}"
+    return f"{listed(names, SHOWN)}: {what}"

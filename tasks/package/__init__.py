@@ -17,7 +17,7 @@ from tasks.problems import Problem
 from tasks.shared import base_models, devices, keys, predictions
 from tasks.shared import slots as slots
 from tasks.shared.errors import InputError
-from tasks.shared.files import digests, read_json, write_json
+from tasks.shared.files import digests, manifest, read_json, write_json
 from tasks.shared.markup import Markdown
 from tasks.shared.params import Params
 from tasks.shared.paths import Paths
@@ -51,8 +51,7 @@ def package(params: Params, problem: Problem, paths: Paths) -> None:
         card(params, problem, scores, counts["train"], example, samples), encoding="utf-8"
     )
     repeated = repeat(problem, out, test, predicted)
-    manifest = [f"{digest}  {name}\n" for name, digest in digests(out).items()]
-    (out / "MANIFEST.sha256").write_text("".join(manifest), encoding="utf-8")
+    (out / "MANIFEST.sha256").write_text(manifest(digests(out)), encoding="utf-8")
     files = list(out.iterdir())
     size = sum(file.stat().st_size for file in files) / 1e6
     numbers = {"files": len(files), "megabytes": size, "predictions_repeated": repeated}

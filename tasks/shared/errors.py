@@ -4,7 +4,7 @@ import difflib
 import errno
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -107,6 +107,12 @@ def _while_writing(place: str | None) -> str:
 
 def _free(folder: Path) -> int:
     return shutil.disk_usage(folder).free
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return names as a sentence lists them: of many the first, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -113,8 +113,12 @@ def digests(folder: Path) -> dict[str, str]:
 
 def folder_digest(folder: Path) -> str:
     """Return one SHA-256 for a folder's names and contents."""
-    listing = "".join(f"{digest}  {name}\n" for name, digest in digests(folder).items())
-    return hashlib.sha256(listing.encode()).hexdigest()
+    return hashlib.sha256(manifest(digests(folder)).encode()).hexdigest()
+
+
+def manifest(files: Mapping[str, str]) -> str:
+    """Return the SHA-256 of files by their names as `sha256sum` lists them."""
+    return "".join(f"{digest}  {name}\n" for name, digest in files.items())
 
 
 def made_once(folder: Path, write: Callable[[Path], object]) -> Path:
