@@ -28,16 +28,15 @@ def through(
 ) -> tuple[Problem, Paths]:
     """Take rows through all stages; `given` are params by their sections.
 
-    base: a base model's folder, or what the section `model` says.
+    base: a base model's folder, or what the section `model` says. Files that rows name lie in `folder`.
     """
     file = folder / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     said = base if isinstance(base, dict) else {"name": str(base)}
     model = base_models.resolve(Model(**said)).model_dump()
     together = {name: {**SMALL.get(name, {}), **given.get(name, {})} for name in SMALL}
-    params = Params.model_validate(
-        {**given, **together, "model": model, "data": {"path": str(file), **given.get("data", {})}}
-    )
+    data = {"path": str(folder), "files": file.name, **given.get("data", {})}
+    params = Params.model_validate({**given, **together, "model": model, "data": data})
     problem, paths = problems.load(params.problem, params.own), Paths(folder)
     ingest(params.data, params.ingest, problem, paths)
     split(params.split, problem.columns, paths)

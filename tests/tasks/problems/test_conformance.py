@@ -130,7 +130,8 @@ def made(name: str, own: dict[str, Any], scratch: dict[str, Any], folder: Path, 
     paths, its = Paths(folder), {"problem": name, name: SHORT.get(name, {}) | own}
     columns_ = problems.load(name, Params.model_validate(its).own).columns
     (folder / "raw").mkdir()
-    data = {"path": str(write(folder / "raw/rows.jsonl", columns_))}
+    write(folder / "raw/rows.jsonl", columns_)
+    data = {"path": str(folder / "raw")}
     model = base_models.resolve(Model(name=str(base), from_scratch=scratch)).model_dump()
     params = Params.model_validate({**its, "data": data, "model": model, **CHANGES})
     problem = problems.load(name, params.own)
@@ -164,7 +165,7 @@ def test_example_rows_are_taken_in_and_hold_nothing_but_columns(it: Made, tmp_pa
         if (media := columns.media(it.problem.columns)) is not None:
             (tmp_path / row[media]).parent.mkdir(exist_ok=True)
             (tmp_path / row[media]).write_bytes(FILES[it.problem.columns[media].kind](number))
-        data = Data(path=str(file), columns={name: name for name in row})
+        data = Data(path=str(tmp_path), files=file.name, columns={name: name for name in row})
         ingest(data, Ingest(max_rejected=0), it.problem, Paths(tmp_path / str(number)))
         assert pl.read_parquet(tmp_path / str(number) / "data/ingested/rows.parquet").height == 1
 
@@ -176,7 +177,7 @@ def test_shards_that_are_computed_elsewhere_make_the_same(it: Made, tmp_path: Pa
         made_here = [digests(folder) for folder in (paths.ingested, paths.media, paths.tokens)]
         for folder in (paths.ingested, paths.media, paths.tokens):
             shutil.rmtree(folder, ignore_errors=True)
-        data = it.params.data.model_copy(update={"path": "raw/rows.jsonl"})
+        data = it.params.data.model_copy(update={"path": "raw"})
         ingest(data, it.params.ingest, problem, paths, Apart())
         tokenize(it.params.tokenize, it.params.model, problem, paths, Apart())
         assert [digests(folder) for folder in (paths.ingested, paths.media, paths.tokens)] == made_here

@@ -102,7 +102,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     settings: dict[str, Any] = {
         "problem": ASR,
         ASR: {"max_seconds": 1.0, "max_new_tokens": 12},
-        "data": {"path": str(root / "rows.jsonl")},
+        "data": {"path": str(root), "files": "rows.jsonl"},
         "model": {"name": None, "revision": None, "from_scratch": WHISPER},
         "split": {"validation_share": 0.3, "test_share": 0.3},
         "train": {
