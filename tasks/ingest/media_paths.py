@@ -98,7 +98,9 @@ def beside_tables(table: pl.DataFrame, params: Data, wanted: Wanted) -> pl.DataF
         _refuse_no_folder(named[SAID][0], pattern, params)
     folders = [posixpath.dirname(name.partition("#")[0]) for name in named["source_file"]]
     found = [*_held(held[SAID], pattern), *_lying(root, folders, named[SAID], pattern, wanted)]
-    paths = pl.DataFrame(found, schema_overrides={SOURCE_MEDIA: pl.String}, infer_schema_length=None)
+    paths = pl.DataFrame(schema={SOURCE_MEDIA: pl.String})
+    if found:
+        paths = pl.DataFrame(found, schema_overrides=paths.schema, infer_schema_length=None)
     known = pl.concat([pl.concat([held, named]), paths], how="horizontal")
     beside = said.join(known, on=["source_file", SAID], how="left", maintain_order="left")
     return pl.concat([table, beside.select(paths.columns)], how="horizontal")

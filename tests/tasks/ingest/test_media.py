@@ -94,6 +94,16 @@ def test_a_table_names_files_beside_it(tmp_path: Path) -> None:
     assert "there is no such file: 9" in rejected(tmp_path)["one/rows.json"]
 
 
+def test_a_table_that_names_no_file_has_no_row(tmp_path: Path) -> None:
+    put(tmp_path, "a.csv", b"image,label\n,a\n,b\n")
+    put(tmp_path, "b.csv", b"image,label\n0.png,a\n")
+    put(tmp_path, "0.png", picture(1))
+    assert taken(tmp_path)["source_media"].to_list() == ["0.png"]
+    (tmp_path / "raw/b.csv").unlink()
+    with pytest.raises(InputError, match=r"2 of 2 rows are rejected, .* 2 image: missing"):
+        taken(tmp_path)
+
+
 def test_a_pattern_that_cannot_find_files_is_a_sentence(tmp_path: Path) -> None:
     put(tmp_path, "one/0.png", picture(1))
     put(tmp_path, "rows.csv", b"image,kind\n0,a\n")
