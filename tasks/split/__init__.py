@@ -83,14 +83,14 @@ def by_group(rows: pl.DataFrame, params: Split) -> pl.Series:
     An equal text in two groups would straddle, so all its rows follow the first group that holds it. Joining
     the groups instead would move old rows, and in the end make one group of all who say "thank you".
     """
-    first = rows.group_by("id", maintain_order=True).first().select("id", "source_group")
+    first = rows.select("id", "source_group").group_by("id", maintain_order=True).first()
     followed = rows.select("id").join(first, on="id", how="left", maintain_order="left")
     return _by_share(followed["source_group"], params)
 
 
 def stratified(rows: pl.DataFrame, params: Split) -> pl.Series:
     """The same shares in every label, by rank of the hash within it; a row may move when its label grows."""
-    first = rows.group_by("id", maintain_order=True).first().select("id", "stratum")
+    first = rows.select("id", "stratum").group_by("id", maintain_order=True).first()
     draws = pl.Series([uniform(key, params.seed) for key in first["id"]])
     ranked = first.with_columns(draw=draws).sort("stratum", "draw")
     position = pl.int_range(pl.len()).over("stratum")
