@@ -95,7 +95,7 @@ def test_a_table_names_files_beside_it(tmp_path: Path) -> None:
 
 
 def test_a_table_that_names_no_file_has_no_row(tmp_path: Path) -> None:
-    put(tmp_path, "a.csv", b"image,label\n,a\n,b\n")
+    put(tmp_path, "a.jsonl", b'{"image": null, "label": "a"}\n{"image": null, "label": "b"}\n')
     put(tmp_path, "b.csv", b"image,label\n0.png,a\n")
     put(tmp_path, "0.png", picture(1))
     assert taken(tmp_path)["source_media"].to_list() == ["0.png"]

@@ -1,11 +1,13 @@
 """Tables whose bytes do not depend on how many cores made them: through the stages that write them."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from tasks.shared import tables
 from tasks.shared.files import digests
@@ -27,18 +29,46 @@ split(Split(), problem.columns, paths)
 """
 
 
-def started(source: Path, out: Path, threads: int) -> subprocess.Popen[bytes]:
+# the same of any table
+FILTERED = """
+import sys
+from pathlib import Path
+import polars as pl
+from tasks.shared import tables
+
+rows = pl.select(row=pl.int_range(200_000)).with_columns(text=pl.format("text {}", "row"))
+tables.write(rows.filter(pl.col("row") % 9 > 0), Path(sys.argv[1]))
+"""
+
+
+def started(script: str, threads: int, *arguments: Path) -> subprocess.Popen[bytes]:
     env = {**os.environ, "POLARS_MAX_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-c", STAGES, source, out], env=env, cwd=ROOT)
+    return subprocess.Popen([sys.executable, "-c", script, *arguments], env=env, cwd=ROOT)
 
 
+def test_a_table_has_the_same_bytes_on_one_core_and_on_eight(tmp_path: Path) -> None:
+    files = {threads: tmp_path / f"{threads}.parquet" for threads in (1, 8)}
+    running = [started(FILTERED, threads, file) for threads, file in files.items()]
+    assert [process.wait(120) for process in running] == [0, 0]
+    assert files[1].read_bytes() == files[8].read_bytes()
+
+
+def test_all_tables_of_stages_are_written_so() -> None:
+    sources = {path: path.read_text("utf-8") for path in (ROOT / "tasks").rglob("*.py")}
+    writing = [
+        path.name for path, source in sources.items() if re.search(r"\.(write|sink)_(parquet|ipc)", source)
+    ]
+    assert writing == ["tables.py"]
+
+
+@pytest.mark.slow
 def test_ingest_and_split_write_the_same_bytes_on_one_core_and_on_eight(tmp_path: Path) -> None:
     # every ninth row is blank, so that each thread leaves a part of the rest
     lines = [f"{'' if row % 9 == 0 else f'text {row}'},{row % 3},{row}" for row in range(170_000)]
     source = tmp_path / "rows.csv"
     source.write_text("\n".join(["text,label,number", *lines]) + "\n", encoding="utf-8")
     outs = {threads: tmp_path / f"on {threads}" for threads in (1, 8)}
-    running = [started(source, out, threads) for threads, out in outs.items()]
+    running = [started(STAGES, threads, source, out) for threads, out in outs.items()]
     assert [process.wait(120) for process in running] == [0, 0]
     found = [digests(out) for out in outs.values()]
     assert found[0] == found[1]
