@@ -34,9 +34,6 @@ def refused(section: str, **values: Any) -> str:
     [
         ("data", "format", "xlsx", "'csv'"),
         ("data", "header", "perhaps", "boolean"),
-        ("data", "media_path", "{}/{}.png", "{} stands twice"),
-        ("data", "media_path", "{label}/{label}_{}.png", "{label} stands twice"),
-        ("data", "media_path", "{²}_{}.png", "is no name of a column"),
         ("ingest", "max_rejected", 1.0, "less than 1"),
         ("ingest", "max_chars", 0, "greater than or equal to 1"),
         (
@@ -68,6 +65,11 @@ def test_a_wrong_value_is_refused_with_field_value_and_what_is_allowed(
     sentence = refused(section, **{field: value})
     assert sentence.startswith(f"params.yaml: {section}.{field}: {value!r} is not allowed: ")
     assert allowed in sentence
+
+
+@pytest.mark.parametrize("pattern", ["{}/{}.png", "{label}/{label}_{}.png", "{²}_{}.png"])
+def test_parts_of_a_path_have_names_of_their_own(pattern: str) -> None:
+    assert f"in '{pattern}' " in refused("data", media_path=pattern)
 
 
 def test_a_column_that_is_named_twice_is_sliced_once() -> None:
