@@ -176,6 +176,13 @@ def saved_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     return AutoTokenizer.from_pretrained(folder, **HERE)
 
 
+def end(processor: "PreTrainedTokenizerBase") -> int | None:
+    """Return the token that ends a text; None where the tokenizer has none."""
+    # BERT's have no end but [SEP]
+    ends: tuple[int | None, ...] = (processor.eos_token_id, processor.sep_token_id)
+    return next((token for token in ends if token is not None), None)
+
+
 def image_processor(folder: Path) -> "BaseImageProcessor":
     """Load what makes pictures into pixels, of a base or as saved; raise InputError where there is none."""
     from transformers import AutoImageProcessor
@@ -375,9 +382,7 @@ def encoder_decoder(base: Path, processor: "PreTrainedTokenizerBase") -> "tuple[
     starts = (processor.cls_token_id, processor.bos_token_id, processor.pad_token_id)
     _align(made)
     made.config.decoder_start_token_id = next(token for token in starts if token is not None)
-    made.config.eos_token_id = (
-        processor.eos_token_id if processor.sep_token_id is None else processor.sep_token_id
-    )
+    made.config.eos_token_id = end(processor)
     made.config.pad_token_id = processor.pad_token_id
     return made, ["an encoder-decoder of two copies of the base model: what joins them starts at random"]
 

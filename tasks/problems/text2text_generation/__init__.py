@@ -108,8 +108,7 @@ class Text2TextGeneration(TextProblem):
         names = GENERATION | (OF_BEAMS if self.params.num_beams > 1 else set())
         own = self.params.model_dump(include=names)
         model.generation_config.update(**own, do_sample=False, max_length=None)
-        ends = processor.eos_token_id if processor.eos_token_id is not None else processor.sep_token_id
-        tokens = {"pad_token_id": processor.pad_token_id, "eos_token_id": ends}
+        tokens = {"pad_token_id": processor.pad_token_id, "eos_token_id": pretrained.end(processor)}
         tokens["decoder_start_token_id"] = model.config.decoder_start_token_id
         model.generation_config.update(**tokens)
         return model, said

@@ -106,7 +106,7 @@ class TextGeneration(RowsProblem):
         model, said = pretrained.model(self.head, base, processor, **more)
         if lora.r:
             adapters.add(model, lora)
-        generating.prepare(model, processor)
+        generating.prepare(model, processor, self.rows.end(processor))
         return model, said
 
     def probe(self, model: "PreTrainedModel", batch: Mapping[str, Any]) -> Any:

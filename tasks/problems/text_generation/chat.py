@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
+from tasks.problems.common import pretrained
 from tasks.problems.common.lists import IGNORED
 from tasks.shared.errors import InputError
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 Message = dict[str, Any]
 NUMBER = re.compile(r"[-+]?\$?[0-9][0-9,]*(?:\.[0-9]+)?")
+# a word that no template holds
+ASKED = "retrain"
 # what a template is told of the time, whose own function of this name asks the clock: other bits tomorrow
 TODAY = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
 
@@ -190,6 +193,26 @@ def prompt(processor: "PreTrainedTokenizerBase", messages: list[Message], tools:
     return render(processor, messages[:-1], tools, seconds, ask=True)
 
 
+def end(processor: "PreTrainedTokenizerBase", system: str | None, seconds: float) -> int | None:
+    """Return the special token that ends an answer as it is learned; that of a text where none does.
+
+    A base model's template may end answers with another token than the one that ends its texts.
+    """
+    usual = pretrained.end(processor)
+    if not processor.chat_template:
+        return usual
+    messages, _ = conversation({"prompt": ASKED, "answer": ASKED}, system)
+    try:
+        said = parts(processor, messages, None, seconds)[-1].text
+    except InputError:
+        # one that takes no such conversation, but those that rows hold
+        return usual
+    behind = processor(said.rpartition(ASKED)[2], add_special_tokens=False)["input_ids"]
+    special = set(processor.all_special_ids)
+    special |= {number for number, token in processor.added_tokens_decoder.items() if token.special}
+    return next((token for token in behind if token in special), usual)
+
+
 def render(
     processor: "PreTrainedTokenizerBase",
     messages: list[Message],
@@ -221,8 +244,9 @@ def render(
 
 def _plain(processor: "PreTrainedTokenizerBase", messages: list[Message]) -> list[Part]:
     """Return a conversation without a template: a line for each message, and the token that ends a text."""
-    end = processor.eos_token or processor.sep_token or ""
-    return [Part(plain_prompt(messages), is_answer=False), Part(answer(messages) + end, is_answer=True)]
+    end = pretrained.end(processor)
+    last = "" if end is None else str(processor.convert_ids_to_tokens(end))
+    return [Part(plain_prompt(messages), is_answer=False), Part(answer(messages) + last, is_answer=True)]
 
 
 def plain_prompt(messages: list[Message]) -> str:

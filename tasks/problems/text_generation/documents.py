@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from tasks.problems.common import pretrained
 from tasks.problems.common.lists import IGNORED
 
 if TYPE_CHECKING:
@@ -76,18 +77,10 @@ def windows(processor: "PreTrainedTokenizerBase", rows: pl.DataFrame, limit: int
 
 def _ends(processor: "PreTrainedTokenizerBase") -> tuple[list[int], list[int]]:
     """Return the tokens before and after a document; none where the tokenizer has none."""
-    last = end(processor)
+    last = pretrained.end(processor)
     starts = (processor.bos_token_id, processor.cls_token_id, last)
     start = next((token for token in starts if token is not None), None)
     return [token for token in [start] if token is not None], [token for token in [last] if token is not None]
-
-
-def end(processor: "PreTrainedTokenizerBase") -> int | None:
-    """Return the token that ends a text; None where the tokenizer has none."""
-    found: int | None = (
-        processor.eos_token_id if processor.eos_token_id is not None else processor.sep_token_id
-    )
-    return found
 
 
 def of_rows(rows: pl.DataFrame) -> list[list[int]]:

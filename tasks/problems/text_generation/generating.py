@@ -4,18 +4,22 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks.problems.common.predicting import batches
-from tasks.problems.text_generation import documents
 from tasks.shared.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def prepare(model: "PreTrainedModel", processor: "PreTrainedTokenizerBase") -> None:
-    """Have a model end what it generates as it has learned to, and read documents side by side."""
+def prepare(model: "PreTrainedModel", processor: "PreTrainedTokenizerBase", end: int | None) -> None:
+    """Have a model end what it generates as it has learned to, and read documents side by side.
+
+    end: the token that ends what it learns. Those that end what its base generates go on doing so.
+    """
     generates = model.generation_config
-    if generates.eos_token_id is None:
-        generates.eos_token_id = documents.end(processor)
+    known = generates.eos_token_id
+    ends = known if isinstance(known, list) else [] if known is None else [known]
+    if end is not None and end not in ends:
+        generates.eos_token_id = [*ends, end] if ends else end
     if generates.pad_token_id is None:
         generates.pad_token_id = processor.pad_token_id
     # a model that keeps a cache wherever it is called takes documents side by side for one

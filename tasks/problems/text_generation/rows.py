@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from tasks.problems import Prediction
+from tasks.problems.common import pretrained
 from tasks.problems.text_generation import chat, documents, ngrams
 from tasks.shared.columns import Column, Columns
 from tasks.shared.files import read_text
@@ -69,6 +70,10 @@ class Text:
         pairs = zip(np.bincount(of, nats, size), np.bincount(of, minlength=size), strict=True)
         return [{"nats": float(lost), "tokens": int(count)} for lost, count in pairs]
 
+    def end(self, processor: "PreTrainedTokenizerBase") -> int | None:
+        """Return the token that ends what is learned; None where the tokenizer has none."""
+        return pretrained.end(processor)
+
     def prompt(self, row: dict[str, Any], processor: "PreTrainedTokenizerBase") -> str:
         """Return the text after which the model is to go on."""
         return self._beginning(row)
@@ -115,6 +120,10 @@ class Instructions(Text):
         """Return the nats, tokens and letters of a row's answer; what is generated for it comes later."""
         counts = {"nats": float(nats.sum()), "tokens": len(nats), "characters": int(characters)}
         return {"predicted": None, **counts}
+
+    def end(self, processor: "PreTrainedTokenizerBase") -> int | None:
+        """Return the token that ends an answer; None where the tokenizer has none."""
+        return chat.end(processor, self.own.system, self.own.template_seconds)
 
     def prompt(self, row: dict[str, Any], processor: "PreTrainedTokenizerBase") -> str:
         """Return what the model is asked for the answer with, by its chat template if it has one."""

@@ -243,6 +243,43 @@ def test_only_what_the_assistant_says_is_learned() -> None:
     )
 
 
+@pytest.mark.parametrize("rows_are", ["instructions", "messages"])
+def test_generation_ends_where_a_learned_answer_ends(rows_are: str, tmp_path: Path) -> None:
+    network, letters = model(kind="gpt2"), tokenizer(CHATML)
+    end = letters.convert_tokens_to_ids("<|im_end|>")
+    with torch.no_grad():
+        # whatever it reads, it says that the answer ends
+        network.transformer.ln_f.weight.zero_()
+        network.transformer.ln_f.bias.fill_(1)
+        network.transformer.wte.weight.zero_()
+        network.transformer.wte.weight[end] = 1
+    network.save_pretrained(tmp_path / "base")
+    assert network.generation_config.eos_token_id == 1
+    trained, _ = problem(rows=rows_are).model(tmp_path / "base", letters, {})
+    trained.save_pretrained(tmp_path / "kept")
+    kept, _ = problem(rows=rows_are).model(tmp_path / "kept", letters, {})
+    assert kept.generation_config.eos_token_id == trained.generation_config.eos_token_id == [1, end]
+    said = kept.generate(torch.tensor([[7, 8]]), max_new_tokens=5, do_sample=False)
+    assert said.tolist() == [[7, 8, end]]
+
+
+def test_generation_of_text_ends_with_the_token_that_ends_texts(tmp_path: Path) -> None:
+    model().save_pretrained(tmp_path)
+    trained, _ = problem(rows="text").model(tmp_path, tokenizer(CHATML), {})
+    assert trained.generation_config.eos_token_id == 1
+
+
+def test_an_answer_ends_with_the_first_special_token_behind_it() -> None:
+    thinks = "{% for message in messages %}{{ message.role }}: <|im_start|>{{ message.content }}\n<|im_end|>\n<end>{% endfor %}"
+    thinks += "{% if add_generation_prompt %}assistant: {% endif %}"
+    letters = tokenizer(thinks)
+    assert chat.end(letters, None, 5) == letters.convert_tokens_to_ids("<|im_end|>")
+    # of a template that needs no such token, or takes no such conversation, it is the tokenizer's
+    plain = thinks.replace("<|im_end|>", "").replace("<end>", "").replace("<|im_start|>", "")
+    assert chat.end(tokenizer(plain), None, 5) == letters.eos_token_id
+    assert chat.end(tokenizer("{{ raise_exception('no') }}"), None, 5) == letters.eos_token_id
+
+
 def test_a_prompt_is_a_conversation_by_the_template_and_else_a_line() -> None:
     row = {"prompt": "two and two", "answer": "four"}
     assert learned(encoded(row, CHATML, rows="instructions")) == "four<|im_end|>\n"
