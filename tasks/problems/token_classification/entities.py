@@ -23,17 +23,25 @@ def grouped(tagged: Iterable[tuple[int, int, str]]) -> list[Entity]:
     An entity goes on while the type stays the same and no tag begins a new one;
     one that begins with I- is one too (Tjong Kim Sang and Buchholz 2000).
     A tag without such a prefix goes on with what has the same tag.
+    An empty part, as blanks are, is tagged like others; it moves no end, and alone it is no entity.
     """
     found: list[Entity] = []
     goes_on = False
     for start, end, tag in tagged:
         kind = entity_type(tag)
         if kind and goes_on and found[-1].type == kind and not tag.startswith(BEGINS):
-            found[-1] = Entity(found[-1].start, end, kind)
+            found[-1] = _longer(found[-1], Entity(start, end, kind))
         elif kind:
             found.append(Entity(start, end, kind))
         goes_on = bool(kind) and not tag.startswith(ENDS)
-    return found
+    return [entity for entity in found if entity.start < entity.end]
+
+
+def _longer(entity: Entity, part: Entity) -> Entity:
+    """Return an entity with a part behind it; either may be empty."""
+    if part.start == part.end:
+        return entity
+    return part if entity.start == entity.end else Entity(entity.start, part.end, part.type)
 
 
 def of_tags(tags: Sequence[str]) -> list[Entity]:

@@ -115,12 +115,16 @@ class Spans:
         return [dict(zip(SPAN, entity, strict=True)) for entity in entities]
 
     def parts(self, encoded: Any, row: int, given: str) -> list[Part]:
-        """Return which part of the text each token stands for."""
+        """Return which part of the text each token stands for, without the blanks at its ends.
+
+        A token of blanks alone stands for the empty part where they end: the pipeline asks for its tag too.
+        """
         parts = []
         for word, (start, end) in zip(encoded.word_ids(row), encoded["offset_mapping"][row], strict=True):
+            text = given[start:end]
             # a byte-pair token begins with the blank before its word
-            first = end - len(given[start:end].lstrip())
-            parts.append(NOTHING if word is None or first >= end else (first, end))
+            first, last = end - len(text.lstrip()), start + len(text.rstrip())
+            parts.append(NOTHING if word is None else (first, max(first, last)))
         return parts
 
     def num_lost(self, parts: list[Part], given: str, entities: list[Entity]) -> int:
@@ -137,13 +141,20 @@ class Spans:
         return WORD.findall(given)
 
     def agrees(self, served: list[dict[str, Any]], mine: list[Entity], predicted: Prediction) -> bool:
-        """Return whether the served entities are some."""
-        # the blank before its word is no part of it
-        its = [
-            Entity(max(group["start"], entity.start), group["end"], group["entity_group"])
-            for group, entity in zip(served, mine, strict=False)
-        ]
-        return len(served) == len(mine) and its == mine
+        """Return whether the served entities are some, but for blanks at their ends."""
+        found = [group for group in served if not _is_blank(group, mine)]
+        return len(found) == len(mine) and all(map(_holds, found, mine))
+
+
+def _holds(group: Mapping[str, Any], entity: Entity) -> bool:
+    """Return whether what the pipeline has grouped is an entity, and blanks at most beside it."""
+    within = group["start"] <= entity.start and entity.end <= group["end"]
+    return bool(within and group["entity_group"] == entity.type)
+
+
+def _is_blank(group: Mapping[str, Any], entities: list[Entity]) -> bool:
+    """Return whether what the pipeline has grouped is blanks alone, as no entity is."""
+    return not group["word"].strip() and not any(_holds(group, entity) for entity in entities)
 
 
 ROWS: dict[str, Tags | Spans] = {"tags": Tags(), "spans": Spans()}

@@ -9,7 +9,7 @@ import torch
 
 from tasks import problems
 from tasks.problems import Problem
-from tasks.problems.common import pretrained
+from tasks.problems.common import heads, pretrained
 from tasks.problems.token_classification import conll
 from tasks.problems.token_classification.entities import Entity, of_tags
 from tasks.problems.token_classification.guesses import Lookup
@@ -195,6 +195,67 @@ def test_spans_are_counted_in_code_points(tiny_model: Path) -> None:
     logits = torch.nn.functional.one_hot(torch.tensor([[max(label, 0) for label in row["labels"]]]), 3) * 9.0
     (said,) = problem("spans").predict(None, processor, batch, PLACE, logits)
     assert said["predicted"] == rows["spans"].to_list()[0]
+
+
+BLANKS = "in  Parcel  City\n\nmy order,  \n and   again  "
+
+
+def test_blanks_that_are_tokens_are_tagged_as_what_surrounds_them(tmp_path: Path, tiny_model: Path) -> None:
+    families.roberta(tmp_path, tiny_model)
+    spans = [{"start": 4, "end": 16, "label": "place"}]
+    rows = pl.DataFrame({"text": [BLANKS], "spans": [spans]})
+    (row,), _, processor = encoded(tmp_path, rows, "spans", 64)
+    stands = [
+        (BLANKS[start:end], label)
+        for start, end, label in zip(row["starts"], row["ends"], row["labels"], strict=True)
+        if start >= 0
+    ]
+    # all but the special tokens at both ends
+    assert len(stands) == row["length"] - 2
+    assert ("", 2) in stands
+    assert ("", 0) in stands
+    batch = problem("spans").collator(processor)(
+        [{name: row[name] for name in ("input_ids", "starts", "ends", "size")}]
+    )
+    logits = torch.nn.functional.one_hot(torch.tensor([[max(label, 0) for label in row["labels"]]]), 3) * 9.0
+    (said,) = problem("spans").predict(None, processor, batch, PLACE, logits)
+    assert said["predicted"] == spans
+    # a blank that is tagged as a part goes on with an entity, and moves none of its ends
+    beside = [place for place, start in enumerate(row["starts"]) if start == row["ends"][place] >= 16]
+    logits[0, beside[0]] = torch.tensor([0, 0, 20])
+    (said,) = problem("spans").predict(None, processor, batch, PLACE, logits)
+    assert said["predicted"] == spans
+
+
+@pytest.mark.parametrize("family", [families.roberta, families.gpt2])
+def test_the_pipeline_finds_the_entities_that_were_predicted_in_texts_with_blanks(
+    family: Any, tmp_path: Path, tiny_model: Path
+) -> None:
+    from transformers import pipeline
+
+    family(tmp_path, tiny_model)
+    texts = [BLANKS, "\n\n my  order \n", "  a\t\tparcel", "please,  please \n\n again!!  \n"]
+    rows = pl.DataFrame({"text": texts, "spans": [[{"start": 4, "end": 6, "label": "place"}]] * 4})
+    encoded_rows, _, processor = encoded(tmp_path, rows, "spans", 64)
+    its, found, counts = problem("spans"), [], []
+    for seed in range(8):
+        torch.manual_seed(seed)
+        model = its.model(tmp_path, processor, PLACE)[0].eval()
+        # one that was drawn narrowly says the same of all tokens
+        head = heads.last_layer(model)
+        assert head is not None
+        torch.nn.init.normal_(head.weight)
+        serve = pipeline("token-classification", model=model, tokenizer=processor, **its.served_with)
+        for row, text in zip(encoded_rows, texts, strict=True):
+            batch = its.collator(processor)(
+                [{name: row[name] for name in ("input_ids", "starts", "ends", "size")}]
+            )
+            with torch.inference_mode():
+                (said,) = its.predict(model, processor, batch, PLACE)
+            counts.append(len(said["predicted"]))
+            found.append(its.agrees(serve(text), said | {"margin": 1}))
+    assert sum(counts) > len(counts)
+    assert all(found)
 
 
 @pytest.mark.parametrize(
