@@ -95,6 +95,8 @@ class Problem(Protocol):
     # the encoded column that nothing but an encoder reads, so that where it is frozen, and reads as much of
     # every row, rows hold what it answers instead: `encoder_outputs`; empty: there is none
     encoder_reads: str = ""
+    # whether labels are one per row or token, which is all that the Trainer's label smoothing knows
+    smooths: bool = False
     # how training measures the metrics on validation: None, by what a forward pass answers for every row;
     # a number, by predicting so many rows as evaluate does; 0, not at all: the loss selects the checkpoint
     validation_rows: int | None = None
@@ -173,9 +175,15 @@ class Problem(Protocol):
 
         train: the target columns of the train split. Raises InputError for what this problem cannot do.
         """
+        self.refuse_smoothing(params)
         if params.class_weights != "none":
             raise InputError(f"train.class_weights: {self.task} has no classes here; set it to none")
         return None
+
+    def refuse_smoothing(self, params: "Train") -> None:
+        """Raise InputError for label smoothing where labels are not one per row or token."""
+        if params.label_smoothing_factor and not self.smooths:
+            raise InputError("train.label_smoothing_factor is for one label per row; set it to 0")
 
     def collator(self, processor: Processor) -> Collator:
         """Return what pads and stacks rows into a batch of tensors."""

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tasks.problems import Loss, Prediction, Targets
+from tasks.problems import Prediction, Targets
 from tasks.problems.automatic_speech_recognition import seq2seq, texts
 from tasks.problems.automatic_speech_recognition.params import Own
 from tasks.problems.common.predicting import logits_of
 from tasks.problems.common.sounds import extractors, features, serve
 from tasks.problems.common.sounds.problem import SoundProblem
 from tasks.problems.common.sounds.serve import Processor
-from tasks.problems.common.text import refuse_smoothing
 from tasks.shared.columns import Column
-from tasks.shared.params import Ingest, Tokenize, Train
+from tasks.shared.params import Ingest, Tokenize
 from tasks.shared.statistics import Statistic, Statistics
 
 if TYPE_CHECKING:
@@ -108,11 +107,6 @@ class AutomaticSpeechRecognition(SoundProblem):
             "ctc_zero_infinity": True,
         }
         return pretrained.model(self.head, base, None, **how)
-
-    def loss(self, train: pl.DataFrame, targets: Targets, params: Train) -> Loss | None:
-        """Return None: the model's own, CTC's or that of tokens."""
-        refuse_smoothing(params)
-        return super().loss(train, targets, params)
 
     def predict(
         self,

@@ -27,6 +27,7 @@ class Classification(Problem):
 
     metrics: tuple[str, ...] = METRICS
     headline = "macro_f1"
+    smooths = True
 
     def learn_targets(self, train: pl.DataFrame) -> Targets:
         """Return the labels in a fixed order: by number when all are numbers, else by spelling."""

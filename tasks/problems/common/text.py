@@ -14,7 +14,7 @@ from tasks.problems import Collator, Encoded, Problem, Targets
 from tasks.problems.common.lists import as_arrow
 from tasks.shared.columns import Column, Columns, inputs, present
 from tasks.shared.errors import InputError
-from tasks.shared.params import Tokenize, Train
+from tasks.shared.params import Tokenize
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -140,12 +140,6 @@ def num_unknown(processor: "PreTrainedTokenizerBase", ids: "pa.ListArray") -> in
     if processor.unk_token_id in (None, processor.bos_token_id, processor.eos_token_id):
         return 0
     return int(pc.sum(pc.equal(ids.flatten(), processor.unk_token_id)).as_py() or 0)
-
-
-def refuse_smoothing(params: Train) -> None:
-    """Raise InputError for label smoothing: the Trainer's knows one label per row, and nothing else."""
-    if params.label_smoothing_factor:
-        raise InputError("train.label_smoothing_factor is for one label per row; set it to 0")
 
 
 def joined(rows: pl.DataFrame, columns: Columns) -> list[str]:

@@ -49,6 +49,7 @@ class FillMask(TextProblem):
     headline = "perplexity"
     # labels are what is asked too: how likely a model finds them
     learned = ()
+    smooths = True
     augments = True
 
     def read(self, file: Path, params: Data) -> Iterator[dict[str, Any]] | None:

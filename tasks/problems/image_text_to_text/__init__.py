@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tasks.problems import Encoded, Loss, Media, Prediction, Targets
+from tasks.problems import Encoded, Media, Prediction, Targets
 from tasks.problems.common import counting, images, pixels
-from tasks.problems.common.text import BATCH, TextProblem, refuse_smoothing
+from tasks.problems.common.text import BATCH, TextProblem
 from tasks.problems.image_text_to_text import baseline, serve, vision
 from tasks.problems.image_text_to_text.params import Own
 from tasks.shared.columns import Column
 from tasks.shared.errors import InputError
-from tasks.shared.params import Ingest, Tokenize, Train
+from tasks.shared.params import Ingest, Tokenize
 from tasks.shared.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -136,11 +136,6 @@ class ImageTextToText(TextProblem):
         tokens = {"bos_token_id": start, "eos_token_id": end, "pad_token_id": padding}
         model.generation_config.update(**own, **tokens, do_sample=False, max_length=None)
         return model, said
-
-    def loss(self, train: pl.DataFrame, targets: Targets, params: Train) -> Loss | None:
-        """Return the model's own; raise InputError for label smoothing, which looks at patches too."""
-        refuse_smoothing(params)
-        return super().loss(train, targets, params)
 
     def collator(self, processor: Any) -> "Collator":
         """Put answers behind prompts; read, rescale and normalize pictures."""

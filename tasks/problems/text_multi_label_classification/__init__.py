@@ -13,7 +13,7 @@ import polars as pl
 
 from tasks.problems import Loss, Prediction, Targets
 from tasks.problems.common.predicting import answers
-from tasks.problems.common.text import TEXTS, TextProblem, joined, refuse_smoothing
+from tasks.problems.common.text import TEXTS, TextProblem, joined
 from tasks.problems.text_multi_label_classification.params import Own
 from tasks.problems.text_multi_label_classification.thresholds import one, per_label
 from tasks.shared.columns import Column
@@ -72,7 +72,7 @@ class TextMultiLabelClassification(TextProblem):
         """Return cross entropy in which the rows that have a label count for as much as those without it."""
         from tasks.problems.common import losses
 
-        refuse_smoothing(params)
+        self.refuse_smoothing(params)
         if params.class_weights == "none":
             return None
         rows = flags(train, targets).sum(axis=0)

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tasks.problems import Loss, Prediction, Targets
+from tasks.problems import Prediction, Targets
 from tasks.problems.common.predicting import answers
-from tasks.problems.common.text import TEXTS, TextProblem, joined, refuse_smoothing
+from tasks.problems.common.text import TEXTS, TextProblem, joined
 from tasks.problems.text_regression.params import Own
 from tasks.shared.columns import Column
 from tasks.shared.errors import InputError
 from tasks.shared.files import rounded
-from tasks.shared.params import Train
 from tasks.shared.statistics import Statistic, Statistics
 
 if TYPE_CHECKING:
@@ -84,11 +83,6 @@ class TextRegression(TextProblem):
             heads.rescale(model, 1 / targets["spread"], -targets["mean"] / targets["spread"])
             setattr(model.config, IN_NUMBERS, False)
         return model, said
-
-    def loss(self, train: pl.DataFrame, targets: Targets, params: Train) -> Loss | None:
-        """Return None: it is the squared error."""
-        refuse_smoothing(params)
-        return super().loss(train, targets, params)
 
     def predict(
         self,

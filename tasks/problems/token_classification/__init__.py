@@ -50,6 +50,7 @@ class TokenClassification(RowsProblem):
             "any ending but a table's"
         ),
     )
+    smooths = True
     carried = ("starts", "ends", "size")
 
     @property

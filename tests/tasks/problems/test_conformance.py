@@ -22,8 +22,9 @@ from tasks.problems.metric import as_metric
 from tasks.shared import base_models, champions, columns, measured, predictions
 from tasks.shared.bootstrap import scores
 from tasks.shared.engine import LOCAL
+from tasks.shared.errors import InputError
 from tasks.shared.files import digests, read_json, rounded
-from tasks.shared.params import Data, Evaluate, Ingest, Model, Params, problem_names
+from tasks.shared.params import Data, Evaluate, Ingest, Model, Params, Train, problem_names
 from tasks.shared.paths import Paths
 from tasks.shared.statistics import METRICS, Statistics, values
 from tasks.shared.values import as_text
@@ -142,6 +143,22 @@ def made(name: str, own: dict[str, Any], scratch: dict[str, Any], folder: Path, 
     evaluate(params.evaluate, problem, paths)
     package(params, problem, paths)
     return Made(problem, params, paths)
+
+
+@pytest.mark.parametrize("name", problem_names())
+def test_label_smoothing_is_refused_where_labels_are_not_one_per_row_or_token(name: str) -> None:
+    its = problems.load(name, Params.model_validate({"problem": name}).own)
+    several = {
+        "text_multi_label_classification",
+        "text_regression",
+        "question_answering",
+        "image_text_to_text",
+    }
+    several |= {"text2text_generation", "sentence_similarity", "automatic_speech_recognition"}
+    assert its.smooths == (name not in several)
+    if not its.smooths:
+        with pytest.raises(InputError, match="label_smoothing_factor is for one label per row; set it to 0"):
+            its.loss(pl.DataFrame(), {"labels": []}, Train(label_smoothing_factor=0.1))
 
 
 @pytest.fixture(scope="module", params=ways())
