@@ -9,6 +9,7 @@ import numpy as np
 
 from tasks.problems import Encoded
 from tasks.problems.common.lists import IGNORED, as_arrow
+from tasks.problems.common.text import num_unknown
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -31,9 +32,9 @@ def inputs(
     before, after = special_tokens(processor)
     room = limit - len(before) - len(after)
     special = set(processor.all_special_ids)
-    ids, labels, numbers, unknown = [], [], [], 0
-    for number, its in enumerate(processor(texts, add_special_tokens=False)["input_ids"], start=first):
-        unknown += its.count(processor.unk_token_id)
+    ids, labels, numbers = [], [], []
+    tokens = _tokens(processor, texts)
+    for number, its in enumerate(tokens, start=first):
         for start in range(0, max(len(its), 1), room):
             part = its[start : start + room]
             masked, answers = once(part, special, processor.mask_token_id, own)
@@ -42,7 +43,22 @@ def inputs(
             numbers.append(number)
     columns = {"input_ids": as_arrow(ids), "length": pa.array(map(len, ids), pa.int32())}
     columns |= {"labels": as_arrow(labels), "row": pa.array(numbers, pa.int64())}
-    return Encoded(pa.RecordBatch.from_pydict(columns), 0, unknown)
+    return Encoded(pa.RecordBatch.from_pydict(columns), 0, num_unknown(processor, as_arrow(tokens)))
+
+
+def _tokens(processor: "PreTrainedTokenizerBase", texts: Sequence[str]) -> list[list[int]]:
+    """Return the tokens of texts.
+
+    A mask that a text spells is letters: as a token it would be one that nobody asks what stands behind it.
+    """
+    mask, found = processor.mask_token_id, processor(list(texts), add_special_tokens=False)["input_ids"]
+    for number, text in enumerate(texts):
+        if mask in found[number]:
+            its = processor(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+            # of a unigram model special tokens are pieces too
+            found[number] = [token for token in its if token != mask]
+    tokens: list[list[int]] = found
+    return tokens
 
 
 def once(ids: list[int], special: set[int], mask: int, own: Any) -> tuple[list[int], list[int]]:

@@ -74,6 +74,42 @@ def test_so_many_tokens_are_masked_and_no_special_ones(tiny_model: Path) -> None
         assert set(asked) == {processor.mask_token_id}
 
 
+@pytest.mark.parametrize(
+    ("kind", "letters"),
+    [("bert", "wordpiece"), ("roberta", "unigram"), ("roberta", "bpe"), ("electra", "character")],
+)
+def test_a_mask_that_a_row_spells_is_letters_and_the_pipeline_answers_alike(
+    kind: str, letters: str, tmp_path: Path
+) -> None:
+    from transformers import pipeline
+
+    scratch = {"type": kind, **families.FROM_SCRATCH[kind][0]}
+    base = base_models.fetch(base_models.resolve(Model(name=None, from_scratch=scratch)))
+    its = problem(mask_share=0.3)
+    some = pl.DataFrame({"text": texts()[:60]})
+    params = Tokenize.model_validate({"max_length": 128, "train": {"kind": letters, "vocab_size": 400}})
+    processor = its.processor(base, some.lazy(), params)
+    spelled = [f"where is {processor.mask_token} my order", f"{processor.mask_token}", *texts()[:3]]
+    (found,) = its.encode(processor, pl.DataFrame({"text": spelled}), {}, params)
+    rows = found.inputs.to_pylist()
+    for row in rows:
+        assert row["input_ids"].count(processor.mask_token_id) == sum(
+            label != IGNORED for label in row["labels"]
+        )
+    torch.manual_seed(0)
+    model = its.model(base, processor, {})[0].eval()
+    serve = pipeline("fill-mask", model=model, tokenizer=processor, **its.served_with)
+    with torch.inference_mode():
+        said = its.predict(model, processor, its.collator(processor)(rows), {})
+    asked = [
+        (text, one)
+        for text, one in zip(its.asked(tmp_path, some, pl.DataFrame(said)), said, strict=True)
+        if text
+    ]
+    assert asked
+    assert all(its.agrees(serve(text), one) for text, one in asked)
+
+
 def test_a_long_text_is_read_in_parts_without_a_loss(tiny_model: Path) -> None:
     long = " ".join(texts()[:5])
     rows, processor = encoded(tiny_model, ["hello", long], max_length=16)
