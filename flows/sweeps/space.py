@@ -59,7 +59,8 @@ COUNTED = "it decides what counts as right, or on what rows, and such scores do 
 COUNTING = {
     *("rows", "document", "chars_per_row", "system", "answer_pattern", "words", "lowercase"),
     *("strip_punctuation", "language", "seed", "mask_share", "threshold", "validation_rows"),
-    *("bleu_tokenizer", "tag_column", "out_of_scope", "calibration", "template_seconds", "generation"),
+    *("bleu_tokenizer", "tag_column", "token_column", "out_of_scope", "calibration"),
+    *("template_seconds", "generation"),
 }
 # scores per token, which another tokenizer counts otherwise; and what the loss is made of
 PER_TOKEN = ("loss", "perplexity")

@@ -71,11 +71,9 @@ class TokenClassification(RowsProblem):
     def read(self, file: Path, params: Data) -> Iterator[dict[str, Any]] | None:
         """Yield the sentences of a CoNLL file: of one whose ending is none of a table's."""
         is_table = params.format != "auto" or file.suffix.lower() in conll.TABLES
-        return (
-            None
-            if is_table or not self.has_tags
-            else conll.read(file, params.encoding, self.params.tag_column)
-        )
+        if is_table or not self.has_tags:
+            return None
+        return conll.read(file, params.encoding, self.params.token_column, self.params.tag_column)
 
     def reject(self, rows: pl.DataFrame, params: Ingest) -> pl.Series:
         """Reject other numbers of tags than of words; spans that are empty, overlap, or end past the text."""

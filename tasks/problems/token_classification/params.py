@@ -17,6 +17,13 @@ class Own(Section):
             "spans: `text`, and `spans` of it as {start, end, label}."
         ),
     )
+    token_column: int = Field(
+        0,
+        description=(
+            "CoNLL files only: the column that holds the word, from 0; "
+            "1 where each line begins with a number."
+        ),
+    )
     tag_column: int = Field(
         -1, description="CoNLL files only: the column that holds the tag, from 0; -1 is the last."
     )

@@ -31,7 +31,7 @@ def problem(rows: str = "tags") -> Problem:
 
 
 def sentences(file: Path) -> pl.DataFrame:
-    return pl.DataFrame(list(conll.read(file, "utf-8", -1)))
+    return pl.DataFrame(list(conll.read(file, "utf-8", 0, -1)))
 
 
 def scores(predicted: pl.Series, rows: pl.DataFrame) -> dict[str, float]:
@@ -75,21 +75,41 @@ def test_lines_may_end_in_cr_lf_and_columns_stand_between_blanks(tmp_path: Path)
     file.write_bytes(
         "\ufeff-DOCSTART- -X- O\r\n\r\nNew NNP B-place\r\nYork NNP I-place\r\n\r\n\r\nHi UH O".encode()
     )
-    assert list(conll.read(file, "utf-8", -1)) == [
+    assert list(conll.read(file, "utf-8", 0, -1)) == [
         {"tokens": ["New", "York"], "tags": ["B-place", "I-place"]},
         {"tokens": ["Hi"], "tags": ["O"]},
     ]
-    assert next(conll.read(file, "utf-8", 1))["tags"] == ["NNP", "NNP"]
+    assert next(conll.read(file, "utf-8", 0, 1))["tags"] == ["NNP", "NNP"]
+
+
+def test_the_word_may_stand_behind_its_number_as_in_conll_u(tmp_path: Path) -> None:
+    file = tmp_path / "a.conllu"
+    lines = ["# sent_id = 1", "# text = Im #Haus", "1-2\tIm\t_\t_", "1\tIn\tin\tADP", "2\tdem\tder\tDET"]
+    lines += ["3\t#\t#\tSYM", "3.1\tnicht\tnicht\tPART", "4\tHaus\tHaus\tNOUN", ""]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    found = {"tokens": ["In", "dem", "#", "Haus"], "tags": ["ADP", "DET", "SYM", "NOUN"]}
+    assert list(conll.read(file, "utf-8", 1, 3)) == [found]
+    assert list(conll.read(file, "utf-8", 1, -1)) == [found]
+
+
+def test_germevals_comments_are_no_words(tmp_path: Path) -> None:
+    file = tmp_path / "NER-de-dev.txt"
+    file.write_text("#\thttp://de.wikipedia.org/wiki/Hof [2009-10-17]\n1\tHof\tB-LOC\tO\n2\tliegt\tO\tO\n")
+    assert list(conll.read(file, "utf-8", 1, 2)) == [{"tokens": ["Hof", "liegt"], "tags": ["B-LOC", "O"]}]
+    file.write_text("#\tO\nParcel\tB-LOC\n")
+    # a word where the first column holds them
+    assert list(conll.read(file, "utf-8", 0, 1)) == [{"tokens": ["#", "Parcel"], "tags": ["O", "B-LOC"]}]
 
 
 def test_a_line_without_a_tag_is_named(tmp_path: Path) -> None:
     file = tmp_path / "a.conll"
     file.write_text("New\tB-place\nYork\n")
-    with pytest.raises(
-        InputError,
-        match=r"a\.conll: line 2: 'York' has no tag in column -1; set token_classification\.tag_column",
-    ):
-        list(conll.read(file, "utf-8", -1))
+    with pytest.raises(InputError, match=r"a\.conll: line 2: 'York' has no tag in column -1; .*tag_column"):
+        list(conll.read(file, "utf-8", 0, -1))
+    with pytest.raises(InputError, match=r"line 1: '.*' has no word in column 3; .*\.token_column"):
+        list(conll.read(file, "utf-8", 3, -1))
+    with pytest.raises(InputError, match=r"line 1: '.*' has no tag in column 0; .*tag_column"):
+        list(conll.read(file, "utf-8", 0, 0))
 
 
 @pytest.mark.parametrize(
