@@ -23,7 +23,7 @@ from tasks.shared.statistics import Statistics
 if TYPE_CHECKING:
     import pyarrow as pa
     from matplotlib.figure import Figure
-    from transformers import PreTrainedModel
+    from transformers import GenerationConfig, PreTrainedModel
 
 GENERATION = {"max_new_tokens", "num_beams", "no_repeat_ngram_size", "repetition_penalty"}
 OF_BEAMS = {"length_penalty", "early_stopping"}
@@ -107,10 +107,10 @@ class Text2TextGeneration(TextProblem):
             model, said = pretrained.encoder_decoder(base, processor)
         names = GENERATION | (OF_BEAMS if self.params.num_beams > 1 else set())
         own = self.params.model_dump(include=names)
-        model.generation_config.update(**own, do_sample=False, max_length=None)
         tokens = {"pad_token_id": processor.pad_token_id, "eos_token_id": pretrained.end(processor)}
         tokens["decoder_start_token_id"] = model.config.decoder_start_token_id
-        model.generation_config.update(**tokens)
+        model.generation_config = _of_tokens(model.generation_config)
+        model.generation_config.update(**own, **tokens, do_sample=False)
         return model, said
 
     def collator(self, processor: Processor) -> Collator:
@@ -170,6 +170,21 @@ class Text2TextGeneration(TextProblem):
     def agrees(self, served: str, predicted: Prediction) -> bool:
         """Return whether the text is the same, but for blanks."""
         return served.split() == (predicted["predicted"] or "").split()
+
+
+def _of_tokens(known: "GenerationConfig") -> "GenerationConfig":
+    """Return which tokens a base generates with, and nothing of how it did for what it was made for.
+
+    A model of summaries has a least length, and no three words twice.
+    """
+    from transformers import GenerationConfig
+
+    kept = {
+        name: value
+        for name, value in known.to_dict().items()
+        if name.endswith("_token_id") or name == "bad_words_ids"
+    }
+    return GenerationConfig(**kept)
 
 
 PROBLEM = Text2TextGeneration

@@ -146,6 +146,34 @@ def test_a_target_is_cut_and_still_ends_with_the_end_token(tiny_model: Path) -> 
     assert processor.cls_token_id not in labels
 
 
+def test_how_a_base_generated_for_its_own_task_is_forgotten_but_for_its_tokens(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    bart(tmp_path, tiny_model)
+    file = tmp_path / "generation_config.json"
+    # as that of facebook/bart-large-cnn
+    news = {
+        "min_length": 20,
+        "max_length": 142,
+        "length_penalty": 2.0,
+        "no_repeat_ngram_size": 3,
+        "num_beams": 4,
+    }
+    news |= {"early_stopping": True, "encoder_no_repeat_ngram_size": 3, "forced_bos_token_id": 0}
+    file.write_text(json.dumps(news))
+    problem = load(max_new_tokens=12)
+    processor = problem.processor(tmp_path, pl.LazyFrame(), Tokenize())
+    model = problem.model(tmp_path, processor, {})[0].eval()
+    kept: Any = model.generation_config
+    assert kept.forced_bos_token_id == 0
+    assert (kept.max_new_tokens, kept.num_beams, kept.no_repeat_ngram_size) == (12, 1, 0)
+    for name in ("min_length", "max_length", "encoder_no_repeat_ngram_size"):
+        assert not getattr(kept, name), name
+    model.save_pretrained(tmp_path / "kept")
+    saved = json.loads((tmp_path / "kept/generation_config.json").read_text())
+    assert saved.keys().isdisjoint({"min_length", "max_length", "encoder_no_repeat_ngram_size"})
+
+
 @pytest.mark.parametrize("family", [None, bart, t5])
 def test_what_is_generated_does_not_depend_on_order_or_neighbours(
     family: Any, tiny_model: Path, tmp_path: Path
