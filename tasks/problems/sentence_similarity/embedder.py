@@ -35,7 +35,8 @@ class Pooled:
         loss = None
         if pair_input_ids is not None:
             vectors.append(self._embedded(pair_input_ids, pair_attention_mask))
-            loss = of_pairs(vectors[0], vectors[1], self.temperature)
+            same = _equal(input_ids) | _equal(pair_input_ids)
+            loss = of_pairs(vectors[0], vectors[1], self.temperature, same)
         elif labels is not None:
             loss = of_labels(vectors[0], labels, self.temperature)
         return SequenceClassifierOutput(loss=loss, logits=torch.stack(vectors, dim=1))
@@ -78,12 +79,22 @@ def pooled(model: "PreTrainedModel", temperature: float) -> "PreTrainedModel":
     return model
 
 
-def of_pairs(texts: Tensor, pairs: Tensor, temperature: float) -> Tensor:
+def _equal(ids: Any) -> Tensor:
+    """Return which rows of a padded batch are the same tokens, (rows, rows)."""
+    _, number = ids.unique(dim=0, return_inverse=True)
+    same: Tensor = number.unsqueeze(0) == number.unsqueeze(1)
+    return same
+
+
+def of_pairs(texts: Tensor, pairs: Tensor, temperature: float, same: Tensor) -> Tensor:
     """Return how unlikely each text's pair is among all pairs of the batch, and the other way round.
 
     Both (rows, dimensions). Multiple negatives (Henderson et al. 2017), symmetric (Radford et al. 2021).
+    same (rows, rows): rows of which a text or its pair is the other's too: what is right for both is no
+    example of what is wrong.
     """
-    similar = texts @ pairs.T / temperature
+    itself = torch.eye(len(texts), dtype=torch.bool, device=texts.device)
+    similar = (texts @ pairs.T / temperature).masked_fill(same & ~itself, -torch.inf)
     right = torch.arange(len(texts), device=similar.device)
     return (functional.cross_entropy(similar, right) + functional.cross_entropy(similar.T, right)) / 2
 

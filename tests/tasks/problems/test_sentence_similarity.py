@@ -14,7 +14,7 @@ from tasks.problems.common import pretrained
 from tasks.problems.sentence_similarity import retrieval, serve
 from tasks.problems.sentence_similarity.embedder import of_labels, of_pairs
 from tasks.problems.sentence_similarity.retrieval import by_label, by_pair
-from tasks.shared.params import Params
+from tasks.shared.params import Params, Tokenize
 from tasks.shared.statistics import values
 
 # of length 1; the second and the last are nearest to each other
@@ -124,8 +124,30 @@ def test_a_batch_in_which_nothing_is_alike_has_no_loss_and_finite_gradients() ->
 
 
 def test_the_loss_of_pairs_is_least_where_each_is_nearest_to_its_own() -> None:
-    texts = torch.eye(3)
-    assert of_pairs(texts, texts, 0.1).item() < of_pairs(texts, texts.roll(1, 0), 0.1).item()
+    texts, none = torch.eye(3), torch.zeros(3, 3, dtype=torch.bool)
+    assert of_pairs(texts, texts, 0.1, none).item() < of_pairs(texts, texts.roll(1, 0), 0.1, none).item()
+
+
+@pytest.mark.parametrize("shared", ["text", "text_pair"])
+def test_rows_that_share_a_text_are_not_pushed_apart(shared: str, tiny_model: Path) -> None:
+    processor = pretrained.tokenizer(tiny_model, 32)
+    its = problem("pairs")
+    model: Any = its.model(tiny_model, processor, {})[0].eval()
+    rows = pl.DataFrame(
+        {"text": ["where is it", "refund me", "thanks"], "text_pair": ["late", "money", "bye"]}
+    )
+    rows = rows.with_columns(pl.Series(shared, ["please help", "please help", "hello"]))
+    (found,) = its.encode(processor, rows, {}, Tokenize(max_length=32))
+    said = model(**its.collator(processor)(found.inputs.drop_columns(["length"]).to_pylist()))
+    similar = said.logits[:, 0] @ said.logits[:, 1].T / model.temperature
+    expected = []
+    for table in (similar, similar.T):
+        # the first two are right for each other, so neither is one of the other's wrong ones
+        expected += [table[0, [0, 2]].logsumexp(0) - table[0, 0], table[1, [1, 2]].logsumexp(0) - table[1, 1]]
+        expected.append(table[2].logsumexp(0) - table[2, 2])
+    assert said.loss.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-5)
+    said.loss.backward()
+    assert all(weight.grad.isfinite().all() for weight in model.parameters() if weight.grad is not None)
 
 
 @pytest.mark.parametrize("rows", ["labels", "pairs"])
