@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -52,7 +51,7 @@ class Window(NamedTuple):
 def windows(processor: "PreTrainedTokenizerBase", rows: pl.DataFrame, limit: int) -> list[Window]:
     """Cut the documents of some rows into windows of at most `limit` tokens.
 
-    Rows that follow each other with the same `document` of the same file are one document. The last token of
+    Rows that follow each other in the same `document` of a file are one document. The last token of
     a window is the first of the next, so that each token is predicted once; a document's first token follows
     the token that the tokenizer starts or else ends a text with, if it has one.
     """
@@ -84,13 +83,21 @@ def _ends(processor: "PreTrainedTokenizerBase") -> tuple[list[int], list[int]]:
 
 
 def of_rows(rows: pl.DataFrame) -> list[list[int]]:
-    """Return the numbers of the rows of each document."""
+    """Return the numbers of the rows of each document, or of each part of one that no row is left out of.
+
+    A row that names no document is one.
+    """
     if "document" not in rows.columns:
         return [[number] for number in range(rows.height)]
-    names = rows.select("source_file", "document").rows()
-    # a row that names no document is one
-    keys = [(*name, number if name[1] is None else None) for number, name in enumerate(names)]
-    return [list(numbers) for _, numbers in groupby(range(rows.height), key=keys.__getitem__)]
+    found: list[list[int]] = []
+    last = None
+    names = rows.select("source_file", "document", "source_row").rows()
+    for number, (file, document, place) in enumerate(names):
+        if document is None or last != (file, document, place - 1):
+            found.append([])
+        found[-1].append(number)
+        last = (file, document, place)
+    return found
 
 
 def packed(lengths: Sequence[int], limit: int) -> list[list[int]]:

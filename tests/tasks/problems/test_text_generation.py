@@ -95,6 +95,7 @@ def model(attention: str = "sdpa", kind: str = "llama") -> Any:
 def rows(texts: list[str], names: list[str] | None = None) -> pl.DataFrame:
     """Return texts as ingest leaves them."""
     found = pl.DataFrame({"text": texts, "source_file": ["a.txt"] * len(texts)})
+    found = found.with_columns(source_row=pl.Series(range(1, len(texts) + 1)))
     return found if names is None else found.with_columns(document=pl.Series(names))
 
 
@@ -143,6 +144,20 @@ def test_each_token_is_predicted_once_and_counted_for_the_row_it_is_from() -> No
     # the end token of a document counts for its last row
     assert counts == [90, 61, 8]
     assert max(len(window.ids) for window in found) == 16
+
+
+def test_parts_of_a_document_between_which_rows_are_missing_are_not_read_on() -> None:
+    whole = rows(["ab", "cd", "ef", "gh", "ij"], ["1", "1", "1", "1", None])
+    # as a split leaves them that was drawn by row
+    some = whole[[0, 1, 3, 4]]
+    assert documents.of_rows(whole) == [[0, 1, 2, 3], [4]]
+    assert documents.of_rows(some) == [[0, 1], [2], [3]]
+    assert [len(window.ids) for window in documents.windows(tokenizer(), some, 16)] == [6, 4, 4]
+    # three letters before one are its own document's
+    train, apart = rows(["abcabcabc"]), rows(["g", "h"])
+    alone = ngrams.of_documents(train, apart)["nats"].to_list()
+    cut = rows(["g", "-", "h"], ["1"] * 3)[[0, 2]]
+    assert ngrams.of_documents(train, cut)["nats"].to_list() == alone
 
 
 def test_rows_filled_with_documents_of_any_length_waste_less_than_a_tenth() -> None:
