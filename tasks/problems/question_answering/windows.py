@@ -5,6 +5,7 @@ from typing import Any
 import polars as pl
 
 from tasks.problems import Encoded, Processor
+from tasks.problems.common.text import num_unknown
 from tasks.problems.question_answering import serve
 from tasks.shared.answers import Answer, answers
 
@@ -32,7 +33,7 @@ def inputs(processor: Processor, rows: pl.DataFrame, first: int, overlap: int) -
         kind = pa.int32() if name == "length" else pa.int64()
         kind = pa.list_(pa.int32()) if isinstance(values[0], list) else kind
         arrays[name] = pa.array(values, kind)
-    unknown = sum(ids.count(processor.unk_token_id) for ids in columns["input_ids"])
+    unknown = num_unknown(processor, arrays["input_ids"])
     most = processor.model_max_length // 2
     cut = sum(serve.shortened(processor, asked, most) != asked.lstrip() for asked in rows["question"])
     return Encoded(pa.RecordBatch.from_pydict(arrays), cut, unknown)

@@ -8,6 +8,7 @@ import polars as pl
 
 from tasks.problems import Encoded
 from tasks.problems.common.lists import as_arrow
+from tasks.problems.common.text import num_unknown
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -27,7 +28,7 @@ def encoded(
     import pyarrow as pa
 
     number = {label: index for index, label in enumerate(labels)}
-    columns, lengths, truncated = {}, [], np.zeros(rows.height, bool)
+    columns, lengths, truncated, unknown = {}, [], np.zeros(rows.height, bool), 0
     for column, prefix in zip(rows.columns, PREFIXES, strict=True):
         if column == "label":
             columns["labels"] = pa.array([number[label] for label in rows[column]], pa.int64())
@@ -36,11 +37,13 @@ def encoded(
         ids = processor(rows[column].to_list(), truncation=True, max_length=limit)["input_ids"]
         lengths.append(np.array([len(its) for its in ids]))
         columns[f"{prefix}input_ids"] = as_arrow(ids, lengths[-1])
+        unknown += num_unknown(processor, columns[f"{prefix}input_ids"])
         truncated |= np.array(whole) > lengths[-1]
     # the Trainer asks for the loss of what has labels
     columns.setdefault("labels", pa.array(np.zeros(rows.height, np.int64)))
     columns["length"] = pa.array(np.max(lengths, axis=0), pa.int32())
-    return Encoded(pa.RecordBatch.from_pydict(columns), int(truncated.sum()))
+    tokens = int(np.sum(lengths))
+    return Encoded(pa.RecordBatch.from_pydict(columns), int(truncated.sum()), unknown, tokens)
 
 
 def collated(processor: "PreTrainedTokenizerBase", rows: list[dict[str, Any]]) -> Mapping[str, Any]:

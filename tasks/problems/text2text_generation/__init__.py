@@ -12,7 +12,7 @@ import polars as pl
 
 from tasks.problems import Collator, Encoded, Prediction, Processor, Targets
 from tasks.problems.common import counting
-from tasks.problems.common.text import BATCH, TextProblem
+from tasks.problems.common.text import BATCH, TextProblem, num_unknown
 from tasks.problems.text2text_generation import files, serve
 from tasks.shared.columns import Column
 from tasks.shared.errors import InputError
@@ -91,9 +91,12 @@ class Text2TextGeneration(TextProblem):
                 own = ids[1:] if processor.bos_token_id is None and ids[0] == processor.cls_token_id else ids
                 cut += len(own) > most
                 labels.append(own if len(own) <= most else [*own[: most - 1], own[-1]])
+            said = pa.array(labels, pa.list_(pa.int64()))
             place = encoded.inputs.schema.get_field_index("labels")
-            inputs = encoded.inputs.set_column(place, "labels", pa.array(labels, pa.list_(pa.int64())))
-            yield Encoded(inputs, encoded.truncated + cut, encoded.unknown)
+            inputs = encoded.inputs.set_column(place, "labels", said)
+            unknown = encoded.unknown + num_unknown(processor, said)
+            tokens = sum(inputs["length"].to_pylist()) + len(said.flatten())
+            yield Encoded(inputs, encoded.truncated + cut, unknown, tokens)
 
     def model(
         self, base: Path, processor: Processor, targets: Targets

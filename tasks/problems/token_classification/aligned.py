@@ -8,6 +8,7 @@ import polars as pl
 
 from tasks.problems import Encoded, Targets
 from tasks.problems.common.lists import IGNORED, as_arrow
+from tasks.problems.common.text import num_unknown
 from tasks.problems.token_classification.entities import Entity, grouped, tag
 from tasks.problems.token_classification.rows import NOTHING, Part, Spans, Tags
 from tasks.shared.tagged import OUTSIDE
@@ -60,7 +61,8 @@ def inputs(
     columns["labels"] = as_arrow([_labels(*pair, targets) for pair in zip(parts, entities, strict=True)])
     truncated = sum(len(one) > len(other) for one, other in zip(whole, cut["input_ids"], strict=True))
     lost = sum(map(said.num_lost, parts, texts, entities))
-    return Encoded(pa.RecordBatch.from_pydict(columns), truncated, lost=lost)
+    unknown = num_unknown(processor, columns["input_ids"])
+    return Encoded(pa.RecordBatch.from_pydict(columns), truncated, unknown, lost=lost)
 
 
 def _labels(parts: list[Part], entities: list[Entity], targets: Targets) -> list[int]:
