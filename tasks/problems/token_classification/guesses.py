@@ -11,6 +11,9 @@ from tasks.problems.token_classification.entities import Entity, of_tags, tags_o
 from tasks.problems.token_classification.rows import Spans, Tags, from_words, in_words
 from tasks.shared.tagged import OUTSIDE
 
+# words of an entity that is looked for
+LONGEST = 64
+
 
 def guesses(
     rows: Tags | Spans, train: pl.DataFrame, test: pl.DataFrame, targets: Targets
@@ -38,7 +41,8 @@ def guesses(
 class Lookup:
     """The entities of train, found again by their words, the longest first; capitals make no difference.
 
-    Words are an entity where they were one at least as often as they were not.
+    Words are an entity where they were one at least as often as they were not. Of more than LONGEST words, as
+    a marked paragraph has, none is looked for: it does not come again, and looking takes its square.
     """
 
     def __init__(self, rows: Iterable[tuple[Sequence[str], Sequence[Entity]]]) -> None:
@@ -46,8 +50,9 @@ class Lookup:
         rows = [([word.lower() for word in words], entities) for words, entities in rows]
         for words, entities in rows:
             for start, end, kind in entities:
-                said.setdefault(tuple(words[start:end]), Counter())[kind] += 1
-        self.longest = max(map(len, said), default=0)
+                if end - start <= LONGEST:
+                    said.setdefault(tuple(words[start:end]), Counter())[kind] += 1
+        self.lengths = sorted({len(known) for known in said}, reverse=True)
         seen: Counter[tuple[str, ...]] = Counter()
         for words, _ in rows:
             for start in range(len(words)):
@@ -59,9 +64,9 @@ class Lookup:
         }
 
     def _from(self, words: Sequence[str], start: int) -> list[tuple[str, ...]]:
-        """Return what begins at a word, the longest first."""
-        most = min(self.longest, len(words) - start)
-        return [tuple(words[start : start + length]) for length in range(most, 0, -1)]
+        """Return what begins at a word and is as long as an entity of train, the longest first."""
+        left = len(words) - start
+        return [tuple(words[start : start + length]) for length in self.lengths if length <= left]
 
     def find(self, words: Sequence[str]) -> list[Entity]:
         """Return the entities in words."""

@@ -318,3 +318,11 @@ def test_entities_of_train_are_found_again_where_they_mostly_were_some() -> None
         (["may"], []),
     ]
     assert Lookup(known).find(["in", "new", "york", "May"]) == [Entity(1, 3, "place")]
+
+
+def test_a_span_over_a_whole_text_does_not_slow_down_the_search_for_the_others() -> None:
+    text = [f"word{number}" for number in range(20_000)]
+    known = [(text, [Entity(0, len(text), "quote")]), (["in", "New", "York"], [Entity(1, 3, "place")])]
+    lookup = Lookup(known)
+    assert lookup.lengths == [2]
+    assert lookup.find([*text, "New", "York"]) == [Entity(20_000, 20_002, "place")]
