@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 OFFSET = frozenset(
     {
         "camembert",
+        "data2vec-text",
+        "esm",
+        "ibert",
+        "layoutlmv3",
+        "lilt",
         "longformer",
+        "luke",
+        "markuplm",
         "mpnet",
         "roberta",
         "roberta-prelayernorm",
@@ -98,7 +105,7 @@ def processor(base: Path, params: Tokenize, head: str, texts: Texts) -> "PreTrai
         return made
     settings = config(base)
     # of a tokenizer that is learned, the padding token is one of the first
-    learned = vocabulary.learn(params, settings.model_type, texts, _positions(settings, 1))
+    learned = vocabulary.learn(params, settings.model_type, texts, positions(settings, 1))
     _refuse_another(learned, settings, next(iter(texts())))
     return learned
 
@@ -164,7 +171,7 @@ def tokenizer(folder: Path, max_length: int) -> "PreTrainedTokenizerBase":
         said = f"model_max_length in the tokenizer_config.json of {folder} is {limit!r}"
         raise InputError(f"model.name: {said}, not how many tokens it reads; mend or remove it")
     padding = made.pad_token_id if is_from_scratch(folder) else None
-    made.model_max_length = int(min(max_length, limit, _positions(settings, padding) or max_length))
+    made.model_max_length = int(min(max_length, limit, positions(settings, padding) or max_length))
     return made
 
 
@@ -255,24 +262,26 @@ def _refuse_giants(folder: Path) -> None:
             raise InputError(f"model.name: {said}; mend it, or save or download the model anew")
 
 
-def _positions(settings: "PreTrainedConfig", padding: int | None = None) -> int | None:
+def positions(settings: "PreTrainedConfig", padding: int | None = None) -> int | None:
     """Return how many tokens a model has positions for; None when its config sets no limit.
 
     padding: the padding token, where it is not the one that the config names.
     """
     text = settings.get_text_config()
-    positions = getattr(text, "max_position_embeddings", None)
-    if not isinstance(positions, int) or positions <= 0:
+    known = getattr(text, "max_position_embeddings", None)
+    if not isinstance(known, int) or known <= 0:
         return None
-    if text.model_type not in OFFSET:
-        return positions
+    # an ESM that turns its tokens by their places has no row for each
+    has_rows = getattr(text, "position_embedding_type", "absolute") == "absolute"
+    if text.model_type not in OFFSET or not has_rows:
+        return known
     padding = text.pad_token_id if padding is None else padding
-    if positions - padding - 1 < FEWEST:
+    if known - padding - 1 < FEWEST:
         first = f"a {text.model_type} counts positions from its padding token, which is number {padding}"
         raise InputError(
             f"model.from_scratch: {first}; give max_position_embeddings of {padding + 1 + FEWEST} or more"
         )
-    return positions - padding - 1
+    return known - padding - 1
 
 
 def classifier(

@@ -62,8 +62,7 @@ class Text2TextGeneration(TextProblem):
         """Load the base model's tokenizer; raise InputError when the model cannot write so much."""
         from tasks.problems.common import pretrained
 
-        text = pretrained.config(base).get_text_config(decoder=True)
-        positions = getattr(text, "max_position_embeddings", None)
+        positions = pretrained.positions(pretrained.config(base).get_text_config(decoder=True))
         for name in ("max_target_length", "max_new_tokens"):
             if positions and getattr(self.params, name) > positions:
                 many = f"{getattr(self.params, name)} tokens are more than the model's {positions} positions"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tasks.problems.common import pretrained
 from tasks.problems.common.predicting import batches
 from tasks.shared.errors import InputError
 
@@ -42,11 +43,11 @@ def generated(
     """
     import torch
 
-    room = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    room = pretrained.positions(model.config)
     encoded = {
         number: processor(prompt, add_special_tokens=False)["input_ids"] for number, prompt in prompts.items()
     }
-    if isinstance(room, int):
+    if room is not None:
         new = search["max_new_tokens"]
         encoded = {number: ids for number, ids in encoded.items() if len(ids) + new <= room}
         if not encoded:

@@ -1,0 +1,34 @@
+"""What is known of a base model before it is loaded."""
+
+import pytest
+import torch
+
+from tasks.problems.common.pretrained import OFFSET, positions
+from tests.support.families import LIKE_BERT
+
+# sizes that not all have
+MORE = {"luke": {"entity_vocab_size": 8, "entity_emb_size": 8}, "longformer": {"attention_window": 4}}
+
+
+@pytest.mark.parametrize("kind", [*sorted(OFFSET), "bert"])
+def test_a_model_reads_as_many_tokens_as_it_is_said_to_have_positions_for(kind: str) -> None:
+    from transformers import AutoConfig, AutoModel
+
+    sizes = {**LIKE_BERT, "vocab_size": 16, "max_position_embeddings": 20, "pad_token_id": 3}
+    config = AutoConfig.for_model(kind, **sizes, **MORE.get(kind, {}))
+    model = AutoModel.from_config(config).eval()
+    count = positions(config)
+    assert count == (20 if kind == "bert" else 16)
+    ids = torch.full((1, count), 5)
+    with torch.inference_mode():
+        assert model(input_ids=ids, attention_mask=torch.ones_like(ids))[0].shape[1] == count
+        more = torch.full((1, count + 1), 5)
+        with pytest.raises((IndexError, RuntimeError, ValueError)):
+            model(input_ids=more, attention_mask=torch.ones_like(more))
+
+
+def test_a_model_without_a_row_per_position_loses_none_to_its_padding_token() -> None:
+    from transformers import AutoConfig
+
+    sizes = {**LIKE_BERT, "vocab_size": 16, "max_position_embeddings": 20, "pad_token_id": 3}
+    assert positions(AutoConfig.for_model("esm", **sizes, position_embedding_type="rotary")) == 20
