@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from tasks.evaluate import figures
+from tasks.evaluate.sampling import sample
 from tasks.problems import Problem, Targets
 from tasks.problems.common import predicting
 from tasks.shared import bootstrap, measured, predictions
@@ -44,7 +45,11 @@ def evaluate(params: Evaluate, problem: Problem, paths: Paths, engine: Engine = 
     higher = METRICS[statistics[problem.headline].metric].higher_is_better
     scores["headline"] = {"name": problem.headline, "higher_is_better": higher}
     scores["baselines"] = {}
-    for name, its in baselines(problem, train, test, targets, paths).items():
+    known = sample(train, problem.columns)
+    if known.height < train.height:
+        scores["baseline_rows"] = known.height
+        print(f"baselines learn from {known.height} of {train.height} train rows, which are long enough")
+    for name, its in baselines(problem, known, test, targets, paths).items():
         measured_so = problem.measure(its, test, targets)
         scores["baselines"][name] = _defined(values(measured_so))
         by_row = measured.Measured(test["id"], dict(measured_so), groups, slices)

@@ -143,7 +143,8 @@ class SentenceSimilarity(RowsProblem):
 
         from tasks.problems.common.baselines import tfidf
 
-        learned = tfidf(Normalizer()).fit(train["text"].to_list())
+        texts = train["text"].to_list()
+        learned = tfidf(texts, Normalizer()).fit(texts)
         found = self.rows.retrieved(test, lambda column: learned.transform(test[column].to_list()))
         target = test[list(self.columns)[1]]
         return {"tfidf": pl.DataFrame({"predicted": target[found.nearest], "rank": found.rank})}

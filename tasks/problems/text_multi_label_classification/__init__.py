@@ -144,8 +144,9 @@ class TextMultiLabelClassification(TextProblem):
         from tasks.problems.common.baselines import tfidf
 
         labels, has = targets["labels"], flags(train, targets)
-        model = tfidf(OneVsRestClassifier(LinearSVC(random_state=0)))
-        model.fit(joined(train, self.columns), has)
+        texts = joined(train, self.columns)
+        model = tfidf(texts, OneVsRestClassifier(LinearSVC(random_state=0)), num_answers=len(labels))
+        model.fit(texts, has)
         said = model.predict(joined(test, self.columns))
         most = labels[int(has.sum(axis=0).argmax())]
         linear = [[labels[number] for number in np.flatnonzero(row)] for row in said]

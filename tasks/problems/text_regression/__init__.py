@@ -128,10 +128,10 @@ class TextRegression(TextProblem):
 
         from tasks.problems.common.baselines import tfidf
 
-        models = {"mean": DummyRegressor(), "tfidf_ridge": tfidf(Ridge(solver="sparse_cg"))}
-        found = {}
+        texts, found = joined(train, self.columns), {}
+        models = {"mean": DummyRegressor(), "tfidf_ridge": tfidf(texts, Ridge(solver="sparse_cg"))}
         for name, model in models.items():
-            model.fit(joined(train, self.columns), train["number"].to_numpy())
+            model.fit(texts, train["number"].to_numpy())
             answered = model.predict(joined(test, self.columns))
             found[name] = pl.DataFrame({"predicted": answered}, schema={"predicted": pl.Float64})
         return found
