@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-AT_ONCE = 65_536  # rows read at once where a tokenizer is learned
+# rows read at once where a tokenizer is learned
+AT_ONCE = 65_536
 READ = ("text", "tokens")  # the kinds of columns that hold what is read
 
 # data.columns.text_pair names the second one where there is one
@@ -53,9 +54,7 @@ class TextProblem(Problem):
         """Yield what a tokenizer is learned from, batch by batch: all texts and words that rows hold."""
         there = present(self.columns, train.collect_schema().names())
         names = [name for name, column in there.items() if column.kind in READ]
-        total = train.select(pl.len()).collect().item()
-        for start in range(0, total, AT_ONCE):
-            some = train.select(names).slice(start, AT_ONCE).collect()
+        for some in slices(train.select(names)):
             for name in names:
                 values = some[name]
                 values = values.explode(empty_as_null=False) if values.dtype == pl.List else values
@@ -130,6 +129,13 @@ class RowsProblem(TextProblem):
         """Such rows."""
         examples: tuple[Mapping[str, Any], ...] = self.rows.examples
         return examples
+
+
+def slices(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """Yield rows in order, so many at once that memory does not go with how many there are."""
+    total = rows.select(pl.len()).collect().item()
+    for start in range(0, total, AT_ONCE):
+        yield rows.slice(start, AT_ONCE).collect()
 
 
 def num_unknown(processor: "PreTrainedTokenizerBase", ids: "pa.ListArray") -> int:

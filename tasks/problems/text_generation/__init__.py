@@ -12,7 +12,7 @@ import polars as pl
 from tasks.problems import Collator, Encoded, Prediction, Targets
 from tasks.problems.common.lists import IGNORED
 from tasks.problems.common.predicting import logits_by_row
-from tasks.problems.common.text import BATCH, RowsProblem, num_unknown
+from tasks.problems.common.text import BATCH, RowsProblem, num_unknown, slices
 from tasks.problems.text_generation import adapters, batches, causal, chat, counts, generating
 from tasks.problems.text_generation.rows import ROWS, Text
 from tasks.shared.params import Data, Ingest, Tokenize
@@ -71,8 +71,9 @@ class TextGeneration(RowsProblem):
         if "messages" not in self.columns:
             yield from super().texts(train)
             return
-        for batch in train.select("messages").collect().iter_slices(BATCH):
-            yield [chat.answer([message]) for text in batch["messages"] for message in chat.read(text)]
+        for some in slices(train.select("messages")):
+            conversations = map(chat.read, some["messages"])
+            yield [chat.answer([message]) for messages in conversations for message in messages]
 
     def encode(
         self, processor: "PreTrainedTokenizerBase", rows: pl.DataFrame, targets: Targets, params: Tokenize

@@ -305,6 +305,15 @@ def test_a_prompt_is_a_conversation_by_the_template_and_else_a_line() -> None:
     assert tokenizer().decode(plain["input_ids"]) == "two and two\nfour<end>"
 
 
+def test_a_tokenizer_is_learned_from_some_conversations_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.problems.common.text.AT_ONCE", 2)
+    talks = [[TALK[0], {"role": "assistant", "content": f"order {number}"}] for number in range(5)]
+    train_rows = pl.LazyFrame({"messages": [json.dumps(talk) for talk in talks]})
+    found = list(problem(rows="messages").texts(train_rows))
+    assert [len(batch) for batch in found] == [4, 4, 2]
+    assert [said for batch in found for said in batch][::2] == ["which parcel is late"] * 5
+
+
 def test_tool_calls_are_kept_and_learned() -> None:
     call = {"type": "function", "function": {"name": "find", "arguments": {"order": 7}}}
     talk = [TALK[0], {"role": "assistant", "tool_calls": [call], "content": None}]
