@@ -59,6 +59,7 @@ COUNTED = "it decides what counts as right, or on what rows, and such scores do 
 COUNTING = {
     *("rows", "document", "chars_per_row", "system", "answer_pattern", "words", "lowercase"),
     *("strip_punctuation", "language", "seed", "mask_share", "threshold", "validation_rows"),
+    *("source_language", "target_language"),
     *("bleu_tokenizer", "tag_column", "token_column", "out_of_scope", "calibration"),
     *("template_seconds", "generation"),
 }

@@ -13,7 +13,7 @@ import polars as pl
 from tasks.problems import Collator, Encoded, Prediction, Processor, Targets
 from tasks.problems.common import counting
 from tasks.problems.common.text import BATCH, TextProblem, num_unknown
-from tasks.problems.text2text_generation import files, serve
+from tasks.problems.text2text_generation import files, languages, serve
 from tasks.shared.columns import Column
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data, Tokenize
@@ -67,7 +67,9 @@ class Text2TextGeneration(TextProblem):
             if positions and getattr(self.params, name) > positions:
                 many = f"{getattr(self.params, name)} tokens are more than the model's {positions} positions"
                 raise InputError(f"text2text_generation.{name}: {many}; lower it")
-        return super().processor(base, train, params)
+        made = super().processor(base, train, params)
+        languages.tell(made, self.params, base)
+        return made
 
     def labels(self, rows: pl.DataFrame, targets: Targets) -> "pa.Array":
         """Return nothing yet: what a target is in tokens, the tokenizer says."""
@@ -89,7 +91,7 @@ class Text2TextGeneration(TextProblem):
                 # BERT's first token is what a decoder starts with anyway
                 own = ids[1:] if processor.bos_token_id is None and ids[0] == processor.cls_token_id else ids
                 cut += len(own) > most
-                labels.append(own if len(own) <= most else [*own[: most - 1], own[-1]])
+                labels.append(languages.shortened(own, most, processor))
             said = pa.array(labels, pa.list_(pa.int64()))
             place = encoded.inputs.schema.get_field_index("labels")
             inputs = encoded.inputs.set_column(place, "labels", said)
@@ -110,7 +112,9 @@ class Text2TextGeneration(TextProblem):
         names = GENERATION | (OF_BEAMS if self.params.num_beams > 1 else set())
         own = self.params.model_dump(include=names)
         tokens = {"pad_token_id": processor.pad_token_id, "eos_token_id": pretrained.end(processor)}
-        tokens["decoder_start_token_id"] = model.config.decoder_start_token_id
+        tokens |= {"decoder_start_token_id": model.config.decoder_start_token_id}
+        tokens |= languages.decoding(processor)
+        model.config.decoder_start_token_id = tokens["decoder_start_token_id"]
         model.generation_config = _of_tokens(model.generation_config)
         model.generation_config.update(**own, **tokens, do_sample=False)
         return model, said

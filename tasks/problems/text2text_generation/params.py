@@ -8,8 +8,16 @@ from tasks.shared.section import Section
 
 
 class Own(Section):
-    """How long targets are, how texts are generated, and how words are told apart where they are counted."""
+    """Languages, how long targets are, how texts are generated, and how words are told apart and counted."""
 
+    source_language: str | None = Field(
+        None,
+        description="The language of texts, where the base model is told it: its code, such as eng_Latn.",
+    )
+    target_language: str | None = Field(
+        None,
+        description="The language of targets, where the base model is told it: its code, such as fra_Latn.",
+    )
     max_target_length: int = Field(
         128,
         ge=2,

@@ -8,16 +8,18 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+import transformers as hf
 
 from tasks import problems
 from tasks.ingest import ingest
 from tasks.problems import Problem
 from tasks.problems.common import counting, predicting
+from tasks.problems.text2text_generation import serve
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data, Ingest, Params, Tokenize
 from tasks.shared.paths import Paths
 from tasks.shared.statistics import Statistic, take, values
-from tests.support.families import bart, t5
+from tests.support.families import HALVES, bart, save, t5
 from tests.support.project import SHARED
 
 
@@ -172,6 +174,84 @@ def test_how_a_base_generated_for_its_own_task_is_forgotten_but_for_its_tokens(
     model.save_pretrained(tmp_path / "kept")
     saved = json.loads((tmp_path / "kept/generation_config.json").read_text())
     assert saved.keys().isdisjoint({"min_length", "max_length", "encoder_no_repeat_ngram_size"})
+
+
+# codes of two languages, as each kind spells them
+CODES = {"mbart": ("en_XX", "fr_XX"), "nllb": ("eng_Latn", "fra_Latn")}
+
+
+def multilingual(kind: str, folder: Path) -> None:
+    """Write an encoder-decoder for many languages with a token for each letter."""
+    special = ["<s>", "<pad>", "</s>", "<unk>", "\u2581"]
+    pieces = [*special, *"abcdefghijklmnopqrstuvwxyz."]
+    tokenizer: Any
+    if kind == "mbart":
+        tokenizer = hf.MBartTokenizer(vocab=[(piece, -1.0) for piece in pieces])
+    else:
+        tokenizer = hf.NllbTokenizer(vocab={piece: number for number, piece in enumerate(pieces)})
+    sizes = {"d_model": 32, "max_position_embeddings": 64, "vocab_size": len(tokenizer), **HALVES}
+    torch.manual_seed(0)
+    model: Any
+    if kind == "mbart":
+        model = hf.MBartForConditionalGeneration(hf.MBartConfig(**sizes))
+    else:
+        model = hf.M2M100ForConditionalGeneration(hf.M2M100Config(**sizes))
+    save(model, tokenizer, folder)
+
+
+@pytest.mark.parametrize("kind", ["mbart", "nllb"])
+def test_a_model_of_many_languages_is_told_which_it_reads_and_writes(kind: str, tmp_path: Path) -> None:
+    multilingual(kind, tmp_path / "base")
+    source, target = CODES[kind]
+    own = {"source_language": source, "target_language": target, "max_new_tokens": 6, "max_target_length": 5}
+    problem = load(**own)
+    processor = problem.processor(tmp_path / "base", pl.LazyFrame(), Tokenize())
+    reads, writes = processor.convert_tokens_to_ids([source, target])
+    rows = pl.DataFrame({"text": ["is it late", "no"], "target": ["est ce en retard", "n"]})
+    (found,) = problem.encode(processor, rows, {}, Tokenize())
+    (long, short), labels = found.inputs["input_ids"].to_pylist(), found.inputs["labels"].to_pylist()
+    assert found.truncated == 1
+    assert all(len(its) <= 5 for its in labels)
+    model = problem.model(tmp_path / "base", processor, {})[0].eval()
+    batch = problem.collator(processor)(found.inputs.drop_columns(["length"]).to_pylist())
+    assert model(**batch).loss.isfinite()
+    end = processor.eos_token_id
+    said = model.generate(batch["input_ids"], attention_mask=batch["attention_mask"])
+    if kind == "mbart":
+        assert all(its[-2:] == [end, reads] for its in (long, short))
+        assert all(its[-2:] == [end, writes] for its in labels)
+        assert said[:, 0].tolist() == [writes] * 2
+    else:
+        assert all((its[0], its[-1]) == (reads, end) for its in (long, short))
+        assert all((its[0], its[-1]) == (writes, end) for its in labels)
+        assert said[:, :2].tolist() == [[end, writes]] * 2
+    model.save_pretrained(tmp_path / "package")
+    processor.save_pretrained(tmp_path / "package")
+    served = serve.load(str(tmp_path / "package"))
+    assert served[0](rows["text"].to_list())["input_ids"] == [long, short]
+    predicted = problem.predict(model, processor, batch, {})
+    assert serve.answer(*served, rows["text"].to_list()) == [one["predicted"] for one in predicted]
+    assert not any(target in one["predicted"] for one in predicted)
+
+
+def test_languages_that_are_missing_or_unknown_are_named(tmp_path: Path, tiny_model: Path) -> None:
+    multilingual("nllb", tmp_path / "nllb")
+    for own, said in (
+        ({}, r"source_language: a NllbTokenizer is told which .*; give its code, such as \w+_\w+"),
+        ({"source_language": "eng_Latn"}, "target_language: .* is told which"),
+        (
+            {"source_language": "eng_Latn", "target_language": "fra_latn"},
+            "target_language: there is no language 'fra_latn'; did you mean 'fra_Latn'",
+        ),
+    ):
+        with pytest.raises(InputError, match=said):
+            load(**own, max_target_length=32, max_new_tokens=8).processor(
+                tmp_path / "nllb", pl.LazyFrame(), Tokenize()
+            )
+    with pytest.raises(
+        InputError, match=r"source_language: the tokenizer of .* is told no language; leave it out"
+    ):
+        load(source_language="eng_Latn").processor(tiny_model, pl.LazyFrame(), Tokenize())
 
 
 @pytest.mark.parametrize("family", [None, bart, t5])
