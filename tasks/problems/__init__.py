@@ -117,11 +117,15 @@ class Problem(Protocol):
     # another order decide, and with that what comes after
     ties: float = 0.0
     # what only it has to tune: `Own` in the params.py of its folder, where there is one
+    section: "type[Section] | None" = None
     params: Any
 
     def __init__(self, params: "Section | None" = None) -> None:
-        """Take what only this problem has to tune: its columns and how files are read may depend on it."""
-        self.params = params
+        """Take what only this problem has to tune, by default as it is where nothing is said.
+
+        Its columns and how files are read may depend on it.
+        """
+        self.params = self.section() if params is None and self.section is not None else params
 
     def read(self, file: Path, params: "Data") -> Iterator[dict[str, Any]] | None:
         """Yield the rows of a file of the problem's own format, by their columns' names.
@@ -266,6 +270,7 @@ class Problem(Protocol):
         self, train: "pl.DataFrame", test: "pl.DataFrame", targets: Targets
     ) -> "dict[str, pl.DataFrame]":
         """Return what anyone predicts without a transformer: `predicted` for each test row."""
+        return {}
 
     def token_baselines(self, train: "Dataset", test: "Dataset", num_rows: int) -> "dict[str, pl.DataFrame]":
         """Return what is predicted by counting the tokens of `encode`; of so many test rows, in order."""

@@ -69,8 +69,17 @@ class TextProblem(Problem):
     def encode(
         self, processor: "PreTrainedTokenizerBase", rows: pl.DataFrame, targets: Targets, params: Tokenize
     ) -> Iterator[Encoded]:
-        """Yield `input_ids` list<int32>, special tokens included, cut; `length` int32; `labels`.
+        """Yield what `encoded` makes of some rows at a time."""
+        limit = min(params.max_length, processor.model_max_length)
+        for first in range(0, rows.height, BATCH):
+            yield self.encoded(processor, rows[first : first + BATCH], first, targets, limit)
 
+    def encoded(
+        self, processor: Any, rows: pl.DataFrame, first: int, targets: Targets, limit: int
+    ) -> Encoded:
+        """Return `input_ids` list<int32>, special tokens included, cut; `length` int32; `labels`.
+
+        first: the number of the first row. limit: the most tokens of a model input.
         Two texts become one row, the longer one cut first. Where a tokenizer has token types other than 0, as
         XLNet's does, and BERT's for the second text, there is `token_type_ids` list<int32> too. Straight from
         the Rust tokenizer's encodings to Arrow: the Python lists that `datasets.map` wants cost more than
@@ -78,23 +87,18 @@ class TextProblem(Problem):
         """
         import pyarrow as pa
 
-        names = read(self.columns, rows)
-        example = processor(*["a"] * len(names))
-        max_length = min(params.max_length, processor.model_max_length)
-        has_types = any(example.get("token_type_ids", ()))
-        ends = example["input_ids"].count(processor.eos_token_id)
-        for batch in rows.iter_slices(BATCH):
-            texts = [batch[name].to_list() for name in names]
-            ids, types, truncated = _ids(processor, texts, max_length)
-            if processor.split_special_tokens:
-                _check_ends(ids, texts[0], processor, ends)
-            lengths = np.fromiter(map(len, ids), np.int32, len(ids))
-            columns = {"input_ids": as_arrow(ids, lengths), "length": pa.array(lengths)}
-            if has_types:
-                columns["token_type_ids"] = as_arrow(types, lengths)
-            columns["labels"] = self.labels(batch, targets)
-            unknown = num_unknown(processor, columns["input_ids"])
-            yield Encoded(pa.RecordBatch.from_pydict(columns), truncated, unknown)
+        texts = [rows[name].to_list() for name in read(self.columns, rows)]
+        example = processor(*["a"] * len(texts))
+        ids, types, truncated = _ids(processor, texts, limit)
+        if processor.split_special_tokens:
+            _check_ends(ids, texts[0], processor, example["input_ids"].count(processor.eos_token_id))
+        lengths = np.fromiter(map(len, ids), np.int32, len(ids))
+        columns = {"input_ids": as_arrow(ids, lengths), "length": pa.array(lengths)}
+        if any(example.get("token_type_ids", ())):
+            columns["token_type_ids"] = as_arrow(types, lengths)
+        columns["labels"] = self.labels(rows, targets)
+        unknown = num_unknown(processor, columns["input_ids"])
+        return Encoded(pa.RecordBatch.from_pydict(columns), truncated, unknown)
 
     def probe(self, model: "PreTrainedModel", batch: Mapping[str, Any]) -> Any:
         """Return the logits (rows, labels)."""

@@ -18,17 +18,17 @@ import polars as pl
 from tasks.problems import Collator, Encoded, Prediction, Targets
 from tasks.problems.common.lists import IGNORED, padded
 from tasks.problems.common.predicting import logits_by_row
-from tasks.problems.common.text import BATCH, TextProblem
+from tasks.problems.common.text import TextProblem
 from tasks.problems.fill_mask import masking
+from tasks.problems.fill_mask.params import Own
 from tasks.shared.columns import Column
 from tasks.shared.errors import InputError
 from tasks.shared.files import read_text
-from tasks.shared.params import Data, Tokenize
+from tasks.shared.params import Data
 from tasks.shared.statistics import Statistic, Statistics
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from matplotlib.figure import Figure
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # how far another batch may move a token's probability; and, as a share of it, that of another token which
@@ -39,6 +39,7 @@ SAME_SCORE, TIE = 1e-3, 1e-2
 class FillMask(TextProblem):
     """Rows are (text): of a table, or the paragraphs of a .txt file."""
 
+    section = Own
     task = "fill-mask"
     head = "AutoModelForMaskedLM"
     served_with: Mapping[str, Any] = {"top_k": 1, "tokenizer_kwargs": {"truncation": True}}
@@ -60,10 +61,10 @@ class FillMask(TextProblem):
             else None
         )
 
-    def encode(
-        self, processor: "PreTrainedTokenizerBase", rows: pl.DataFrame, targets: Targets, params: Tokenize
-    ) -> Iterator[Encoded]:
-        """Yield `input_ids` with masks, and the masked tokens as `labels`; a long text makes several inputs.
+    def encoded(
+        self, processor: Any, rows: pl.DataFrame, first: int, targets: Targets, limit: int
+    ) -> Encoded:
+        """Return `input_ids` with masks, and the masked tokens as `labels`; a long text makes several inputs.
 
         Raises InputError for a tokenizer without a mask.
         """
@@ -72,10 +73,7 @@ class FillMask(TextProblem):
             raise InputError(
                 f"model.name: {kind} has no mask token; name a model that was trained to fill masks"
             )
-        limit = min(params.max_length, processor.model_max_length)
-        for start in range(0, rows.height, BATCH):
-            texts = rows["text"][start : start + BATCH].to_list()
-            yield masking.inputs(processor, texts, start, limit, self.params)
+        return masking.inputs(processor, rows["text"].to_list(), first, limit, self.params)
 
     def augment(
         self, row: dict[str, Any], processor: "PreTrainedTokenizerBase", draw: np.random.Generator
@@ -144,10 +142,6 @@ class FillMask(TextProblem):
         found = {"perplexity": Statistic("perplexity", predictions.select("nats", "tokens"))}
         return found | {"accuracy": Statistic("rate", predictions.select("hits", "tokens"))}
 
-    def baselines(self, train: pl.DataFrame, test: pl.DataFrame, targets: Targets) -> dict[str, pl.DataFrame]:
-        """Return nothing: what anyone guesses is told in tokens."""
-        return {}
-
     def token_baselines(self, train: "Dataset", test: "Dataset", num_rows: int) -> dict[str, pl.DataFrame]:
         """Return what guesses each token as often as it occurs among train's masked ones, and once more."""
         _, known = masking.masked_tokens(train)
@@ -160,10 +154,6 @@ class FillMask(TextProblem):
         for name, its in (("tokens", np.ones(len(asked))), ("hits", asked == counts.argmax())):
             found[name] = np.bincount(rows, its, num_rows).astype(int)
         return {"unigram": pl.DataFrame(found)}
-
-    def draw(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> "dict[str, Figure]":
-        """Draw nothing but the learning curve."""
-        return {}
 
     def asked(self, folder: Path, rows: pl.DataFrame, predicted: pl.DataFrame) -> list[Any]:
         """Return the texts with masks; those that make other tokens, or have no mask, are not asked."""

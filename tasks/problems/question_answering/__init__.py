@@ -11,8 +11,9 @@ import polars as pl
 
 from tasks.problems import Collator, Encoded, Prediction, Processor, Targets
 from tasks.problems.common.predicting import without_carried
-from tasks.problems.common.text import BATCH, TextProblem
+from tasks.problems.common.text import TextProblem
 from tasks.problems.question_answering import serve, squad, windows
+from tasks.problems.question_answering.params import Own
 from tasks.shared.answers import Answer, answers, as_json
 from tasks.shared.columns import Column
 from tasks.shared.errors import InputError
@@ -30,6 +31,7 @@ FEWEST = 16  # tokens of which a window is made
 class QuestionAnswering(TextProblem):
     """Rows are (question, context, answers); answers are as `datasets` writes them: {text, answer_start}."""
 
+    section = Own
     task = "question-answering"
     head = "AutoModelForQuestionAnswering"
     served_with: Mapping[str, Any] = {}
@@ -89,18 +91,15 @@ class QuestionAnswering(TextProblem):
             raise InputError(f"tokenize.max_length: {few}; give {FEWEST} at least")
         return found
 
-    def encode(
-        self, processor: Processor, rows: pl.DataFrame, targets: Targets, params: Tokenize
-    ) -> Iterator[Encoded]:
-        """Yield windows over each row's context: input_ids, starts and ends list<int32>; row and length.
+    def encoded(
+        self, processor: Any, rows: pl.DataFrame, first: int, targets: Targets, limit: int
+    ) -> Encoded:
+        """Return windows over each row's context: input_ids, starts and ends list<int32>; row and length.
 
         start_positions, end_positions int64: the tokens of the first answer, or where there is none in the
         window, the one that says so.
         """
-        first = 0
-        for some in rows.iter_slices(BATCH):
-            yield windows.inputs(processor, some, first, self.params.doc_stride)
-            first += some.height
+        return windows.inputs(processor, rows, first, self.params.doc_stride)
 
     def model(
         self, base: Path, processor: Processor, targets: Targets

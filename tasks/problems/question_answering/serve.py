@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 # a token of no text, and the one at which a model says that there is no answer
-OUTSIDE, NOWHERE = -1, -2
+NO_TEXT, NOWHERE = -1, -2
 
 Window = dict[str, Any]
 # the best answers in a window as [score, start, end], and the score of no answer
@@ -30,7 +30,7 @@ def windows(
     """Yield (number of the row, model inputs) for each window over each context, in order.
 
     Beside the model's inputs there are `starts` and `ends`: where in the context each token stands, in code
-    points, OUTSIDE or NOWHERE where it does not. A question is cut at half of what the model reads.
+    points, NO_TEXT or NOWHERE where it does not. A question is cut at half of what the model reads.
     """
     most = tokenizer.model_max_length
     room = most - most // 2 - tokenizer.num_special_tokens_to_add(pair=True)
@@ -47,7 +47,7 @@ def windows(
         parts, offsets = made.sequence_ids(number), made["offset_mapping"][number]
         window = {name: made[name][number] for name in tokenizer.model_input_names if name in made}
         pairs = zip(offsets, parts, strict=True)
-        of_context = [pair if part == 1 else (OUTSIDE, OUTSIDE) for pair, part in pairs]
+        of_context = [pair if part == 1 else (NO_TEXT, NO_TEXT) for pair, part in pairs]
         window["starts"] = [start for start, _ in of_context]
         window["ends"] = [end for _, end in of_context]
         ids, first = window["input_ids"], tokenizer.cls_token_id
@@ -73,7 +73,7 @@ def padded(tokenizer: Any, some: list[Window]) -> dict[str, Any]:
     for name in ("starts", "ends"):
         rows = []
         for window in some:
-            more = [OUTSIDE] * (width - len(window[name]))
+            more = [NO_TEXT] * (width - len(window[name]))
             rows.append(more + window[name] if tokenizer.padding_side == "left" else window[name] + more)
         batch[name] = torch.tensor(rows)
     return dict(batch)

@@ -7,7 +7,7 @@ which sentence-transformers loads from the same folder too.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,11 @@ import polars as pl
 
 from tasks.problems import Collator, Encoded, Prediction, Problem, Targets
 from tasks.problems.common.predicting import logits_of
-from tasks.problems.common.text import BATCH, RowsProblem
+from tasks.problems.common.text import RowsProblem
 from tasks.problems.sentence_similarity import inputs, modules, retrieval, serve
+from tasks.problems.sentence_similarity.params import Own
 from tasks.problems.sentence_similarity.retrieval import RANKS, Retrieved
 from tasks.problems.sentence_similarity.rows import ROWS, Labels, Pairs
-from tasks.shared.params import Tokenize
 from tasks.shared.statistics import Statistic, Statistics
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ SAME = 1e-3
 class SentenceSimilarity(RowsProblem):
     """Rows are (text, label) or (text, text_pair)."""
 
+    section = Own
     task = "sentence-similarity"
     # texts of like length are read together
     reads_at_once = False
@@ -55,16 +56,14 @@ class SentenceSimilarity(RowsProblem):
         """Return the labels by their spelling."""
         return {"labels": train["label"].unique().sort().to_list()} if "label" in self.columns else {}
 
-    def encode(
-        self, processor: "PreTrainedTokenizerBase", rows: pl.DataFrame, targets: Targets, params: Tokenize
-    ) -> Iterator[Encoded]:
-        """Yield `input_ids`, cut, and `labels` (with pairs 0, and `pair_input_ids`).
+    def encoded(
+        self, processor: Any, rows: pl.DataFrame, first: int, targets: Targets, limit: int
+    ) -> Encoded:
+        """Return `input_ids`, cut, and `labels` (with pairs 0, and `pair_input_ids`).
 
         `length` is that of the longer text.
         """
-        limit = min(params.max_length, processor.model_max_length)
-        for batch in rows.iter_slices(BATCH):
-            yield inputs.encoded(processor, batch.select(*self.columns), targets.get("labels", ()), limit)
+        return inputs.encoded(processor, rows.select(*self.columns), targets.get("labels", ()), limit)
 
     def collator(self, processor: "PreTrainedTokenizerBase") -> Collator:
         """Pad texts and pairs, each to the longest of the batch."""

@@ -12,8 +12,9 @@ import polars as pl
 
 from tasks.problems import Collator, Encoded, Prediction, Processor, Targets
 from tasks.problems.common import counting
-from tasks.problems.common.text import BATCH, TextProblem, num_unknown
+from tasks.problems.common.text import TextProblem, num_unknown
 from tasks.problems.text2text_generation import files, languages, serve
+from tasks.problems.text2text_generation.params import Own
 from tasks.shared.columns import Column
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data, Tokenize
@@ -33,6 +34,7 @@ AT_ONCE = 256  # rows whose likeness to all train rows is known at once
 class Text2TextGeneration(TextProblem):
     """Rows are (text, target)."""
 
+    section = Own
     task = "text2text-generation"
     head = "AutoModelForSeq2SeqLM"
     served_with: Mapping[str, Any] = {}
@@ -52,7 +54,7 @@ class Text2TextGeneration(TextProblem):
 
     def __init__(self, params: Section | None = None) -> None:
         super().__init__(params)
-        self.validation_rows = self.params.validation_rows if self.params else None
+        self.validation_rows = self.params.validation_rows
 
     def read(self, file: Path, params: Data) -> Iterator[dict[str, Any]] | None:
         """Read objects of objects and parallel lines; other files are tables."""
@@ -77,27 +79,23 @@ class Text2TextGeneration(TextProblem):
 
         return pa.nulls(rows.height)
 
-    def encode(
-        self, processor: Processor, rows: pl.DataFrame, targets: Targets, params: Tokenize
-    ) -> Iterator[Encoded]:
-        """Yield `input_ids` as for every text; `labels` list<int64>: the target's tokens, with its end."""
+    def encoded(
+        self, processor: Any, rows: pl.DataFrame, first: int, targets: Targets, limit: int
+    ) -> Encoded:
+        """Return `input_ids` as of every text; `labels` list<int64>: the target's tokens, with its end."""
         import pyarrow as pa
 
-        most = self.params.max_target_length
-        of_texts = super().encode(processor, rows, targets, params)
-        for some, encoded in zip(rows.iter_slices(BATCH), of_texts, strict=True):
-            labels, cut = [], 0
-            for ids in processor(text_target=some["target"].to_list(), truncation=False)["input_ids"]:
-                # BERT's first token is what a decoder starts with anyway
-                own = ids[1:] if processor.bos_token_id is None and ids[0] == processor.cls_token_id else ids
-                cut += len(own) > most
-                labels.append(languages.shortened(own, most, processor))
-            said = pa.array(labels, pa.list_(pa.int64()))
-            place = encoded.inputs.schema.get_field_index("labels")
-            inputs = encoded.inputs.set_column(place, "labels", said)
-            unknown = encoded.unknown + num_unknown(processor, said)
-            tokens = sum(inputs["length"].to_pylist()) + len(said.flatten())
-            yield Encoded(inputs, encoded.truncated + cut, unknown, tokens)
+        its, most = super().encoded(processor, rows, first, targets, limit), self.params.max_target_length
+        labels, cut = [], 0
+        for ids in processor(text_target=rows["target"].to_list(), truncation=False)["input_ids"]:
+            # BERT's first token is what a decoder starts with anyway
+            own = ids[1:] if processor.bos_token_id is None and ids[0] == processor.cls_token_id else ids
+            cut += len(own) > most
+            labels.append(languages.shortened(own, most, processor))
+        said = pa.array(labels, pa.list_(pa.int64()))
+        inputs = its.inputs.set_column(its.inputs.schema.get_field_index("labels"), "labels", said)
+        tokens = sum(inputs["length"].to_pylist()) + len(said.flatten())
+        return Encoded(inputs, its.truncated + cut, its.unknown + num_unknown(processor, said), tokens)
 
     def model(
         self, base: Path, processor: Processor, targets: Targets

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 class TextClassification(Classification, TextProblem):
     """Rows are (text, label), or (text, text_pair, label)."""
 
+    section = Own
     columns: Mapping[str, Column] = {**TEXTS, "label": Column("category", "target")}
     examples = (
         {"text": "the courier says delivered but my porch is empty", "label": "parcel_not_received"},
@@ -33,7 +34,7 @@ class TextClassification(Classification, TextProblem):
 
     def __init__(self, params: Any = None) -> None:
         """Know the metrics that the params ask for."""
-        super().__init__(params or Own())
+        super().__init__(params)
         scope = ("in_scope_accuracy", "out_of_scope_recall") if self.params.out_of_scope else ()
         self.metrics = (*METRICS, *scope)
 

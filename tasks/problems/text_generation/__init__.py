@@ -12,10 +12,11 @@ import polars as pl
 from tasks.problems import Collator, Encoded, Prediction, Targets
 from tasks.problems.common.lists import IGNORED
 from tasks.problems.common.predicting import logits_by_row
-from tasks.problems.common.text import BATCH, RowsProblem, num_unknown, slices
+from tasks.problems.common.text import RowsProblem, num_unknown, slices
 from tasks.problems.text_generation import adapters, batches, causal, chat, counts, generating
+from tasks.problems.text_generation.params import Own
 from tasks.problems.text_generation.rows import ROWS, Text
-from tasks.shared.params import Data, Ingest, Tokenize
+from tasks.shared.params import Data, Ingest
 from tasks.shared.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ GENERATION = ("max_new_tokens", "num_beams", "repetition_penalty", "no_repeat_ng
 class TextGeneration(RowsProblem):
     """Rows are texts, (prompt, answer) or conversations: text_generation.rows says which."""
 
+    section = Own
     task = "text-generation"
     head = "AutoModelForCausalLM"
     metrics = ("nats_per_character", "nats_per_token", "perplexity", "exact_match")
@@ -75,14 +77,12 @@ class TextGeneration(RowsProblem):
             conversations = map(chat.read, some["messages"])
             yield [chat.answer([message]) for messages in conversations for message in messages]
 
-    def encode(
-        self, processor: "PreTrainedTokenizerBase", rows: pl.DataFrame, targets: Targets, params: Tokenize
-    ) -> Iterator[Encoded]:
-        """Yield documents side by side, or a conversation per row with labels where the model is to speak."""
-        limit = min(params.max_length, processor.model_max_length)
-        for start in range(0, rows.height, BATCH):
-            inputs, truncated = self.rows.inputs(processor, rows[start : start + BATCH], start, limit)
-            yield Encoded(inputs, truncated, num_unknown(processor, inputs["input_ids"]))
+    def encoded(
+        self, processor: Any, rows: pl.DataFrame, first: int, targets: Targets, limit: int
+    ) -> Encoded:
+        """Return documents side by side, or a conversation per row with labels where the model speaks."""
+        inputs, truncated = self.rows.inputs(processor, rows, first, limit)
+        return Encoded(inputs, truncated, num_unknown(processor, inputs["input_ids"]))
 
     def collator(self, processor: "PreTrainedTokenizerBase") -> Collator:
         """Pad on the right: documents by one more that nobody sees, conversations by a mask."""

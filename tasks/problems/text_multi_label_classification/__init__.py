@@ -37,6 +37,7 @@ SAME_SCORE = 1e-3  # other batches sum in another order
 class TextMultiLabelClassification(TextProblem):
     """Rows are (text, labels), or (text, text_pair, labels)."""
 
+    section = Own
     columns: Mapping[str, Column] = {**TEXTS, "labels": Column("categories", "target")}
     examples = (
         {"text": "cancel my card and send a new one", "labels": ["cancel", "card", "new"]},
@@ -46,10 +47,6 @@ class TextMultiLabelClassification(TextProblem):
     headline = "micro_f1"
     served_with: Mapping[str, Any] = {"truncation": True, "top_k": None}
     served_then = APPLYING
-
-    def __init__(self, params: Any = None) -> None:
-        """Take the params, or what they are by default."""
-        super().__init__(params or Own())
 
     def learn_targets(self, train: pl.DataFrame) -> Targets:
         """Return the labels by their spelling."""

@@ -39,6 +39,7 @@ class TextRegression(TextProblem):
     a step of training moves it by little. Once training is over its last layer answers in their own units.
     """
 
+    section = Own
     columns: Mapping[str, Column] = {**TEXTS, "number": Column("number", "target")}
     examples = (
         {"text": "came in two days and fits", "number": 4.5},
@@ -48,7 +49,7 @@ class TextRegression(TextProblem):
 
     def __init__(self, params: Any = None) -> None:
         """Know the metrics that the params ask for."""
-        super().__init__(params or Own())
+        super().__init__(params)
         self.metrics = NUMBERS if self.params.threshold is None else (*NUMBERS, "accuracy")
 
     def learn_targets(self, train: pl.DataFrame) -> Targets:

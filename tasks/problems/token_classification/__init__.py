@@ -18,10 +18,11 @@ import polars as pl
 from tasks.problems import Collator, Encoded, Prediction, Targets
 from tasks.problems.common.lists import IGNORED, padded
 from tasks.problems.common.predicting import logits_of, without_carried
-from tasks.problems.common.text import BATCH, RowsProblem
+from tasks.problems.common.text import RowsProblem
 from tasks.problems.token_classification import aligned, conll, scores
 from tasks.problems.token_classification.entities import have_prefix, tag
 from tasks.problems.token_classification.guesses import guesses
+from tasks.problems.token_classification.params import Own
 from tasks.problems.token_classification.rows import NOTHING, ROWS, Spans, Tags
 from tasks.shared.columns import labels
 from tasks.shared.errors import InputError
@@ -40,6 +41,7 @@ SAME_SCORE = 1e-4
 class TokenClassification(RowsProblem):
     """Rows are (tokens, tags) or (text, spans)."""
 
+    section = Own
     task = "token-classification"
     head = "AutoModelForTokenClassification"
     metrics = ("entity_f1", "precision", "recall", "accuracy")
@@ -99,10 +101,10 @@ class TokenClassification(RowsProblem):
             aligned.put_blanks_before_words(made)
         return made
 
-    def encode(
-        self, processor: "PreTrainedTokenizerBase", rows: pl.DataFrame, targets: Targets, params: Tokenize
-    ) -> Iterator[Encoded]:
-        """Yield `input_ids`, cut; what each token stands for (`starts`, `ends`); its tag's number as label.
+    def encoded(
+        self, processor: Any, rows: pl.DataFrame, first: int, targets: Targets, limit: int
+    ) -> Encoded:
+        """Return `input_ids`, cut; what each token stands for (`starts`, `ends`); its tag's number as label.
 
         Raises InputError for a tokenizer that does not say which word a token is of.
         """
@@ -112,9 +114,7 @@ class TokenClassification(RowsProblem):
                 f"model.name: {kind} does not tell which word a token is of; "
                 "name a model with a tokenizer.json"
             )
-        limit = min(params.max_length, processor.model_max_length)
-        for batch in rows.iter_slices(BATCH):
-            yield aligned.inputs(processor, self.rows, batch, targets, limit)
+        return aligned.inputs(processor, self.rows, rows, targets, limit)
 
     def collator(self, processor: "PreTrainedTokenizerBase") -> Collator:
         """Pad to the longest row of the batch."""

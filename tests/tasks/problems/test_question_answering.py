@@ -179,8 +179,8 @@ def test_a_question_is_cut_where_it_leaves_no_room_for_its_context(tokenizer: An
 
 def test_the_best_spans_are_those_of_all_pairs_of_tokens() -> None:
     random = np.random.default_rng(0)
-    starts = np.array([serve.NOWHERE, serve.OUTSIDE, 0, 4, 9, 12, serve.OUTSIDE])
-    ends = np.array([serve.OUTSIDE, serve.OUTSIDE, 3, 8, 11, 15, serve.OUTSIDE])
+    starts = np.array([serve.NOWHERE, serve.NO_TEXT, 0, 4, 9, 12, serve.NO_TEXT])
+    ends = np.array([serve.NO_TEXT, serve.NO_TEXT, 3, 8, 11, 15, serve.NO_TEXT])
     first, last = random.normal(size=7).astype(np.float32), random.normal(size=7).astype(np.float32)
     found, no_answer = serve.spans(first, last, starts, ends, 4, 2)
     every = [
