@@ -1,11 +1,14 @@
 """Baselines learn from so much text, and from all of it where it is less."""
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
 from tasks.evaluate import sampling
 from tasks.problems.text_classification import TextClassification
 from tasks.problems.token_classification.rows import Tags
+from tests.support.way import way
 
 COLUMNS = TextClassification.columns
 
@@ -29,3 +32,16 @@ def test_of_many_a_sample_is_learned_from_that_is_always_the_same(monkeypatch: p
     assert sampling.sample(words, Tags.columns).height == 10
     long = pl.DataFrame({"text": ["x" * 500] * 3, "label": ["a"] * 3})
     assert sampling.sample(long, COLUMNS).height == 1
+
+
+def test_how_many_rows_baselines_learn_from_is_said_where_it_is_not_all(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    its = way(tmp_path, tiny_model)
+    its.tokenize()
+    its.train()
+    assert "baseline_rows" not in its.evaluate()
+    monkeypatch.setattr(sampling, "MOST_CHARACTERS", 1000)
+    found = its.evaluate()
+    assert 3 <= found["baseline_rows"] < pl.read_parquet(its.paths.split("train")).height
+    assert found["baselines"].keys() == {"majority", "tfidf_linear"}
