@@ -89,7 +89,7 @@ def test_a_mask_that_a_row_spells_is_letters_and_the_pipeline_answers_alike(
     some = pl.DataFrame({"text": texts()[:60]})
     params = Tokenize.model_validate({"max_length": 128, "train": {"kind": letters, "vocab_size": 400}})
     processor = its.processor(base, some.lazy(), params)
-    spelled = [f"where is {processor.mask_token} my order", f"{processor.mask_token}", *texts()[:3]]
+    spelled = [f"where is {processor.mask_token} my order", f"{processor.mask_token}", *texts()[:20], "hello"]
     (found,) = its.encode(processor, pl.DataFrame({"text": spelled}), {}, params)
     rows = found.inputs.to_pylist()
     for row in rows:

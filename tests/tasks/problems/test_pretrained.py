@@ -1,5 +1,7 @@
 """What is known of a base model before it is loaded."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -7,18 +9,24 @@ from tasks.problems.common.pretrained import OFFSET, positions
 from tests.support.families import LIKE_BERT
 
 # sizes that not all have
-MORE = {"luke": {"entity_vocab_size": 8, "entity_emb_size": 8}, "longformer": {"attention_window": 4}}
+MORE: dict[str, dict[str, Any]] = {
+    "layoutlmv3": {"coordinate_size": 6, "shape_size": 4, "visual_embed": False},
+    "lilt": {"hidden_size": 48},
+    "xmod": {"default_language": "en_XX"},
+    "luke": {"entity_vocab_size": 8, "entity_emb_size": 8},
+    "longformer": {"attention_window": 4},
+}
 
 
 @pytest.mark.parametrize("kind", [*sorted(OFFSET), "bert"])
 def test_a_model_reads_as_many_tokens_as_it_is_said_to_have_positions_for(kind: str) -> None:
     from transformers import AutoConfig, AutoModel
 
-    sizes = {**LIKE_BERT, "vocab_size": 16, "max_position_embeddings": 20, "pad_token_id": 3}
-    config = AutoConfig.for_model(kind, **sizes, **MORE.get(kind, {}))
+    sizes = {**LIKE_BERT, "vocab_size": 16, "max_position_embeddings": 20, "pad_token_id": 1}
+    config = AutoConfig.for_model(kind, **{**sizes, **MORE.get(kind, {})})
     model = AutoModel.from_config(config).eval()
     count = positions(config)
-    assert count == (20 if kind == "bert" else 16)
+    assert count == (20 if kind == "bert" else 18)
     ids = torch.full((1, count), 5)
     with torch.inference_mode():
         assert model(input_ids=ids, attention_mask=torch.ones_like(ids))[0].shape[1] == count
@@ -30,5 +38,5 @@ def test_a_model_reads_as_many_tokens_as_it_is_said_to_have_positions_for(kind: 
 def test_a_model_without_a_row_per_position_loses_none_to_its_padding_token() -> None:
     from transformers import AutoConfig
 
-    sizes = {**LIKE_BERT, "vocab_size": 16, "max_position_embeddings": 20, "pad_token_id": 3}
+    sizes = {**LIKE_BERT, "vocab_size": 16, "max_position_embeddings": 20, "pad_token_id": 1}
     assert positions(AutoConfig.for_model("esm", **sizes, position_embedding_type="rotary")) == 20

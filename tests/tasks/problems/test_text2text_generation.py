@@ -163,7 +163,7 @@ def test_how_a_base_generated_for_its_own_task_is_forgotten_but_for_its_tokens(
     }
     news |= {"early_stopping": True, "encoder_no_repeat_ngram_size": 3, "forced_bos_token_id": 0}
     file.write_text(json.dumps(news))
-    problem = load(max_new_tokens=12)
+    problem = load(max_new_tokens=12, max_target_length=32)
     processor = problem.processor(tmp_path, pl.LazyFrame(), Tokenize())
     model = problem.model(tmp_path, processor, {})[0].eval()
     kept: Any = model.generation_config

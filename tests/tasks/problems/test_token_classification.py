@@ -258,7 +258,7 @@ def test_the_pipeline_finds_the_entities_that_were_predicted_in_texts_with_blank
     rows = pl.DataFrame({"text": texts, "spans": [[{"start": 4, "end": 6, "label": "place"}]] * 4})
     encoded_rows, _, processor = encoded(tmp_path, rows, "spans", 64)
     its, found, counts = problem("spans"), [], []
-    for seed in range(8):
+    for seed in range(3):
         torch.manual_seed(seed)
         model = its.model(tmp_path, processor, PLACE)[0].eval()
         # one that was drawn narrowly says the same of all tokens
