@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tasks.problems import Media, Unusable
+from tasks.problems.common.brief import brief
 from tasks.shared.params import Ingest
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -34,7 +35,7 @@ def keep(content: bytes, params: Ingest) -> Media:
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Exception as error:  # noqa: BLE001 - whatever a decoder raises of a file that is none
-        raise Unusable(_brief("no picture that can be read", error)) from None
+        raise Unusable(brief("no picture that can be read", error)) from None
     if image.width * image.height > params.max_pixels:
         size = f"{image.width} x {image.height} pixels"
         raise Unusable(f"{size}, more than ingest.max_pixels {params.max_pixels}")
@@ -48,18 +49,12 @@ def keep(content: bytes, params: Ingest) -> Media:
     except (Unusable, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever a decoder raises of a damaged file
-        raise Unusable(_brief("a damaged picture", error)) from None
+        raise Unusable(brief("a damaged picture", error)) from None
     written = io.BytesIO()
     plain.save(written, "PNG")
     return Media(
         written.getvalue(), ".png", {"width": plain.width, "height": plain.height}, ", ".join(changes)
     )
-
-
-def _brief(what: str, error: Exception) -> str:
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    # a buffer's address is another one each time
-    return what if " object at 0x" in said else f"{what}: {said[:200]}"
 
 
 def _changes(image: Image.Image) -> Sequence[str]:
@@ -98,6 +93,12 @@ def load(file: Path) -> Image.Image:
         return image.convert("RGB")
 
 
-def blank(width: int, height: int) -> Image.Image:
-    """Return an empty picture in RGB."""
-    return Image.new("RGB", (width, height))
+def blank(width: int, height: int, colour: str = "black") -> Image.Image:
+    """Return a picture of one colour in RGB."""
+    return Image.new("RGB", (width, height), colour)
+
+
+def noise(width: int, height: int) -> Image.Image:
+    """Return a picture in RGB whose pixels are all of another colour, the same one each time."""
+    drawn = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(drawn)

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from tasks.problems.common import images, pretrained
+from tasks.problems.common.brief import brief
 from tasks.shared.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,50 +24,138 @@ if TYPE_CHECKING:
 BATCH = 256  # pictures read at once
 PATCH = 16  # pixels on each side of what is counted as one
 USUAL = 224  # pixels on each side, where nothing else is said
+# width and height of pictures by which a processor is tried
+SIDES = ((64, 48), (48, 64), (300, 200))
+# of an image processor what makes its colours
+COLOURS = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std", "resample")
+SAME = 1e-4  # how far numbers may be apart, by rounding
+AXES = 3  # of a picture: channels, height, width
 
 
 def processor(base: Path, size: int | None) -> "BaseImageProcessor":
     """Return the base model's image processor, or for a model from scratch one that squeezes into a square.
 
-    size: pixels on each side; None: as the base says. Raises InputError where the base has none, or its
-    pictures do not all become one size.
+    size: pixels on each side; None: as the base says. Raises InputError where the base has none, its pictures
+    do not all become one size, or batches would not hold what it makes of them.
     """
     if pretrained.is_from_scratch(base):
         return squeezing(base, size or getattr(pretrained.config(base), "image_size", None) or USUAL)
     made = pretrained.image_processor(base)
     if size:
-        square = {"height": size, "width": size}
-        made.size, made.crop_size = square, square if getattr(made, "crop_size", None) else None
-    shapes = {_array(made, images.blank(*sides)).shape for sides in ((64, 48), (48, 64), (300, 200))}
-    if len(shapes) > 1:
-        each = "makes pictures of different sizes, which cannot share a batch"
-        raise InputError(f"model.name: the image processor in {base} {each}; give image_size")
+        made = _squared(made, size, base)
+    _refuse_other_pixels(made, base)
     return made
 
 
 def squeezing(base: Path, side: int) -> "BaseImageProcessor":
     """Return an image processor that squeezes into a square, in the colours that the base expects.
 
-    Raises InputError where a base with weights has none.
+    Raises InputError where a base with weights has none, or one that changes colours in a way of its own.
     """
     from transformers import ViTImageProcessorPil
 
-    colours = {}
-    if not pretrained.is_from_scratch(base):
-        its = pretrained.image_processor(base)
-        colours = {name: getattr(its, name) for name in ("image_mean", "image_std", "resample")}
-    return ViTImageProcessorPil(size={"height": side, "width": side}, **colours)
+    square = {"height": side, "width": side}
+    if pretrained.is_from_scratch(base):
+        return ViTImageProcessorPil(size=square)
+    its = pretrained.image_processor(base)
+    made = ViTImageProcessorPil(size=square, **{name: getattr(its, name, None) for name in COLOURS})
+    try:
+        is_same = np.allclose(_line(made), _line(its), atol=SAME)
+    except Exception as error:  # noqa: BLE001 - whatever a processor raises that wants other pictures
+        raise InputError(brief(f"{_named(its, base)} makes no pixels of a picture", error)) from None
+    if not is_same:
+        more = "does more to colours than to rescale and normalize them"
+        raise InputError(f"{_named(its, base)} {more}; name another model")
+    return made
+
+
+def _squared(made: "BaseImageProcessor", side: int, base: Path) -> "BaseImageProcessor":
+    """Return a processor that makes squares of so many pixels on each side.
+
+    It squeezes where it can; else it resizes by the shortest side, and cuts out the middle. Raises InputError
+    where it does neither.
+    """
+    square, shortest = {"height": side, "width": side}, {"shortest_edge": side}
+    for size, is_cut in ((square, False), (shortest, False), (shortest, True)):
+        changed = deepcopy(made)
+        changed.size = size
+        if is_cut:
+            changed.do_center_crop = True
+        if is_cut or getattr(made, "crop_size", None):
+            changed.crop_size = square
+        # a processor says what it cannot do with an error of any kind
+        with suppress(Exception):
+            if {_made(changed, images.blank(*sides)).shape[1:] for sides in SIDES} == {(side, side)}:
+                return changed
+    what = f"the image processor in {base} ({type(made).__name__}) makes no squares of {side} pixels"
+    raise InputError(f"image_classification.image_size: {what}; leave it empty, or name another model")
+
+
+def _refuse_other_pixels(processor: "BaseImageProcessor", base: Path) -> None:
+    """Raise InputError unless pictures become one size, and batches hold what the processor makes of them."""
+    its = _named(processor, base)
+    try:
+        sizes = {_made(processor, images.blank(*sides)).shape for sides in SIDES}
+        beside = set(processor(images.blank(*SIDES[0]), return_tensors="np")) - {"pixel_values"}
+    except Exception as error:  # noqa: BLE001 - whatever a processor raises that wants other pictures
+        raise InputError(brief(f"{its} makes no pixels of a picture", error)) from None
+    if beside:
+        raise InputError(f"{its} gives {', '.join(sorted(beside))} beside pixels; name another model")
+    if len(sizes) > 1:
+        each = "makes pictures of different sizes, which cannot share a batch"
+        raise InputError(f"{its} {each}; give image_classification.image_size")
+    if not all(_is_same(processor, images.noise(*sides)) for sides in SIDES):
+        more = "does more to a picture than to resize, cut, rescale and normalize it"
+        raise InputError(f"{its} {more}; name another model")
+
+
+def _is_same(processor: "BaseImageProcessor", image: Any) -> bool:
+    """Return whether a batch holds what a processor makes of a picture, as near as 8 bits come."""
+    factor, _ = _line(processor)
+    if not factor.all():
+        return False
+    (ours,) = Collator(processor, Path())([{"pixels": _array(processor, image)}])["pixel_values"].numpy()
+    half: np.ndarray = np.abs(factor)[:, None, None] / 2 + SAME
+    return bool((np.abs(ours - _made(processor, image)) <= half).all())
+
+
+def _named(processor: "BaseImageProcessor", base: Path) -> str:
+    return f"model.name: the image processor in {base} ({type(processor).__name__})"
+
+
+def _made(processor: "BaseImageProcessor", image: Any) -> np.ndarray:
+    """Return what a processor makes of a picture: (channels, height, width) float32."""
+    made = processor(image, return_tensors="np")
+    if "pixel_values" not in made:
+        raise ValueError(f"it gives {', '.join(made)}")
+    found: np.ndarray = made["pixel_values"][0].astype(np.float32)
+    if found.ndim != AXES:
+        raise ValueError(f"it gives {found.shape} numbers, not channels of rows of pixels")
+    return found
+
+
+@lru_cache(maxsize=8)
+def _line(processor: "BaseImageProcessor") -> tuple[np.ndarray, np.ndarray]:
+    """Return what a processor multiplies 8 bits by, and what it adds, of each channel: (channels,) float32.
+
+    As it makes them of black and of white: some rescale otherwise, or normalize twice.
+    """
+    pictures = [_made(processor, images.blank(*SIDES[0], colour)) for colour in ("black", "white")]
+    # at the edges may be what pads it
+    black, white = (made[:, made.shape[1] // 2, made.shape[2] // 2].astype(np.float64) for made in pictures)
+    return ((white - black) / 255).astype(np.float32), black.astype(np.float32)
 
 
 def _array(processor: "BaseImageProcessor", image: Any) -> np.ndarray:
-    """Return a picture as the processor resizes and crops it: (channels, height, width) uint8."""
+    """Return a picture as the processor resizes and cuts it: (channels, height, width) uint8."""
     size = _plain_size(processor)
     if size is not None:
         # what the processor would do, without its checks, which take ten times as long
         resized: np.ndarray = np.asarray(image.resize(size, processor.resample)).transpose(2, 0, 1)
         return resized
-    made = processor(image, do_rescale=False, do_normalize=False, return_tensors="np")["pixel_values"][0]
-    found: np.ndarray = np.clip(np.rint(made), 0, 255).astype(np.uint8)
+    factor, offset = (its[:, None, None] for its in _line(processor))
+    bits = (_made(processor, image) - offset) / factor
+    found: np.ndarray = np.clip(np.rint(bits), 0, 255).astype(np.uint8)
     return found
 
 
@@ -73,12 +164,15 @@ def _plain_size(processor: "BaseImageProcessor") -> tuple[int, int] | None:
     """Return the width and height to which a processor squeezes pictures, where it does nothing else."""
     from transformers.image_processing_backends import PilBackend
 
-    size = processor.size or {}
-    is_plain = type(processor)._preprocess is PilBackend._preprocess  # noqa: SLF001 (whether it is another)
+    size, kind = processor.size or {}, type(processor)
+    is_plain = kind._preprocess is PilBackend._preprocess and kind.resize is PilBackend.resize  # noqa: SLF001 (whether it is another)
     others = any(
         getattr(processor, name, None) for name in ("do_center_crop", "do_pad", "do_convert_annotations")
     )
-    if not is_plain or others or not processor.do_resize or not size.get("height") or not size.get("width"):
+    # without a way to resample, ours and Pillow's own are different ones
+    if not is_plain or others or not processor.do_resize or processor.resample is None:
+        return None
+    if not size.get("height") or not size.get("width"):
         return None
     return size["width"], size["height"]
 
@@ -142,7 +236,7 @@ def array(processor: "BaseImageProcessor", row: Mapping[str, Any], folder: Path)
 class Collator:
     """Makes a batch of encoded pictures: pixel_values (rows, channels, height, width), and their labels.
 
-    As the processor rescales and normalizes. Rows that are to be mixed with the one behind them say with
+    In the numbers that the processor gives. Rows that are to be mixed with the one behind them say with
     which share of their own; their labels are then (rows, 3): both labels and that share.
     """
 
@@ -154,15 +248,8 @@ class Collator:
         import torch
 
         arrays = [array(self.processor, row, self.folder) for row in rows]
-        pixels = torch.from_numpy(np.stack(arrays)).float()
-        if self.processor.do_rescale:
-            pixels *= self.processor.rescale_factor
-        if self.processor.do_normalize:
-            mean, spread = (
-                torch.tensor(its)[None, :, None, None]
-                for its in (self.processor.image_mean, self.processor.image_std)
-            )
-            pixels = (pixels - mean) / spread
+        factor, offset = (torch.from_numpy(its)[None, :, None, None] for its in _line(self.processor))
+        pixels = torch.from_numpy(np.stack(arrays)).float().mul_(factor).add_(offset)
         batch = {"pixel_values": pixels}
         if "labels" in rows[0]:
             batch["labels"] = torch.tensor([row["labels"] for row in rows])

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from tasks.problems import Media, Unusable
+from tasks.problems.common.brief import brief
 from tasks.shared.params import Ingest
 
 ENDINGS = (".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
@@ -49,7 +50,7 @@ def keep(content: bytes, params: Ingest) -> Media:
     except (Unusable, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever a decoder raises of a damaged file
-        raise Unusable(_brief("no sound that can be read, or a damaged one", error)) from None
+        raise Unusable(brief("no sound that can be read, or a damaged one", error)) from None
 
 
 def _format(content: bytes) -> str | None:
@@ -105,10 +106,3 @@ def _has_last_page(content: bytes) -> bool:
         return False
     segments = page[PAGE - 1]
     return len(page) >= PAGE + segments + sum(page[PAGE : PAGE + segments])
-
-
-def _brief(what: str, error: Exception) -> str:
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    # a buffer's address is another one each time
-    said = re.sub(r"Error opening <.*?>: ", "", said)
-    return f"{what}: {said[:200]}"

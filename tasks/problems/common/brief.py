@@ -1,0 +1,15 @@
+"""What a library says of a file that it cannot use, as a part of a sentence."""
+
+import re
+
+MOST = 200  # letters of it
+# a buffer's address is another one each time
+ADDRESS = " object at 0x"
+OPENING = re.compile(r"Error opening <.*?>: ")
+
+
+def brief(what: str, error: Exception) -> str:
+    """Return what is wrong and the first line of an error, or its kind where it has no line to say."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    said = OPENING.sub("", first)
+    return what if ADDRESS in said else f"{what}: {said[:MOST]}"
