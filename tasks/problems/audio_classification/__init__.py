@@ -18,6 +18,7 @@ from tasks.problems.common.sounds.serve import Processor
 from tasks.shared.columns import Column
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
     from transformers import PreTrainedModel
 
@@ -55,9 +56,13 @@ class AudioClassification(SoundProblem, Classification):
 
     def baselines(self, train: pl.DataFrame, test: pl.DataFrame, targets: Targets) -> dict[str, pl.DataFrame]:
         """Return the most frequent label, and what a linear model of loudness by pitch and time says."""
-        from tasks.problems.audio_classification.baseline import log_bands
+        from tasks.problems.common import linear
+        from tasks.problems.common.sounds import spectra
 
-        said = log_bands(train, test, self.media, self.params.max_seconds)
+        def bands(name: str) -> "np.ndarray":
+            return spectra.summary(self.media / name, self.params.max_seconds)
+
+        said = linear.predicted(train, test, "audio", bands)
         return {**super().baselines(train, test, targets), "log_bands_linear": said}
 
     def draw(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> "dict[str, Figure]":

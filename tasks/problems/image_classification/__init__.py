@@ -101,9 +101,10 @@ class ImageClassification(Classification):
 
     def baselines(self, train: pl.DataFrame, test: pl.DataFrame, targets: Targets) -> dict[str, pl.DataFrame]:
         """Return the most frequent label, and what a linear model of colours and coarse shapes says."""
+        from tasks.problems.common import linear
         from tasks.problems.image_classification.baseline import colours
 
-        said = colours(train, test, self.media)
+        said = linear.predicted(train, test, "image", lambda name: colours(self.media / name))
         return {**super().baselines(train, test, targets), "colours_linear": said}
 
     def draw(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> "dict[str, Figure]":
