@@ -63,10 +63,10 @@ class AutomaticSpeechRecognition(SoundProblem):
         made = super().processor(base, train, params)
         if seq2seq.is_one(base):
             return seq2seq.processor(base, made.extractor, self.params)
+        its_texts = self._texts(train.select("text").collect())
         if (base / "vocab.json").exists() and not pretrained.is_from_scratch(base):
-            return Processor(made.extractor, pretrained.characters(base))
-        known = texts.characters(self._texts(train.select("text").collect()))
-        return Processor(made.extractor, texts.tokenizer(known))
+            return Processor(made.extractor, texts.suited(pretrained.characters(base), its_texts, base))
+        return Processor(made.extractor, texts.tokenizer(texts.characters(its_texts)))
 
     def load_processor(self, folder: Path) -> Processor:
         """Load both as they were saved; they tell how validation is to be measured."""

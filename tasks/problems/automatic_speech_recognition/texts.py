@@ -2,12 +2,14 @@
 
 import json
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from tasks.problems.automatic_speech_recognition.params import Own
+from tasks.shared.errors import InputError
 
 # a letter, a mark on one, a digit; a blank is none of these
 SPOKEN = ("L", "M", "N")
@@ -15,6 +17,8 @@ APOSTROPHES = "'\u2019"
 # what stands between words in a vocabulary of characters, where it is a token
 BETWEEN = "|"
 BLANK, UNKNOWN = "<pad>", "<unk>"
+MOST = 0.5  # a share of unknown characters that a model may have to do with
+SHOWN = 5  # unknown characters that are named
 
 
 def normalised(text: str, params: Own) -> str:
@@ -46,11 +50,44 @@ def tokenizer(known: Sequence[str]) -> Any:
         return Wav2Vec2CTCTokenizer(str(file), **special, **none)
 
 
+def suited(tokenizer: Any, texts: Iterable[str], base: Path) -> Any:
+    """Return a base's tokenizer of characters; it reads small letters as capitals where it knows more so.
+
+    texts: of train. Raises InputError where most of their characters are unknown to it.
+    """
+    counts = Counter("".join("".join(text.split()) for text in texts))
+    known = tokenizer.get_vocab()
+    unknown = {one: count for one, count in counts.items() if one not in known}
+    in_capitals = {one: count for one, count in counts.items() if not known.keys() >= set(one.upper())}
+    if tokenizer.do_lower_case or sum(in_capitals.values()) < sum(unknown.values()):
+        # transformers' name for it: what is written is in small letters then
+        tokenizer.do_lower_case, unknown = True, in_capitals
+    share = sum(unknown.values()) / max(1, counts.total())
+    if share > MOST:
+        some = " ".join(sorted(unknown, key=lambda one: (-unknown[one], one))[:SHOWN])
+        what = f"{share:.0%} of the characters of train's texts are unknown to {base}, such as {some}"
+        other = "write texts otherwise (automatic_speech_recognition.words), name a model that knows them"
+        raise InputError(f"model.name: {what}; {other}, or a copy without its vocab.json, to learn them anew")
+    return tokenizer
+
+
 def edits(said: Sequence[str], actual: Sequence[str]) -> int:
-    """Return how many words, or characters, are to be added, taken out or replaced (Levenshtein 1966)."""
-    row = list(range(len(actual) + 1))
-    for number, one in enumerate(said, start=1):
-        above, row = row, [number]
-        for place, other in enumerate(actual, start=1):
-            row.append(min(above[place] + 1, row[-1] + 1, above[place - 1] + (one != other)))
-    return row[-1]
+    """Return how many words, or characters, are to be added, taken out or replaced (Levenshtein 1966).
+
+    A column of the table of distances is two numbers, of bits where it rises and where it falls (Hyyrö 2003).
+    """
+    places: dict[str, int] = {}
+    for place, one in enumerate(actual):
+        places[one] = places.get(one, 0) | 1 << place
+    every = (1 << len(actual)) - 1
+    last = (every + 1) >> 1
+    rises, falls, distance = every, 0, len(actual)
+    for one in said:
+        equal = places.get(one, 0)
+        diagonal = (((equal & rises) + rises) ^ rises) | equal | falls
+        above, below = falls | (every & ~(diagonal | rises)), rises & diagonal
+        distance += bool(above & last) - bool(below & last)
+        # the first row rises by one from column to column
+        above, below = above << 1 | 1, below << 1
+        rises, falls = (below | ~(diagonal | above)) & every, above & diagonal & every
+    return distance if actual else len(said)

@@ -1,5 +1,6 @@
 """Speech recognition: texts as they are compared, CTC's repeated characters, words and characters counted, spoken digits."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,55 @@ def test_edits_are_those_of_levenshtein() -> None:
     assert texts.edits([], []) == 0
 
 
+def test_edits_of_any_two_texts_are_those_of_the_table_of_distances() -> None:
+    draw = np.random.default_rng(0)
+    for length in (0, 1, 2, 7, 63, 64, 65, 130):
+        for other in (0, 1, 3, 64, 90):
+            said, actual = ("".join(draw.choice(list("abcd"), size)) for size in (length, other))
+            row = list(range(other + 1))
+            for number, one in enumerate(said, start=1):
+                above, row = row, [number]
+                for place, letter in enumerate(actual, start=1):
+                    row.append(min(above[place] + 1, row[-1] + 1, above[place - 1] + (one != letter)))
+            assert texts.edits(said, actual) == row[-1]
+
+
+def test_edits_of_long_texts_are_counted_in_no_time() -> None:
+    said, actual = "a b c d e " * 400, "a c b d f " * 400
+    begun = time.perf_counter()
+    assert texts.edits(said, actual) == 1200
+    assert time.perf_counter() - begun < 1
+
+
+def test_a_base_that_knows_capitals_alone_reads_small_letters_as_them_and_writes_small_ones(
+    tmp_path: Path,
+) -> None:
+    capitals = texts.tokenizer(list("AEFHORTUS"))
+    made = texts.suited(capitals, ["three four", "see"], tmp_path)
+    made.save_pretrained(tmp_path)
+    again = pretrained.characters(tmp_path)
+    ids = again("three four")["input_ids"]
+    assert again.unk_token_id not in ids
+    assert again.decode([one for token in ids for one in (token, again.pad_token_id)]) == "three four"
+    # texts in capitals stay as they are
+    made = texts.suited(texts.tokenizer(list("AEFHORTUS")), ["THREE FOUR"], tmp_path)
+    assert not made.do_lower_case
+
+
+def test_the_share_of_unknown_tokens_is_of_a_text_s_tokens_and_not_of_a_sound_s_frames(
+    tmp_path: Path,
+) -> None:
+    rows = pl.DataFrame(spoken(tmp_path, 3))
+    problem = made_with(max_seconds=1.0)
+    problem.media = tmp_path
+    base = base_models.fetch(Model(name=None, from_scratch=SCRATCH))
+    processor = problem.processor(base, pl.LazyFrame({"text": ["low tone"]}), Params().tokenize)
+    (made,) = problem.encode(processor, rows, {}, Params().tokenize)
+    assert made.tokens == sum(map(len, SAID))
+    # M, i, d, d, ! and h, i, g, h, a
+    assert made.unknown == 10
+
+
 def test_word_and_character_error_rates_are_sums_over_all_rows() -> None:
     rows = pl.DataFrame({"text": ["one two three", "four"]})
     predictions = pl.DataFrame({"predicted": ["one too three", None]})
@@ -160,8 +210,11 @@ def test_what_is_written_down_is_served_and_shown(scratch: dict[str, Any], tmp_p
     assert set(pl.read_csv(paths.plots / "predictions.csv")["actual"]) <= set(shown["expected"])
     assert (paths.plots / "figures/samples.png").exists()
     # as the base of another training the package brings its own characters
-    processor = problem.processor(paths.package, pl.LazyFrame({"text": ["xyz"]}), Params().tokenize)
+    processor = problem.processor(paths.package, pl.LazyFrame({"text": ["ago"]}), Params().tokenize)
     assert processor.tokenizer.get_vocab().keys() == vocabulary.keys()
+    unknown = r"67% of the characters of train's texts are unknown to .*, such as y z; write texts otherwise"
+    with pytest.raises(InputError, match=unknown):
+        problem.processor(paths.package, pl.LazyFrame({"text": ["yaz"]}), Params().tokenize)
 
 
 def test_what_a_decoder_writes_is_served_by_the_pipeline(tmp_path: Path) -> None:

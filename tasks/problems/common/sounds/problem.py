@@ -55,8 +55,10 @@ class SoundProblem(Problem):
         for columns, cut in features.encoded(processor.extractor, rows["audio"], self.media):
             its = slice(done, done + len(columns["length"]))
             columns["labels"] = pa.array(labels[its])
+            # a label is no token
+            tokens = sum(len(row) for row in labels[its] if isinstance(row, list)) or None
             inputs = pa.RecordBatch.from_pydict(columns)
-            yield Encoded(inputs, truncated=cut + sum(cut_labels[its]), unknown=sum(unknown[its]))
+            yield Encoded(inputs, cut + sum(cut_labels[its]), sum(unknown[its]), tokens)
             done = its.stop
 
     def labels(
