@@ -12,7 +12,7 @@ import transformers as hf
 from tasks import problems
 from tasks.ingest import ingest
 from tasks.problems import Problem, Unusable
-from tasks.problems.common.sounds import extractors, reading, serve
+from tasks.problems.common.sounds import extractors, features, reading, serve
 from tasks.shared.errors import InputError
 from tasks.shared.files import read_json
 from tasks.shared.params import Data, Ingest, Params, Split
@@ -162,6 +162,26 @@ def test_a_silent_and_a_very_short_sound_are_taken_and_become_finite_features(tm
             features = serve.features(extractor, serve.read(file, 16_000, 1.0)[0])
             assert np.isfinite(features).all()
             assert features.shape[1] == extractors.width(extractor)
+
+
+WINDOWS = {
+    "ASTFeatureExtractor": 10.24,
+    "SeamlessM4TFeatureExtractor": 30.0,
+    "Wav2Vec2FeatureExtractor": 30.0,
+    "WhisperFeatureExtractor": 30.0,
+}
+
+
+@pytest.mark.parametrize("kind", WINDOWS)
+def test_what_a_base_s_window_does_not_hold_is_cut_and_counted(kind: str, tmp_path: Path) -> None:
+    getattr(hf, kind)().save_pretrained(tmp_path)
+    assert WINDOWS.keys() == {*extractors.LOG_MEL.values(), extractors.WAVEFORM}
+    extractor = extractors.extractor(tmp_path, 30.0)
+    assert extractor.max_seconds == pytest.approx(WINDOWS[kind])
+    assert extractors.extractor(tmp_path, 2.0).max_seconds == 2.0
+    (tmp_path / "a.wav").write_bytes(written(waves(PITCHES[0], 12.0)))
+    ((_, cut),) = features.encoded(extractor, pl.Series(["a.wav"]), tmp_path)
+    assert cut == (WINDOWS[kind] < 12)
 
 
 @pytest.mark.parametrize("kind", ["whisper", "audio-spectrogram-transformer"])

@@ -1,5 +1,6 @@
 """What makes a model's inputs of sounds: the base model's feature extractor, or a new one."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from tasks.shared.errors import InputError
 
 BINS = 80
+AST_STEP = 160  # samples from a frame of AST's to the next
 # what is made for a model from scratch; the others read waveforms
 LOG_MEL = {
     "audio-spectrogram-transformer": "ASTFeatureExtractor",
@@ -32,9 +34,18 @@ def extractor(base: Path, seconds: float) -> Any:
         kinds = ", ".join(sorted(known))
         raise InputError(f"model.name: {base} has a {type(made).__name__}, and known are {kinds}")
     # it hears no more than its window
-    window = made.chunk_length if hasattr(made, "chunk_length") else seconds
-    made.max_seconds = min(seconds, window or seconds)
+    made.max_seconds = min(seconds, _window(made))
     return made
+
+
+def _window(extractor: Any) -> float:
+    """Return how many seconds of a sound become a fixed number of frames; infinity where none is fixed."""
+    kind = type(extractor).__name__
+    if kind == "WhisperFeatureExtractor":
+        return float(extractor.chunk_length)
+    if kind == "ASTFeatureExtractor":
+        return float(extractor.max_length * AST_STEP / extractor.sampling_rate)
+    return math.inf
 
 
 def _new(settings: Any, seconds: float) -> Any:
