@@ -1,5 +1,6 @@
 """Pictures that several problems draw; evaluate writes them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from tasks.shared import statistics
 from tasks.shared.pictures import canvas
 
+DRAWN = 1000  # labels that a matrix is drawn of: its cells are their square
 NAMED = 40  # labels whose names still fit beside a matrix
 NUMBERED = 20  # labels whose cells still fit a number
 ACROSS = 6  # pictures beside each other
@@ -18,25 +20,49 @@ DARK = 0.5  # a share above which a number is white
 
 
 def confusion_matrix(predicted: pl.Series, actual: pl.Series, labels: Sequence[str]) -> Figure:
-    """Draw how often each actual label (rows) was predicted as each other (columns), as shares of the row."""
-    index = {label: position for position, label in enumerate(labels)}
-    counts = np.zeros((len(labels), len(labels)), int)
-    np.add.at(counts, ([index[label] for label in actual], [index[label] for label in predicted]), 1)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = 4 + 0.35 * min(len(labels), NAMED)
+    """Draw how often each actual label (rows) was predicted as each other (columns), as shares of the row.
+
+    Of very many labels those alone that are most often taken for others, or others for them.
+    """
+    title = f"{(predicted == actual).sum()} of {len(actual)} right on test"
+    shown = labels
+    if len(labels) > DRAWN:
+        shown = _most_confused(predicted, actual, labels)
+        title = f"{title}; the {len(shown)} labels most often confused, of {len(labels)}"
+    counts, rows = _counts(predicted, actual, shown)
+    shares = counts / np.maximum(rows[:, None], 1)
+    size = 4 + 0.35 * min(len(shown), NAMED)
     figure = canvas(size, size)
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    if len(labels) <= NAMED:
-        axes.set_xticks(range(len(labels)), labels, rotation=90)
-        axes.set_yticks(range(len(labels)), labels)
-    if len(labels) <= NUMBERED:
+    if len(shown) <= NAMED:
+        axes.set_xticks(range(len(shown)), shown, rotation=90)
+        axes.set_yticks(range(len(shown)), shown)
+    if len(shown) <= NUMBERED:
         for row, column in zip(*counts.nonzero(), strict=True):
             color = "white" if shares[row, column] > DARK else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color)
-    title = f"{np.trace(counts)} of {counts.sum()} right on test"
     axes.set(xlabel="predicted", ylabel="actual", title=title)
     return figure
+
+
+def _most_confused(predicted: pl.Series, actual: pl.Series, labels: Sequence[str]) -> list[str]:
+    """Return the labels of which most mistakes are, then those of most rows."""
+    is_wrong = predicted != actual
+    mistakes = Counter(predicted.filter(is_wrong)) + Counter(actual.filter(is_wrong))
+    rows = Counter(actual)
+    return sorted(labels, key=lambda label: (-mistakes[label], -rows[label]))[:NAMED]
+
+
+def _counts(predicted: pl.Series, actual: pl.Series, shown: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return how often each label (rows) was predicted as each (columns), and how many rows it has at all."""
+    index = {label: position for position, label in enumerate(shown)}
+    pairs = zip(actual, predicted, strict=True)
+    found = [(index[one], index.get(other, -1)) for one, other in pairs if one in index]
+    # labels that are not shown stand together in a last column
+    counts = np.zeros((len(shown), len(shown) + 1), int)
+    np.add.at(counts, tuple(np.array(found, int).reshape(-1, 2).T), 1)
+    return counts[:, :-1], counts.sum(axis=1)
 
 
 def reliability(correct: pl.Series, confidence: pl.Series) -> Figure:

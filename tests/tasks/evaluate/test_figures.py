@@ -47,6 +47,20 @@ def test_a_label_is_drawn_as_it_is_spelled(tmp_path: Path, label: str) -> None:
     assert draw_matrix(tmp_path, [label, "other"]).keys() == {"matrix.png"}
 
 
+def test_of_very_many_labels_the_most_confused_alone_are_drawn() -> None:
+    labels = [f"label {number}" for number in range(20_000)]
+    actual = pl.Series([*labels, *["label 7"] * 3])
+    predicted = pl.Series([*labels, *["label 19999"] * 2, "label 8"])
+    (axes,) = confusion_matrix(predicted, actual, labels).axes
+    shown = [text.get_text() for text in axes.get_yticklabels()]
+    assert shown[:4] == ["label 7", "label 19999", "label 8", "label 0"]
+    assert len(shown) == 40
+    shares = axes.images[0].get_array()
+    assert shares is not None
+    assert [round(share, 2) for share in shares[0, :3].tolist()] == [0.25, 0.5, 0.25]
+    assert axes.get_title() == ("20000 of 20003 right on test; the 40 labels most often confused, of 20000")
+
+
 def test_other_pictures_are_the_same_bytes_too(tmp_path: Path) -> None:
     numbers = pl.Series([0.1, 0.5, 0.52, 0.9])
     for folder in ("one", "two"):
