@@ -70,16 +70,23 @@ class Classification(Problem):
         rows: pl.DataFrame,
         targets: Targets,
     ) -> dict[str, Any]:
-        """Divide the model's logits by the temperature with which validation is likeliest."""
+        """Divide the model's logits by the temperature with which validation is likeliest.
+
+        By 1 where its head does not take that.
+        """
         from tasks.problems.common import heads
 
         if self.params.calibration == "none":
             return {}
         processor = self.load_processor(checkpoint)
         model, _ = self.model(checkpoint, processor, targets)
-        before = heads.logits(model, self.collator(processor), validation)
+        collate = self.collator(processor)
+        before = heads.logits(model, collate, validation)
         temperature = heads.temperature(before, numbers(rows["label"], targets))
-        heads.rescale(model, 1 / temperature)
+        if not heads.divide(model, temperature, collate, validation, before):
+            kind = f"the head of a {type(model).__name__} ends with no layer that can be divided"
+            print(f"warning: calibration: {kind}; it stays as sure as it is", flush=True)
+            return {"temperature": 1.0}
         model.save_pretrained(checkpoint)
         return {"temperature": temperature}
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +17,24 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 BATCH = 64
+# a share of the largest logit by which rounding may change another
+SAME = 1e-3
 # temperatures that are tried, from half as sure to five times as sure
 TEMPERATURES = np.geomspace(0.2, 5, 401)
 
 
 def last_layer(model: "PreTrainedModel") -> "nn.Linear | None":
     """Return the linear layer that a head ends with; None where it does not end so."""
+    ends = _ends(model)
+    return ends[-1][1] if ends else None
+
+
+def _ends(model: "PreTrainedModel") -> "list[tuple[str, nn.Linear]]":
+    """Return the linear layers, with their names, that answer with a number per label, the last one last."""
     from torch import nn
 
-    layers = [part for part in model.modules() if isinstance(part, nn.Linear)]
-    ends = [layer for layer in layers if layer.out_features == model.config.num_labels]
-    return ends[-1] if ends else None
+    layers = [(name, part) for name, part in model.named_modules() if isinstance(part, nn.Linear)]
+    return [(name, layer) for name, layer in layers if layer.out_features == model.config.num_labels]
 
 
 def logits(model: "PreTrainedModel", collate: Collator, data: "Dataset") -> np.ndarray:
@@ -49,15 +57,43 @@ def logits(model: "PreTrainedModel", collate: Collator, data: "Dataset") -> np.n
 
 def rescale(model: "PreTrainedModel", factor: float, offset: float = 0.0) -> None:
     """Have a model answer `factor` times what it does, and `offset` more, by its last layer's own weights."""
+    layer = last_layer(model)
+    if layer is not None:
+        _rescale(layer, factor, offset)
+
+
+def _rescale(layer: "nn.Linear", factor: float, offset: float = 0.0) -> None:
     import torch
 
-    layer = last_layer(model)
-    if layer is None:
-        return
     with torch.no_grad():
         layer.weight.mul_(factor)
         if layer.bias is not None:
             layer.bias.mul_(factor).add_(offset)
+
+
+def divide(
+    model: "PreTrainedModel", temperature: float, collate: Collator, data: "Dataset", before: np.ndarray
+) -> bool:
+    """Have a classifier answer with its logits divided by a temperature; return whether it does now.
+
+    The weights of its last layer are divided; where that is not it, those of all layers that its head ends
+    with, whose mean may be the answer, as SwiftFormer's is; else it stays as it was. data, before: rows and
+    their logits, of which the first show it.
+    """
+    few = data.select(range(min(BATCH, len(data))))
+    wanted = before[: len(few)] / temperature
+    ends, body = _ends(model), f"{model.base_model_prefix}."
+    of_head = [layer for name, layer in ends if not name.startswith(body)]
+    for layers in ([layer for _, layer in ends[-1:]], of_head):
+        kept = [deepcopy(layer.state_dict()) for layer in layers]
+        for layer in layers:
+            _rescale(layer, 1 / temperature)
+        apart = np.abs(logits(model, collate, few) - wanted).max()
+        if apart <= SAME * np.abs(wanted).max():
+            return True
+        for layer, state in zip(layers, kept, strict=True):
+            layer.load_state_dict(state)
+    return False
 
 
 def temperature(answers: np.ndarray, labels: np.ndarray) -> float:

@@ -4,6 +4,7 @@ Served by the `image-classification` pipeline.
 """
 
 from collections.abc import Iterator, Mapping
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,14 @@ from tasks.problems.common import images, pixels
 from tasks.problems.common.classification import Classification, numbers
 from tasks.problems.image_classification.params import Own
 from tasks.shared.columns import Column
+from tasks.shared.errors import InputError
 from tasks.shared.params import Ingest, Tokenize, Train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from transformers import PreTrainedModel
+
+TEACHER = "WithTeacher"  # how architectures are called that have a head for what one answers
 
 
 class ImageClassification(Classification):
@@ -70,10 +74,21 @@ class ImageClassification(Classification):
             yield Encoded(pa.RecordBatch.from_pydict(columns))
 
     def model(self, base: Path, processor: Any, targets: Targets) -> "tuple[PreTrainedModel, list[str]]":
-        """Load an image classifier in fp32; what its folder lacks is drawn from the current torch seed."""
+        """Load an image classifier in fp32; what its folder lacks is drawn from the current torch seed.
+
+        Raises InputError for one that cannot be trained.
+        """
         from tasks.problems.common import pretrained
 
-        return pretrained.classifier(base, None, targets["labels"], head=self.head)
+        its, how = pretrained.config(base).architectures or [], {}
+        if any(name.endswith(TEACHER) for name in its):
+            # a second head that learns from a teacher, and no labels: DeiT's and LeViT's have one
+            how["architectures"] = [name.removesuffix(TEACHER) for name in its]
+        model, said = pretrained.classifier(base, None, targets["labels"], head=self.head, **how)
+        if "labels" not in signature(model.forward).parameters:
+            what = f"a {type(model).__name__} takes no labels, so it cannot be trained"
+            raise InputError(f"model.name: {what}; name another model")
+        return model, said
 
     def loss(self, train: pl.DataFrame, targets: Targets, params: Train) -> Loss | None:
         """Return that of both labels of mixed pictures; else as classification does."""

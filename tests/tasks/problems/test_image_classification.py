@@ -17,7 +17,7 @@ from tasks.problems.image_classification.params import Augment
 from tasks.shared import base_models
 from tasks.shared.errors import InputError
 from tasks.shared.files import digests, read_json
-from tasks.shared.params import Params
+from tasks.shared.params import Model, Params
 from tasks.shared.paths import Paths
 from tasks.split import split
 from tasks.tokenize import tokenize
@@ -224,3 +224,29 @@ def test_a_vit_with_weights_is_fine_tuned_and_its_package_repeats_every_predicti
     _, paths = through(tmp_path, tmp_path / "base", rows, problem="image_classification")
     test = pl.read_parquet(paths.split("test"))
     assert read_json(paths.metric("package"))["predictions_repeated"] == test.height > 0
+
+
+TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+LEVIT = {"hidden_sizes": [16, 32, 48], "num_attention_heads": [1, 2, 3], "depths": [1, 1, 1]}
+TAUGHT = {
+    "DeiT": transformers.DeiTConfig(**TINY, image_size=64),
+    "Levit": transformers.LevitConfig(**LEVIT, image_size=64),
+}
+
+
+@pytest.mark.parametrize("kind", TAUGHT)
+def test_a_base_that_a_teacher_taught_is_trained_without_the_head_for_it(kind: str, tmp_path: Path) -> None:
+    whole = getattr(transformers, f"{kind}ForImageClassificationWithTeacher")(TAUGHT[kind])
+    whole.save_pretrained(tmp_path)
+    model, _ = problems.load("image_classification").model(tmp_path, None, {"labels": ["a", "b", "c"]})
+    answered = model(pixel_values=torch.zeros(2, 3, 64, 64), labels=torch.tensor([0, 2]))
+    assert answered.logits.shape == (2, 3)
+    answered.loss.backward()
+    model.save_pretrained(tmp_path / "again")
+    assert read_json(tmp_path / "again/config.json")["architectures"] == [f"{kind}ForImageClassification"]
+
+
+def test_a_model_that_takes_no_labels_is_refused() -> None:
+    base = base_models.fetch(Model(name=None, from_scratch={"type": "pp_lcnet"}))
+    with pytest.raises(InputError, match="a PPLCNetForImageClassification takes no labels, so it cannot be"):
+        problems.load("image_classification").model(base, None, {"labels": ["a", "b"]})
