@@ -2,14 +2,17 @@
 
     echo '[{"image": "shape.png", "text": "What colour is it?"}]' | python serve.py FOLDER
 
-or `from serve import load, answer`. A row has no text where the model was trained without. How answers are
-written stands in generation_config.json.
+or `from serve import load, answer`. An image is a path, a URL, or one of Pillow's. A row has no text where
+the model was trained without. How answers are written stands in generation_config.json.
 """
 
 import json
 import sys
 from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 
 def load(folder: str) -> tuple[Any, Any]:
@@ -56,10 +59,30 @@ def generated(processor: Any, model: Any, batch: Any) -> list[str]:
     return texts
 
 
+def picture(image: Any) -> Any:
+    """Return a picture as training saw it: the first of several, upright, on white, in 8 bits of RGB.
+
+    image: a path, a URL (of http, https or data), or one of Pillow's.
+    """
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    if isinstance(image, str):
+        is_url = image.startswith(("http://", "https://", "data:"))
+        content = urlopen(image).read() if is_url else Path(image).read_bytes()  # noqa: S310 (of these alone)
+        image = Image.open(BytesIO(content))
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):
+        bits = np.clip(np.asarray(upright), 0, 65535) // 257
+        return Image.fromarray(bits.astype(np.uint8)).convert("RGB")
+    if upright.has_transparency_data:
+        above = upright.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", above.size, "white"), above).convert("RGB")
+    return upright.convert("RGB")
+
+
 def answer(processor: Any, model: Any, rows: list[dict[str, Any]], batch_size: int = 64) -> list[str]:
     """Return what the model writes about each {image, text}."""
-    from transformers.image_utils import load_image
-
     given = [row.get("text", "") for row in rows]
     ids = prompts(processor.tokenizer, given, model.generation_config.max_new_tokens)
     order = sorted(range(len(ids)), key=lambda number: -len(ids[number]))
@@ -68,7 +91,7 @@ def answer(processor: Any, model: Any, rows: list[dict[str, Any]], batch_size: i
         some = order[at : at + batch_size]
         tokens = [{"input_ids": ids[number]} for number in some]
         batch = processor.tokenizer.pad(tokens, padding_side="right", return_tensors="pt")
-        pictures = [load_image(rows[number]["image"]) for number in some]
+        pictures = [picture(rows[number]["image"]) for number in some]
         batch |= processor.image_processor(pictures, return_tensors="pt")
         for number, text in zip(some, generated(processor, model, batch), strict=True):
             answers[number] = text
