@@ -12,7 +12,7 @@ import polars as pl
 from tasks.problems import Targets
 from tasks.problems.audio_classification.params import Own
 from tasks.problems.common.classification import Classification, numbers
-from tasks.problems.common.sounds import extractors, features
+from tasks.problems.common.sounds import extractors
 from tasks.problems.common.sounds.problem import SoundProblem
 from tasks.problems.common.sounds.serve import Processor
 from tasks.shared.columns import Column
@@ -67,13 +67,7 @@ class AudioClassification(SoundProblem, Classification):
 
     def draw(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> "dict[str, Figure]":
         """Draw what classification draws, some spectrograms, and those of the surest mistakes."""
-        from tasks.problems.common import figures
-
-        told = rows.select("audio", actual="label").with_columns(predictions)
-        wrong = told.filter(pl.col("predicted") != pl.col("actual")).sort("confidence", descending=True)
-        # rows of one label often follow each other
-        told = told.gather_every(max(1, told.height // figures.GALLERY))
-        drawn = features.galleries({"samples": told, "mistakes": wrong}, self.media, self.params.max_seconds)
+        drawn = self.galleries(rows.select("audio", "label"), predictions, "audio", self.picture)
         return {**drawn, **super().draw(predictions, rows, targets)}
 
 

@@ -14,7 +14,7 @@ from tasks.problems import Prediction, Targets
 from tasks.problems.automatic_speech_recognition import seq2seq, texts
 from tasks.problems.automatic_speech_recognition.params import Own
 from tasks.problems.common.predicting import logits_of
-from tasks.problems.common.sounds import extractors, features, serve
+from tasks.problems.common.sounds import extractors, serve
 from tasks.problems.common.sounds.problem import SoundProblem
 from tasks.problems.common.sounds.serve import Processor
 from tasks.shared.columns import Column
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ROWS = 20  # that people are shown
-SHOWN = 40  # characters of a text below a picture
 EMPTY = "nothing is left of its text once it is normalised"
 
 
@@ -168,14 +167,13 @@ class AutomaticSpeechRecognition(SoundProblem):
         told = pl.DataFrame(
             {
                 "audio": rows["audio"],
-                "predicted": predictions["predicted"].fill_null("").str.slice(0, SHOWN),
-                "actual": self.comparable(rows)["text"].str.slice(0, SHOWN),
+                "predicted": predictions["predicted"].fill_null(""),
+                "actual": self.comparable(rows)["text"],
                 "edits": statistics["cer"].columns["character_edits"],
             }
         )
         wrong = told.filter(pl.col("edits") > 0).sort("edits", descending=True, maintain_order=True)
-        told = told.gather_every(max(1, told.height // figures.GALLERY))
-        return features.galleries({"samples": told, "mistakes": wrong}, self.media, self.params.max_seconds)
+        return figures.galleries({"samples": figures.spread(told), "mistakes": wrong}, "audio", self.picture)
 
     def samples(self, predictions: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
         """Return files, what was written down of them, and what is said."""

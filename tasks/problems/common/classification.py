@@ -1,6 +1,6 @@
 """What problems share that give one label to each row, whatever a row is."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,6 +113,19 @@ class Classification(Problem):
             ),
             "reliability": figures.reliability(correct, predictions["confidence"]),
         }
+
+    def galleries(
+        self, told: pl.DataFrame, predictions: pl.DataFrame, column: str, picture: Callable[[str], Any]
+    ) -> "dict[str, Figure]":
+        """Draw files from all over the rows, and the surest mistakes; see figures.galleries.
+
+        told: of each row the file, `label`, and what was asked about it.
+        """
+        from tasks.problems.common import figures
+
+        told = told.rename({"label": "actual"}).with_columns(predictions)
+        wrong = told.filter(pl.col("predicted") != pl.col("actual")).sort("confidence", descending=True)
+        return figures.galleries({"samples": figures.spread(told), "mistakes": wrong}, column, picture)
 
     def agrees(self, served: Any, predicted: Prediction) -> bool:
         """Return whether the label is the same and the probability nearly.

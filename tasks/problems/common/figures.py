@@ -1,7 +1,7 @@
 """Pictures that several problems draw; evaluate writes them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ NAMED = 40  # labels whose names still fit beside a matrix
 NUMBERED = 20  # labels whose cells still fit a number
 ACROSS = 6  # pictures beside each other
 GALLERY = 4 * ACROSS  # pictures that a figure shows
+LETTERS = 28  # of a text below a picture
 DARK = 0.5  # a share above which a number is white
 
 
@@ -81,6 +82,43 @@ def reliability(correct: pl.Series, confidence: pl.Series) -> Figure:
         title="Accuracy by confidence on test",
     )
     return figure
+
+
+def spread(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows from all over a table, about as many as a gallery shows.
+
+    The first ones would often be of one label.
+    """
+    return rows.gather_every(max(1, rows.height // GALLERY))
+
+
+def galleries(
+    tables: Mapping[str, pl.DataFrame], column: str, picture: Callable[[str], Any]
+) -> dict[str, Figure]:
+    """Draw the first files of each table, each of them once; a table without a row is not drawn.
+
+    column: of the files' names, of which `picture` makes what is drawn. Beside it stand predicted, actual
+    and, where something is asked about each file, asked.
+    """
+    drawn = {}
+    for name, rows in tables.items():
+        its = rows.unique(column, keep="first", maintain_order=True).head(GALLERY)
+        if its.height:
+            captions = [_caption(row) for row in its.iter_rows(named=True)]
+            drawn[name] = gallery([picture(file) for file in its[column]], captions)
+    return drawn
+
+
+def _caption(row: Mapping[str, Any]) -> str:
+    """Return what was asked about a file and said of it, and what it is where that is something else."""
+    said, actual = (_short(row[name]) for name in ("predicted", "actual"))
+    line = said if row["predicted"] == row["actual"] else f"{said}, is {actual}"
+    return f"{_short(row['asked'])}\n{line}" if "asked" in row else line
+
+
+def _short(text: str | None) -> str:
+    text = text or ""
+    return text if len(text) <= LETTERS else f"{text[:LETTERS]}…"
 
 
 def gallery(pictures: Sequence[Any], captions: Sequence[str]) -> Figure:

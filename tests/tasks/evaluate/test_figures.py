@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import polars as pl
 import pytest
 
 from tasks.evaluate.figures import learning_curve
-from tasks.problems.common.figures import confusion_matrix, reliability, scatter
+from tasks.problems.common.figures import GALLERY, confusion_matrix, galleries, reliability, scatter, spread
 from tasks.shared.files import digests
 from tasks.shared.pictures import save
 
@@ -59,6 +60,20 @@ def test_of_very_many_labels_the_most_confused_alone_are_drawn() -> None:
     assert shares is not None
     assert [round(share, 2) for share in shares[0, :3].tolist()] == [0.25, 0.5, 0.25]
     assert axes.get_title() == ("20000 of 20003 right on test; the 40 labels most often confused, of 20000")
+
+
+def test_a_gallery_shows_each_file_once_from_all_over_the_rows_with_what_was_said_of_it() -> None:
+    count = 4 * GALLERY
+    names = [f"{number // 2}.png" for number in range(count)]
+    rows = pl.DataFrame({"image": names, "actual": ["a"] * (count // 2) + ["b"] * (count // 2)})
+    rows = rows.with_columns(predicted=pl.lit("a"))
+    long = rows.head(1).with_columns(asked=pl.lit("what is it " * 9), predicted=pl.lit(None, pl.String))
+    tables = {"samples": spread(rows), "asked": long, "mistakes": rows.head(0)}
+    drawn = galleries(tables, "image", lambda _: np.zeros((4, 4)))
+    assert drawn.keys() == {"samples", "asked"}
+    said = [axes.get_title() for axes in drawn["samples"].axes]
+    assert said == ["a"] * (GALLERY // 2) + ["a, is b"] * (GALLERY // 2)
+    assert drawn["asked"].axes[0].get_title() == "what is it what is it what i…\n, is a"
 
 
 def test_other_pictures_are_the_same_bytes_too(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Sounds as a model's inputs: features, batches, masks, and pictures of them."""
+"""Sounds as a model's inputs: features, batches, masks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +14,6 @@ from tasks.problems.common.sounds.params import Masks
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from matplotlib.figure import Figure
 
 CHUNK = 32  # sounds whose features are handed on at once; so many more are being made
 
@@ -118,21 +117,3 @@ def masked(extractor: Any, row: Mapping[str, Any], masks: Masks, draw: np.random
         low = int(draw.integers(bins - band + 1))
         changed.reshape(len(changed), -1, bins)[:, :, low : low + band] = filler
     return changed
-
-
-def galleries(some: Mapping[str, pl.DataFrame], folder: Path, seconds: float) -> "dict[str, Figure]":
-    """Draw the spectrograms of rows of each table, with what each was taken for and what it is.
-
-    A table has the columns audio, predicted and actual; one without a row is not drawn.
-    """
-    from tasks.problems.common import figures
-    from tasks.problems.common.sounds import spectra
-
-    drawn = {}
-    for name, rows in some.items():
-        if (its := rows.head(figures.GALLERY)).height:
-            pairs = zip(its["predicted"], its["actual"], strict=True)
-            captions = [said if said == actual else f"{said}, is {actual}" for said, actual in pairs]
-            pictures = [spectra.picture(folder / file, seconds) for file in its["audio"]]
-            drawn[name] = figures.gallery(pictures, captions)
-    return drawn

@@ -80,3 +80,9 @@ class SoundProblem(Problem):
     def asked(self, folder: Path, rows: pl.DataFrame, predicted: pl.DataFrame) -> list[Any]:
         """Return each sound's file."""
         return [str(self.media / name) for name in rows["audio"]]
+
+    def picture(self, name: str) -> "np.ndarray":
+        """Return the spectrogram of a sound's file, as figures show it."""
+        from tasks.problems.common.sounds import spectra
+
+        return spectra.picture(self.media / name, self.params.max_seconds)
