@@ -1,9 +1,8 @@
 """What only audio classification has to tune."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import Field
-
+from tasks.problems.common.fields import Calibration
 from tasks.problems.common.sounds.params import Sounds
 
 
@@ -12,10 +11,4 @@ class Own(Sounds):
 
     has_tokenizer: ClassVar[bool] = False
 
-    calibration: Literal["none", "temperature"] = Field(
-        "none",
-        description=(
-            "temperature: after training, make the model as sure as it is right on validation. "
-            "Labels stay as they are."
-        ),
-    )
+    calibration: Calibration = "none"

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from tasks.problems import Encoded, Loss, Media, Targets
-from tasks.problems.common import images, pixels
+from tasks.problems import Encoded, Loss, Targets
+from tasks.problems.common import pixels
 from tasks.problems.common.classification import Classification, numbers
+from tasks.problems.common.pictures import PictureProblem
 from tasks.problems.image_classification.params import Own
 from tasks.shared.columns import Column
 from tasks.shared.errors import InputError
-from tasks.shared.params import Ingest, Tokenize, Train
+from tasks.shared.params import Tokenize, Train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 TEACHER = "WithTeacher"  # how architectures are called that have a head for what one answers
 
 
-class ImageClassification(Classification):
+class ImageClassification(PictureProblem, Classification):
     """Rows are (image, label); an image is a file."""
 
     task = "image-classification"
@@ -39,26 +40,15 @@ class ImageClassification(Classification):
     examples = ({"image": "paper/paper70.jpg", "label": "paper"},)
     carried = ("image", "pixels", "mixed")
     units = "patches"
-    media_endings = images.ENDINGS
 
     def __init__(self, params: Any = None) -> None:
         """Know whether train pictures are to be changed."""
         super().__init__(params or Own())
         self.augments = self.params.augment != type(self.params.augment)()
 
-    def keep(self, content: bytes, params: Ingest) -> Media:
-        """Return the picture upright, in 8 bits of grey or RGB."""
-        return images.keep(content, params)
-
     def processor(self, base: Path, train: pl.LazyFrame, params: Tokenize) -> Any:
         """Return the base model's image processor, or one for a model from scratch."""
         return pixels.processor(base, self.params.image_size)
-
-    def load_processor(self, folder: Path) -> Any:
-        """Load an image processor as it was saved."""
-        from tasks.problems.common import pretrained
-
-        return pretrained.image_processor(folder)
 
     def encode(
         self, processor: Any, rows: pl.DataFrame, targets: Targets, params: Tokenize
@@ -124,27 +114,8 @@ class ImageClassification(Classification):
 
     def draw(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> "dict[str, Figure]":
         """Draw what classification draws, some pictures, and the surest mistakes."""
-        from tasks.problems.common import figures
-
-        told = rows.select("image", actual="label").with_columns(predictions)
-        wrong = told.filter(pl.col("predicted") != pl.col("actual")).sort("confidence", descending=True)
-        pictures = {"samples": told, "mistakes": wrong}
-        drawn = {
-            name: figures.gallery([images.load(self.media / file) for file in its["image"]], _captions(its))
-            for name, some in pictures.items()
-            if (its := some.head(figures.GALLERY)).height
-        }
+        drawn = self.galleries(rows.select("image", "label"), predictions, "image", self.picture)
         return {**drawn, **super().draw(predictions, rows, targets)}
-
-    def asked(self, folder: Path, rows: pl.DataFrame, predicted: pl.DataFrame) -> list[Any]:
-        """Return each picture's file."""
-        return [str(self.media / name) for name in rows["image"]]
-
-
-def _captions(rows: pl.DataFrame) -> list[str]:
-    """Return what each picture was taken for, and what it is where that is something else."""
-    pairs = zip(rows["predicted"], rows["actual"], strict=True)
-    return [said if said == actual else f"{said}, is {actual}" for said, actual in pairs]
 
 
 PROBLEM = ImageClassification

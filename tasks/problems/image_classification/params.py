@@ -1,9 +1,10 @@
 """What only image classification has to tune."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
 
+from tasks.problems.common.fields import Calibration, ImageSize
 from tasks.shared.section import Section
 
 
@@ -31,17 +32,6 @@ class Own(Section):
 
     has_tokenizer: ClassVar[bool] = False
 
-    image_size: int | None = Field(
-        None,
-        ge=8,
-        le=4096,
-        description="Pixels on each side of what the model is given; empty: what the base model expects.",
-    )
+    image_size: ImageSize = None
     augment: Augment = Field(Augment(), description="How train pictures are changed.")
-    calibration: Literal["none", "temperature"] = Field(
-        "none",
-        description=(
-            "temperature: after training, make the model as sure as it is right on validation. "
-            "Labels stay as they are."
-        ),
-    )
+    calibration: Calibration = "none"

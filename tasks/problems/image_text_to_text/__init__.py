@@ -11,26 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tasks.problems import Encoded, Media, Prediction, Targets
-from tasks.problems.common import counting, images, pixels
-from tasks.problems.common.text import BATCH, TextProblem
+from tasks.problems import Encoded, Prediction, Targets
+from tasks.problems.common import counting, pixels
+from tasks.problems.common.pictures import PictureTextProblem
+from tasks.problems.common.text import BATCH
 from tasks.problems.image_text_to_text import baseline, serve, vision
 from tasks.problems.image_text_to_text.params import Own
 from tasks.shared.columns import Column
 from tasks.shared.errors import InputError
-from tasks.shared.params import Ingest, Tokenize
+from tasks.shared.params import Tokenize
 from tasks.shared.statistics import Statistics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from transformers import GitProcessor, PreTrainedModel
+    from transformers import PreTrainedModel
 
     from tasks.problems.image_text_to_text.batches import Collator
 
-LETTERS = 28  # of a prompt, and of what is written, below a picture
 
-
-class ImageTextToText(TextProblem):
+class ImageTextToText(PictureTextProblem):
     """Rows are (image, answer), or (image, text, answer); an image is a file, and the text a prompt."""
 
     task = "image-text-to-text"
@@ -50,8 +49,7 @@ class ImageTextToText(TextProblem):
     metrics = counting.METRICS
     # BLEU is 0 of answers that are a word
     headline = "rouge_l"
-    carried = ("image",)
-    media_endings = images.ENDINGS
+    joined = "GitProcessor"
     # the loss selects the checkpoint
     validation_rows = 0
 
@@ -59,17 +57,11 @@ class ImageTextToText(TextProblem):
         """Know the size of pictures, and how answers are written."""
         super().__init__(params or Own())
 
-    def keep(self, content: bytes, params: Ingest) -> Media:
-        """Return the picture upright, in 8 bits of grey or RGB."""
-        return images.keep(content, params)
-
-    def processor(self, base: Path, train: pl.LazyFrame, params: Tokenize) -> "GitProcessor":
+    def processor(self, base: Path, train: pl.LazyFrame, params: Tokenize) -> Any:
         """Return the base model's tokenizer, or one learned from train's texts, beside an image processor.
 
         Raises InputError for a model of another kind, and where an answer leaves no place for a prompt.
         """
-        from transformers import GitProcessor
-
         from tasks.problems.common import pretrained
 
         settings = pretrained.config(base)
@@ -81,17 +73,7 @@ class ImageTextToText(TextProblem):
         if words.model_max_length <= self.params.max_new_tokens:
             most = f"{self.params.max_new_tokens} of {words.model_max_length} tokens leave none for a prompt"
             raise InputError(f"image_text_to_text.max_new_tokens: {most}; lower it")
-        return GitProcessor(image_processor=pictures, tokenizer=words)
-
-    def load_processor(self, folder: Path) -> "GitProcessor":
-        """Load a tokenizer and an image processor as they were saved."""
-        from transformers import GitProcessor
-
-        from tasks.problems.common import pretrained
-
-        return GitProcessor(
-            image_processor=pretrained.image_processor(folder), tokenizer=pretrained.saved_tokenizer(folder)
-        )
+        return self.join(pictures, words)
 
     def encode(
         self, processor: Any, rows: pl.DataFrame, targets: Targets, params: Tokenize
@@ -176,19 +158,9 @@ class ImageTextToText(TextProblem):
         """Draw some pictures with the first that is asked and written about each."""
         from tasks.problems.common import figures
 
-        said = rows.with_columns(predicted=predictions["predicted"].fill_null(""))
-        its = said.unique("image", keep="first", maintain_order=True).head(figures.GALLERY)
-        pictures = [images.load(self.media / name) for name in its["image"]]
-        names = [name for name in ("text", "predicted") if name in its.columns]
-        captions = its.select(pl.concat_str(pl.col(names).str.slice(0, LETTERS), separator="\n")).to_series()
-        return {"samples": figures.gallery(pictures, captions.to_list())}
-
-    def asked(self, folder: Path, rows: pl.DataFrame, predicted: pl.DataFrame) -> list[Any]:
-        """Return each picture's file, and the prompt."""
-        asked: list[Any] = [{"image": str(self.media / name)} for name in rows["image"]]
-        if "text" in rows.columns:
-            asked = [one | {"text": text} for one, text in zip(asked, rows["text"], strict=True)]
-        return asked
+        names = {"asked": "text"} if "text" in rows.columns else {}
+        told = rows.select("image", actual="answer", predicted=predictions["predicted"], **names)
+        return figures.galleries({"samples": figures.spread(told)}, "image", self.picture)
 
     def agrees(self, served: str, predicted: Prediction) -> bool:
         """Return whether the text is the same, but for blanks."""

@@ -4,18 +4,14 @@ from typing import Literal
 
 from pydantic import Field
 
+from tasks.problems.common.fields import ImageSize
 from tasks.shared.section import Section
 
 
 class Own(Section):
     """The size of pictures, what reads them in a model from scratch, how answers are written and counted."""
 
-    image_size: int | None = Field(
-        None,
-        ge=8,
-        le=4096,
-        description="Pixels on each side of what the model is given; empty: what the base model expects.",
-    )
+    image_size: ImageSize = None
     patch_size: int = Field(
         16, ge=1, le=4096, description="From scratch: pixels on each side of what is one token."
     )

@@ -1,9 +1,10 @@
 """What only text classification has to tune."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
+from tasks.problems.common.fields import Calibration
 from tasks.shared.section import Section
 
 
@@ -17,10 +18,4 @@ class Own(Section):
             "and the accuracy on all others, are measured by themselves."
         ),
     )
-    calibration: Literal["none", "temperature"] = Field(
-        "none",
-        description=(
-            "temperature: after training, make the model as sure as it is right on validation. "
-            "Labels stay as they are."
-        ),
-    )
+    calibration: Calibration = "none"

@@ -10,27 +10,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from tasks.problems import Encoded, Loss, Media, Prediction, Targets
-from tasks.problems.common import images, pixels
+from tasks.problems import Encoded, Loss, Prediction, Targets
+from tasks.problems.common import pixels
 from tasks.problems.common.classification import SAME_SCORE, Classification, numbers
-from tasks.problems.common.text import TextProblem
+from tasks.problems.common.pictures import PictureTextProblem
 from tasks.problems.visual_question_answering import serve
 from tasks.problems.visual_question_answering.params import Own
 from tasks.shared.columns import Column
 from tasks.shared.errors import InputError
-from tasks.shared.params import Ingest, Tokenize, Train
+from tasks.shared.params import Tokenize, Train
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from matplotlib.figure import Figure
-    from transformers import PreTrainedModel, ViltProcessor
+    from transformers import PreTrainedModel
 
     from tasks.problems.visual_question_answering.batches import Collator
 
-LETTERS = 28  # of a question below a picture
 
-
-class VisualQuestionAnswering(Classification, TextProblem):
+class VisualQuestionAnswering(PictureTextProblem, Classification):
     """Rows are (image, question, label); an image is a file, and the label is the answer."""
 
     task = "visual-question-answering"
@@ -44,24 +42,17 @@ class VisualQuestionAnswering(Classification, TextProblem):
     }
     examples = ({"image": "images/0.png", "question": "what shape is in the image?", "label": "circle"},)
     headline = "accuracy"
-    carried = ("image",)
-    media_endings = images.ENDINGS
+    joined = "ViltProcessor"
 
     def __init__(self, params: Any = None) -> None:
         """Know the size of pictures."""
         super().__init__(params or Own())
 
-    def keep(self, content: bytes, params: Ingest) -> Media:
-        """Return the picture upright, in 8 bits of grey or RGB."""
-        return images.keep(content, params)
-
-    def processor(self, base: Path, train: pl.LazyFrame, params: Tokenize) -> "ViltProcessor":
+    def processor(self, base: Path, train: pl.LazyFrame, params: Tokenize) -> Any:
         """Return the base model's tokenizer, or one learned from questions, beside an image processor.
 
         Raises InputError for a model that writes its answers.
         """
-        from transformers import ViltProcessor
-
         from tasks.problems.common import pretrained
 
         settings = pretrained.config(base)
@@ -71,17 +62,7 @@ class VisualQuestionAnswering(Classification, TextProblem):
                 f"model.name: {others}; name a ViLT, or set model.from_scratch to {{type: vilt}}"
             )
         pictures = pixels.squeezing(base, self.params.image_size or settings.image_size)
-        return ViltProcessor(image_processor=pictures, tokenizer=super().processor(base, train, params))
-
-    def load_processor(self, folder: Path) -> "ViltProcessor":
-        """Load a tokenizer and an image processor as they were saved."""
-        from transformers import ViltProcessor
-
-        from tasks.problems.common import pretrained
-
-        return ViltProcessor(
-            image_processor=pretrained.image_processor(folder), tokenizer=pretrained.saved_tokenizer(folder)
-        )
+        return self.join(pictures, super().processor(base, train, params))
 
     def labels(self, rows: pl.DataFrame, targets: Targets) -> "pa.Array":
         """Return the number of each row's answer, int64."""
@@ -143,38 +124,15 @@ class VisualQuestionAnswering(Classification, TextProblem):
 
     def draw(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> "dict[str, Figure]":
         """Draw what classification draws, some pictures with their questions, and the surest mistakes."""
-        from tasks.problems.common import figures
-
-        told = rows.select("image", "question", actual="label").with_columns(predictions)
-        wrong = told.filter(pl.col("predicted") != pl.col("actual")).sort("confidence", descending=True)
-        drawn = {}
-        for name, some in {"samples": told, "mistakes": wrong}.items():
-            # the first question about each
-            its = some.unique("image", keep="first", maintain_order=True).head(figures.GALLERY)
-            if its.height:
-                pictures = [images.load(self.media / file) for file in its["image"]]
-                drawn[name] = figures.gallery(pictures, _captions(its))
+        told = rows.select("image", "label", asked="question")
+        drawn = self.galleries(told, predictions, "image", self.picture)
         return {**drawn, **super().draw(predictions, rows, targets)}
-
-    def asked(self, folder: Path, rows: pl.DataFrame, predicted: pl.DataFrame) -> list[Any]:
-        """Return each picture's file and question."""
-        pairs = zip(rows["image"], rows["question"], strict=True)
-        return [{"image": str(self.media / name), "question": question} for name, question in pairs]
 
     def agrees(self, served: list[dict[str, Any]], predicted: Prediction) -> bool:
         """Return whether the answer is among the best, and as likely as the best."""
         scores = (served[0]["score"], float(predicted["confidence"]))
         of_it = [one["score"] for one in served if one["answer"] == predicted["predicted"]]
         return any(np.allclose(score, scores, rtol=0, atol=SAME_SCORE) for score in of_it)
-
-
-def _captions(rows: pl.DataFrame) -> list[str]:
-    """Return what each picture's question was answered with, and its answer where that is something else."""
-    found = []
-    for question, said, actual in rows.select("question", "predicted", "actual").iter_rows():
-        asked = question if len(question) <= LETTERS else f"{question[:LETTERS]}…"
-        found.append(f"{asked}\n{said}" if said == actual else f"{asked}\n{said}, is {actual}")
-    return found
 
 
 PROBLEM = VisualQuestionAnswering
