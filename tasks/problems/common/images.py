@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from tasks.problems import Media, Unusable
 from tasks.problems.common.brief import brief
+from tasks.problems.common.kept import there
 from tasks.shared.params import Ingest
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -20,6 +21,8 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 PLAIN = {"BMP": ".bmp", "JPEG": ".jpg", "PNG": ".png", "PPM": ".ppm", "TIFF": ".tif", "WEBP": ".webp"}
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 UPRIGHT = 1
+# by its shortest side such a picture would be resized to millions of pixels
+LONGEST = 100
 SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 WHITE = (255, 255, 255, 255)
 # ours is asked first
@@ -30,7 +33,7 @@ def keep(content: bytes, params: Ingest) -> Media:
     """Return what is kept of a file: itself, or a PNG of what a person would see in it.
 
     That is its first picture, upright, on white, in 8 bits. Raises Unusable where it is no picture, a
-    damaged one, or one of more than `ingest.max_pixels`.
+    damaged one, a line, or one of more than `ingest.max_pixels`.
     """
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
@@ -39,6 +42,9 @@ def keep(content: bytes, params: Ingest) -> Media:
     if image.width * image.height > params.max_pixels:
         size = f"{image.width} x {image.height} pixels"
         raise Unusable(f"{size}, more than ingest.max_pixels {params.max_pixels}")
+    if max(image.size) > LONGEST * min(image.size):
+        size = f"{image.width} x {image.height} pixels"
+        raise Unusable(f"{size}, a line: one side is more than {LONGEST} times the other")
     try:
         image.load()
         changes = list(_changes(image))
@@ -88,8 +94,8 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def load(file: Path) -> Image.Image:
-    """Return a kept picture in RGB."""
-    with Image.open(file, formats=FORMATS) as image:
+    """Return a kept picture in RGB; raise InputError where it is gone."""
+    with Image.open(there(file), formats=FORMATS) as image:
         return image.convert("RGB")
 
 

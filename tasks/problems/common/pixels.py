@@ -15,6 +15,7 @@ import polars as pl
 
 from tasks.problems.common import images, pretrained
 from tasks.problems.common.brief import brief
+from tasks.problems.common.kept import there
 from tasks.shared.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,14 +48,16 @@ def processor(base: Path, size: int | None) -> "BaseImageProcessor":
     return made
 
 
-def squeezing(base: Path, side: int) -> "BaseImageProcessor":
+def squeezing(base: Path, side: int | Sequence[int]) -> "BaseImageProcessor":
     """Return an image processor that squeezes into a square, in the colours that the base expects.
 
-    Raises InputError where a base with weights has none, or one that changes colours in a way of its own.
+    side: pixels on each side, or height and width. Raises InputError where a base with weights has none, or
+    one that changes colours in a way of its own.
     """
     from transformers import ViTImageProcessorPil
 
-    square = {"height": side, "width": side}
+    height, width = (side, side) if isinstance(side, int) else side
+    square = {"height": height, "width": width}
     if pretrained.is_from_scratch(base):
         return ViTImageProcessorPil(size=square)
     its = pretrained.image_processor(base)
@@ -207,9 +210,8 @@ def encoded(
     room, length = size(processor), patches(processor)
 
     def pixels(name: str) -> bytes | None:
-        if (folder / name).stat().st_size < room:
-            return None
-        return _array(processor, images.load(folder / name)).tobytes()
+        file = there(folder / name)
+        return None if file.stat().st_size < room else _array(processor, images.load(file)).tobytes()
 
     with ThreadPoolExecutor() as threads:
         for some in names.to_frame("image").iter_slices(BATCH):

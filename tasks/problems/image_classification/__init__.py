@@ -70,10 +70,13 @@ class ImageClassification(PictureProblem, Classification):
         """
         from tasks.problems.common import pretrained
 
-        its, how = pretrained.config(base).architectures or [], {}
-        if any(name.endswith(TEACHER) for name in its):
+        its, how = pretrained.config(base), {}
+        if pretrained.is_from_scratch(base) and hasattr(its, "image_size"):
+            _, *sides = pixels.shape(processor)
+            how["image_size"] = sides[0] if len(set(sides)) == 1 else sides
+        if any(name.endswith(TEACHER) for name in its.architectures or ()):
             # a second head that learns from a teacher, and no labels: DeiT's and LeViT's have one
-            how["architectures"] = [name.removesuffix(TEACHER) for name in its]
+            how["architectures"] = [name.removesuffix(TEACHER) for name in its.architectures]
         model, said = pretrained.classifier(base, None, targets["labels"], head=self.head, **how)
         if "labels" not in signature(model.forward).parameters:
             what = f"a {type(model).__name__} takes no labels, so it cannot be trained"

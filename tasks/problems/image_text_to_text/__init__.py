@@ -92,8 +92,8 @@ class ImageTextToText(PictureTextProblem):
             prompts = serve.prompts(words, given, most)
             answers = words(some["answer"].to_list(), add_special_tokens=False)["input_ids"]
             labels = [[*ids[: most - 1], end] for ids in answers]
-            cut = sum(len(ids) >= most for ids in answers)
-            cut += sum(len(one) > len(other) for one, other in zip(whole, prompts, strict=True))
+            rows_of = zip(whole, prompts, answers, strict=True)
+            cut = sum(len(ids) >= most or len(one) > len(other) for one, other, ids in rows_of)
             lengths = [len(prompt) + len(label) for prompt, label in zip(prompts, labels, strict=True)]
             columns = {
                 "image": pa.array(some["image"].to_list(), pa.string()),

@@ -269,6 +269,7 @@ def test_faulty_files_are_rejected_rows_with_a_reason(tmp_path: Path) -> None:
     put(tmp_path, "a/good.png", picture(1))
     put(tmp_path, "a/truncated.jpg", whole[: -len(whole) // 8])
     put(tmp_path, "a/empty.png", b"")
+    put(tmp_path, "a/line.png", saved(plain((303, 3))))
     put(tmp_path, "a/text.jpg", b"no picture at all")
     put(tmp_path, "a/bomb.png", bomb())
     put(tmp_path, "a/script.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n")
@@ -284,6 +285,7 @@ def test_faulty_files_are_rejected_rows_with_a_reason(tmp_path: Path) -> None:
     expected = {
         "truncated.jpg": "image: a damaged picture",
         "empty.png": "image: the file is empty",
+        "line.png": "image: 303 x 3 pixels, a line: one side is more than 100 times the other",
         "text.jpg": "image: no picture that can be read",
         "bomb.png": "image: 40000 x 40000 pixels, more than ingest.max_pixels 50000000",
         "script.png": "image: no picture that can be read",

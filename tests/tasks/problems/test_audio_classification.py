@@ -12,7 +12,7 @@ import transformers as hf
 from tasks import problems
 from tasks.ingest import ingest
 from tasks.problems import Problem, Unusable
-from tasks.problems.common.sounds import extractors, features, reading, serve
+from tasks.problems.common.sounds import extractors, features, reading, serve, spectra
 from tasks.shared.errors import InputError
 from tasks.shared.files import read_json
 from tasks.shared.params import Data, Ingest, Params, Split
@@ -164,6 +164,14 @@ def test_a_silent_and_a_very_short_sound_are_taken_and_become_finite_features(tm
             assert features.shape[1] == extractors.width(extractor)
 
 
+def test_a_sound_that_is_gone_is_named(tmp_path: Path) -> None:
+    extractor = extractors._new(hf.AutoConfig.for_model("whisper"), 1.0)
+    with pytest.raises(InputError, match=r"a.wav is gone, which ingest had kept; run the same command again"):
+        list(features.encoded(extractor, pl.Series(["a.wav"]), tmp_path))
+    with pytest.raises(InputError, match=r"a.wav is gone"):
+        spectra.read(tmp_path / "a.wav", 1.0)
+
+
 WINDOWS = {
     "ASTFeatureExtractor": 10.24,
     "SeamlessM4TFeatureExtractor": 30.0,
@@ -181,7 +189,7 @@ def test_what_a_base_s_window_does_not_hold_is_cut_and_counted(kind: str, tmp_pa
     assert extractors.extractor(tmp_path, 2.0).max_seconds == 2.0
     (tmp_path / "a.wav").write_bytes(written(waves(PITCHES[0], 12.0)))
     ((_, cut),) = features.encoded(extractor, pl.Series(["a.wav"]), tmp_path)
-    assert cut == (WINDOWS[kind] < 12)
+    assert cut == (WINDOWS[kind] < 12,)
 
 
 @pytest.mark.parametrize("kind", ["whisper", "audio-spectrogram-transformer"])

@@ -250,3 +250,36 @@ def test_a_model_that_takes_no_labels_is_refused() -> None:
     base = base_models.fetch(Model(name=None, from_scratch={"type": "pp_lcnet"}))
     with pytest.raises(InputError, match="a PPLCNetForImageClassification takes no labels, so it cannot be"):
         problems.load("image_classification").model(base, None, {"labels": ["a", "b"]})
+
+
+def test_a_model_from_scratch_is_of_the_size_that_its_pictures_have() -> None:
+    sizes = {"type": "vit", **TINY, "patch_size": 8}
+    for side, wanted in ((None, 224), (24, 24)):
+        its = params(
+            Path(), {"image_size": side}, model={"name": None, "revision": None, "from_scratch": sizes}
+        )
+        problem, base = problems.load(its.problem, its.own), base_models.fetch(its.model)
+        processor = problem.processor(base, pl.LazyFrame(), its.tokenize)
+        model, _ = problem.model(base, processor, {"labels": ["a", "b"]})
+        assert model.config.image_size == wanted
+        pixels_ = problem.collator(processor)([{"pixels": np.zeros((3, wanted, wanted), np.uint8)}])
+        assert model(**pixels_).logits.shape == (1, 2)
+
+
+def test_a_model_from_scratch_may_have_pictures_that_are_no_squares() -> None:
+    sizes = {"type": "vit", **TINY, "patch_size": 8, "image_size": [16, 24]}
+    its = params(Path(), {"image_size": None}, model={"name": None, "revision": None, "from_scratch": sizes})
+    problem, base = problems.load(its.problem, its.own), base_models.fetch(its.model)
+    processor = problem.processor(base, pl.LazyFrame(), its.tokenize)
+    assert pixels.shape(processor) == (3, 16, 24)
+    model, _ = problem.model(base, processor, {"labels": ["a", "b"]})
+    pixels_ = problem.collator(processor)([{"pixels": np.zeros((3, 16, 24), np.uint8)}])
+    assert model(**pixels_).logits.shape == (1, 2)
+
+
+def test_a_picture_that_is_gone_is_named(tmp_path: Path) -> None:
+    processor = pixels.processor(_blueprint(), 24)
+    with pytest.raises(InputError, match=r"a.png is gone, which ingest had kept; run the same command again"):
+        list(pixels.encoded(processor, pl.Series(["a.png"]), tmp_path))
+    with pytest.raises(InputError, match=r"a.png is gone, which ingest had kept; run the same command again"):
+        pixels.Collator(processor, tmp_path)([{"image": "a.png", "pixels": None}])

@@ -48,7 +48,7 @@ REFUSED = {
     "Siglip2ImageProcessorPil": "makes no pixels of a picture: it gives",
     "TextNetImageProcessorPil": "pictures of different sizes, which cannot share a batch; give image_class",
 }
-SIDES = ((300, 200), (31, 97), (64, 64))
+SIDES = ((300, 200), (31, 97), (1, 1))
 
 
 def saved(folder: Path, kind: str, **how: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from tasks.problems.common.kept import there
 from tasks.problems.common.sounds import extractors, serve
 from tasks.problems.common.sounds.params import Masks
 
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 CHUNK = 32  # sounds whose features are handed on at once; so many more are being made
 
 
-def encoded(extractor: Any, names: pl.Series, folder: Path) -> Iterator["tuple[dict[str, pa.Array], int]"]:
-    """Yield `features` and `length` of each sound, some at a time; and how many of them were cut.
+def encoded(
+    extractor: Any, names: pl.Series, folder: Path
+) -> Iterator["tuple[dict[str, pa.Array], Sequence[bool]]"]:
+    """Yield `features` and `length` of each sound, some at a time; and of each whether it was cut.
 
     names: of files below `folder`.
     features: (frames, bins) float32 in a row, or a waveform. length: in frames.
@@ -27,13 +30,16 @@ def encoded(extractor: Any, names: pl.Series, folder: Path) -> Iterator["tuple[d
     import pyarrow as pa
 
     def features(name: str) -> tuple[np.ndarray, int, bool]:
-        sound, is_cut = serve.read(str(folder / name), extractor.sampling_rate, extractor.max_seconds)
+        file = there(folder / name)
+        sound, is_cut = serve.read(str(file), extractor.sampling_rate, extractor.max_seconds)
         made = serve.features(extractor, sound)
         return made.ravel(), _length(extractor, made), is_cut
 
-    def gathered(some: "list[Future[tuple[np.ndarray, int, bool]]]") -> tuple[dict[str, pa.Array], int]:
+    def gathered(
+        some: "list[Future[tuple[np.ndarray, int, bool]]]",
+    ) -> tuple[dict[str, pa.Array], Sequence[bool]]:
         made, lengths, cut = zip(*(one.result() for one in some), strict=True)
-        return {"features": _binary(made), "length": pa.array(lengths, pa.int32())}, sum(cut)
+        return {"features": _binary(made), "length": pa.array(lengths, pa.int32())}, cut
 
     with ThreadPoolExecutor() as threads:
         before: list[Future[tuple[np.ndarray, int, bool]]] = []

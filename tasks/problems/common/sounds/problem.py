@@ -58,7 +58,8 @@ class SoundProblem(Problem):
             # a label is no token
             tokens = sum(len(row) for row in labels[its] if isinstance(row, list)) or None
             inputs = pa.RecordBatch.from_pydict(columns)
-            yield Encoded(inputs, cut + sum(cut_labels[its]), sum(unknown[its]), tokens)
+            truncated = sum(bool(pair[0] or pair[1]) for pair in zip(cut, cut_labels[its], strict=True))
+            yield Encoded(inputs, truncated, sum(unknown[its]), tokens)
             done = its.stop
 
     def labels(

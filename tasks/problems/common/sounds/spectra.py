@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tasks.problems.common.kept import there
 from tasks.problems.common.sounds import serve
 
 RATE = 16_000
@@ -26,8 +27,8 @@ def bands(sound: np.ndarray, number: int) -> np.ndarray:
 
 
 def read(file: Path, seconds: float) -> np.ndarray:
-    """Return the beginning of a file's sound, (samples,)."""
-    return serve.read(str(file), RATE, seconds)[0]
+    """Return the beginning of a kept file's sound, (samples,)."""
+    return serve.read(str(there(file)), RATE, seconds)[0]
 
 
 def picture(file: Path, seconds: float, height: int = 48) -> np.ndarray:
