@@ -162,6 +162,17 @@ def _array(processor: "BaseImageProcessor", image: Any) -> np.ndarray:
     return found
 
 
+def _read(processor: "BaseImageProcessor", file: Path) -> np.ndarray:
+    """Return a kept picture as `_array` does; raise InputError for one that the processor cannot take."""
+    image = images.load(file)
+    try:
+        return _array(processor, image)
+    except Exception as error:  # noqa: BLE001 - whatever a processor raises of a picture that is too small
+        size = f"{file}, {image.width} x {image.height} pixels"
+        what = f"{size}: take its row out, or name another model; {type(processor).__name__} cannot take it"
+        raise InputError(brief(what, error)) from None
+
+
 @lru_cache(maxsize=8)
 def _plain_size(processor: "BaseImageProcessor") -> tuple[int, int] | None:
     """Return the width and height to which a processor squeezes pictures, where it does nothing else."""
@@ -211,7 +222,7 @@ def encoded(
 
     def pixels(name: str) -> bytes | None:
         file = there(folder / name)
-        return None if file.stat().st_size < room else _array(processor, images.load(file)).tobytes()
+        return None if file.stat().st_size < room else _read(processor, file).tobytes()
 
     with ThreadPoolExecutor() as threads:
         for some in names.to_frame("image").iter_slices(BATCH):
@@ -230,7 +241,7 @@ def array(processor: "BaseImageProcessor", row: Mapping[str, Any], folder: Path)
         found: np.ndarray = row["pixels"]
         return found
     if row.get("pixels") is None:
-        return _array(processor, images.load(folder / row["image"]))
+        return _read(processor, folder / row["image"])
     return np.frombuffer(row["pixels"], np.uint8).reshape(shape(processor))
 
 

@@ -48,7 +48,7 @@ REFUSED = {
     "Siglip2ImageProcessorPil": "makes no pixels of a picture: it gives",
     "TextNetImageProcessorPil": "pictures of different sizes, which cannot share a batch; give image_class",
 }
-SIDES = ((300, 200), (31, 97), (1, 1))
+SIDES = ((300, 200), (31, 97), (9, 7))
 
 
 def saved(folder: Path, kind: str, **how: Any) -> Any:
@@ -108,6 +108,19 @@ def test_a_processor_that_makes_no_squares_is_refused_with_image_size(tmp_path: 
     saved(tmp_path, "Siglip2ImageProcessorPil")
     with pytest.raises(InputError, match=r"image_size: .*Siglip2.* makes no squares of 32 pixels; leave it"):
         pixels.processor(tmp_path, 32)
+
+
+@pytest.mark.parametrize("kind", SQUARE)
+def test_a_picture_of_one_pixel_is_taken_or_named(kind: str, tmp_path: Path) -> None:
+    saved(tmp_path, kind)
+    processor = pixels.processor(tmp_path, None)
+    images.blank(1, 1, "orange").save(tmp_path / "1.png")
+    row = {"image": "1.png", "pixels": None}
+    if kind == "PerceiverImageProcessorPil":
+        with pytest.raises(InputError, match=r"1.png, 1 x 1 pixels: take its row out, or name another model"):
+            pixels.array(processor, row, tmp_path)
+    else:
+        assert pixels.array(processor, row, tmp_path).shape == pixels.shape(processor)
 
 
 class OwnContrast(transformers.ViTImageProcessorPil):
