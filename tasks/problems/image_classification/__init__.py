@@ -70,7 +70,7 @@ class ImageClassification(PictureProblem, Classification):
         """
         from tasks.problems.common import pretrained
 
-        its, how = pretrained.config(base), {}
+        its, how = pretrained.config(base), dict[str, Any]()
         if pretrained.is_from_scratch(base) and hasattr(its, "image_size"):
             _, *sides = pixels.shape(processor)
             how["image_size"] = sides[0] if len(set(sides)) == 1 else sides

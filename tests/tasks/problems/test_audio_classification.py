@@ -164,6 +164,19 @@ def test_a_silent_and_a_very_short_sound_are_taken_and_become_finite_features(tm
             assert features.shape[1] == extractors.width(extractor)
 
 
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW"])
+def test_channels_bits_and_rates_of_a_sound_do_not_matter(subtype: str, tmp_path: Path) -> None:
+    samples = waves(PITCHES[0], 0.5, channels=3)
+    content = written(samples * np.array([0.5, 1.0, 1.5], np.float32), subtype=subtype)
+    assert kept(content).facts == {"seconds": 0.5, "rate": RATE}
+    (tmp_path / "a.wav").write_bytes(content)
+    (tmp_path / "plain.wav").write_bytes(written(samples[:, :1]))
+    heard, plain = (serve.read(str(tmp_path / name), 16_000)[0] for name in ("a.wav", "plain.wav"))
+    assert heard.shape == (8000,)
+    assert heard.dtype == np.float32
+    assert np.abs(heard - plain).max() < 0.05
+
+
 def test_a_sound_that_is_gone_is_named(tmp_path: Path) -> None:
     extractor = extractors._new(hf.AutoConfig.for_model("whisper"), 1.0)
     with pytest.raises(InputError, match=r"a.wav is gone, which ingest had kept; run the same command again"):
