@@ -12,7 +12,7 @@ from datasets import Dataset
 from tasks.problems.common import heads
 
 ROWS = 5
-DATA = Dataset.from_dict({"seed": range(ROWS), "length": [1] * ROWS, "labels": [0] * ROWS})
+DATA = Dataset.from_dict({"seed": list(range(ROWS)), "length": [1] * ROWS, "labels": [0] * ROWS})
 TINY: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 TINY |= {"intermediate_size": 16}
 
