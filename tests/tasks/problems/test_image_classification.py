@@ -27,6 +27,7 @@ from tests.support.project import SHARED
 from tests.support.six_stages import through
 
 SMALL = {"type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 8], "depths": [1, 1]}
+TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 EASY_VQA, TRASHNET = SHARED / "easy_vqa", SHARED / "trashnet_subset"
 
 
@@ -213,11 +214,26 @@ def test_easy_vqa_answers_are_labels_of_pictures_whose_numbers_begin_anew(tmp_pa
     assert rows["source_media"].n_unique() >= rows["image"].n_unique()
 
 
-def test_a_vit_with_weights_is_fine_tuned_and_its_package_repeats_every_prediction(tmp_path: Path) -> None:
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    settings = transformers.ViTConfig(**sizes, image_size=32, patch_size=8)
-    transformers.ViTForImageClassification(settings).save_pretrained(tmp_path / "base")
-    transformers.ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "base")
+BASES: dict[str, tuple[Any, Any]] = {
+    "ViT": (
+        transformers.ViTConfig(**TINY, image_size=32, patch_size=8),
+        transformers.ViTImageProcessorPil(size={"height": 32, "width": 32}),
+    ),
+    # its processor normalizes twice
+    "EfficientNet": (
+        transformers.EfficientNetConfig(width_coefficient=0.1, depth_coefficient=0.1, hidden_dim=128),
+        transformers.EfficientNetImageProcessorPil(size={"height": 32, "width": 32}),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BASES)
+def test_a_base_with_weights_is_fine_tuned_and_its_package_repeats_every_prediction(
+    kind: str, tmp_path: Path
+) -> None:
+    settings, processor = BASES[kind]
+    getattr(transformers, f"{kind}ForImageClassification")(settings).save_pretrained(tmp_path / "base")
+    processor.save_pretrained(tmp_path / "base")
     rows = [{"image": f"{number}.png", "label": "rgb"[number % 3]} for number in range(60)]
     for number, row in enumerate(rows):
         (tmp_path / row["image"]).write_bytes(picture(number))
@@ -226,7 +242,6 @@ def test_a_vit_with_weights_is_fine_tuned_and_its_package_repeats_every_predicti
     assert read_json(paths.metric("package"))["predictions_repeated"] == test.height > 0
 
 
-TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 LEVIT = {"hidden_sizes": [16, 32, 48], "num_attention_heads": [1, 2, 3], "depths": [1, 1, 1]}
 TAUGHT = {
     "DeiT": transformers.DeiTConfig(**TINY, image_size=64),
