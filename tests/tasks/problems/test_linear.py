@@ -17,7 +17,7 @@ def test_of_many_rows_a_sample_is_learned_from_so_that_labels_in_order_are_all_k
     said = linear.predicted(ROWS, ROWS, "image", feature, most=20)
     right = (said["predicted"] == ROWS["label"]).mean()
     assert isinstance(right, float)
-    assert right > 0.9
+    assert right > 0.8
     assert said.equals(linear.predicted(ROWS, ROWS, "image", feature, most=20))
 
 

@@ -74,7 +74,7 @@ def test_of_every_family_that_classifies_pictures_it_is_known_whether_its_pixels
         for kind in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
     }
     # of None a model brings another family's, and timm is not installed
-    assert kinds - {None, "TimmWrapperImageProcessor"} == {*SQUARE, *REFUSED}
+    assert kinds - {None, "TimmWrapperImageProcessor"} == {*SQUARE, *dict(OTHERWISE), *REFUSED}
 
 
 @pytest.mark.parametrize(("kind", "how"), [*((kind, {}) for kind in SQUARE), *OTHERWISE])
@@ -111,16 +111,28 @@ def test_a_processor_that_makes_no_squares_is_refused_with_image_size(tmp_path: 
 
 
 @pytest.mark.parametrize("kind", SQUARE)
-def test_a_picture_of_one_pixel_is_taken_or_named(kind: str, tmp_path: Path) -> None:
+def test_a_picture_of_one_pixel_is_taken(kind: str, tmp_path: Path) -> None:
     saved(tmp_path, kind)
     processor = pixels.processor(tmp_path, None)
     images.blank(1, 1, "orange").save(tmp_path / "1.png")
-    row = {"image": "1.png", "pixels": None}
-    if kind == "PerceiverImageProcessorPil":
-        with pytest.raises(InputError, match=r"1.png, 1 x 1 pixels: take its row out, or name another model"):
-            pixels.array(processor, row, tmp_path)
-    else:
-        assert pixels.array(processor, row, tmp_path).shape == pixels.shape(processor)
+    made = pixels.array(processor, {"image": "1.png", "pixels": None}, tmp_path)
+    assert made.shape == pixels.shape(processor)
+
+
+class Choosy(transformers.ViTImageProcessorPil):
+    """Takes no small pictures."""
+
+    def resize(self, image: np.ndarray, *given: Any, **named: Any) -> np.ndarray:
+        if image.shape[1] < 2:
+            raise ValueError("too small")
+        return super().resize(image, *given, **named)
+
+
+def test_a_picture_that_a_processor_cannot_take_is_named(tmp_path: Path) -> None:
+    images.blank(1, 1).save(tmp_path / "1.png")
+    wanted = r"1.png, 1 x 1 pixels: take its row out, or name another model; Choosy cannot take it: too small"
+    with pytest.raises(InputError, match=wanted):
+        pixels.array(Choosy(), {"image": "1.png", "pixels": None}, tmp_path)
 
 
 class OwnContrast(transformers.ViTImageProcessorPil):
