@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from dvc.fs import LocalFileSystem
 from dvc.output import Output
 from dvc.stage import PipelineStage, Stage
 from dvc.stage.cache import _can_hash, _get_stage_hash
-from dvc.stage.decorators import rwlocked, unlocked_repo
+from dvc.stage.decorators import rwlocked
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc_data.hashfile._progress import QueryingProgress
 
@@ -221,10 +221,37 @@ class Ledger:
 
     @contextmanager
     def _alone(self, stage: PipelineStage) -> Iterator[None]:
-        """Hold the lock of the stage's key; wait, and say so, while another run has it."""
+        """Hold the lock of the stage's key; wait, and say so, while another run has it.
+
+        The repository's lock is not held meanwhile: an isolated run that has the key takes it to record.
+        """
         key = self.cache / "locks" / str(_get_stage_hash(stage))
-        with alone(key, lambda who: self.say(f"{stage.name}: {who} is computing the same; waiting for it")):
+        with ExitStack() as waiting:
+
+            def wait(who: str) -> None:
+                self.say(f"{stage.name}: {who} is computing the same; waiting for it")
+                waiting.enter_context(self._unlocked(stage))
+
+            with alone(key, wait):
+                waiting.close()
+                yield
+
+    @contextmanager
+    def _unlocked(self, stage: PipelineStage) -> Iterator[None]:
+        """Let other commands of DVC work; raise InputError when an input of the stage changed meanwhile."""
+        before = [dependency.hash_info for dependency in stage.deps]
+        self.repo.lock.unlock()
+        self.repo._reset()  # noqa: SLF001 (what else DVC does where it lets the lock go)
+        try:
             yield
+        finally:
+            self.repo.lock.lock()
+        stage.save_deps()
+        for hash_info, dependency in zip(before, stage.deps, strict=True):
+            if dependency.hash_info != hash_info:
+                raise InputError(
+                    f"{stage.name}: its input {dependency} changed meanwhile; run the same command again"
+                )
 
     def _recorded(self, stage: PipelineStage) -> dict[str, Any] | None:
         """Return what dvc.lock records for the stage, if its inputs are those of now: only outputs are amiss.
@@ -247,20 +274,9 @@ class Ledger:
         stage.remove_outs(ignore_remove=False, force=False)
         if self._restored(stage, recorded):
             return Result.restored
-        self._run(stage, run)
+        with self._unlocked(stage):
+            run()
         return Result.ran
-
-    def _run(self, stage: PipelineStage, run: Callable[[], None]) -> None:
-        """Run a stage while other DVC commands may work; raise InputError when an input changed meanwhile."""
-        stage.save_deps()
-        before = [dependency.hash_info for dependency in stage.deps]
-        unlocked_repo(lambda _: run())(stage)
-        stage.save_deps()
-        for hash_info, dependency in zip(before, stage.deps, strict=True):
-            if dependency.hash_info != hash_info:
-                raise InputError(
-                    f"{stage.name}: its input {dependency} changed while it ran; run the same command again"
-                )
 
     def _restored(self, stage: PipelineStage, recorded: dict[str, Any] | None) -> bool:
         """Check out what is recorded, or what some run has computed for the stage's key, here or remotely.

@@ -1,6 +1,7 @@
 """A pipeline of one stage that takes no time, under the real DVC and Git: for what a cache, a ledger and a repository go through."""
 
 from contextlib import chdir
+from functools import partial
 from pathlib import Path
 
 from dvc.repo import Repo
@@ -35,19 +36,20 @@ def pipeline(folder: Path) -> Path:
     return folder
 
 
+def make(folder: Path) -> None:
+    """Do what the stage does."""
+    (folder / "made").mkdir(exist_ok=True)
+    (folder / "metrics").mkdir(exist_ok=True)
+    text = (folder / "source.txt").read_text()
+    (folder / "made/a").write_text(text)
+    (folder / "made/b").write_text(f"more of {text}")
+    (folder / "metrics/make.json").write_text(f'{{"length": {len(text)}}}\n')
+
+
 def made(folder: Path, ledger: Ledger | None = None) -> Result:
     """Have the stage settled in a folder."""
-
-    def run() -> None:
-        (folder / "made").mkdir(exist_ok=True)
-        (folder / "metrics").mkdir(exist_ok=True)
-        text = (folder / "source.txt").read_text()
-        (folder / "made/a").write_text(text)
-        (folder / "made/b").write_text(f"more of {text}")
-        (folder / "metrics/make.json").write_text(f'{{"length": {len(text)}}}\n')
-
     with chdir(folder):
-        return (ledger or Ledger(folder)).run_or_restore("make", run)
+        return (ledger or Ledger(folder)).run_or_restore("make", partial(make, folder))
 
 
 def objects(home: Path) -> set[str]:
