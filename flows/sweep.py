@@ -3,12 +3,11 @@
 import math
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
-from uuid import UUID
 
 from prefect import flow
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed
@@ -16,6 +15,7 @@ from pydantic import Field
 
 from flows.engine import worker
 from flows.engine.form import form
+from flows.engine.progress_artifact import ProgressArtifact
 from flows.engine.stage import fails_in_words
 from flows.engine.workspace import Say, root
 from flows.ledger.results import Experiment
@@ -84,6 +84,8 @@ def sweep(
     with database.alone(checkout, its.name) as still_alone, database.in_words(checkout, its.name):
         study = Study(checkout, its.name, its.space, still_alone)
         budget = study.begin(its.to_dict(), its.params, trials)
+        show = partial(_show, ProgressArtifact("sweep-progress"), study, budget)
+        show()
         Trials(
             study=study,
             runner=_runner(its.name, study, deployment, at_once, log.info),
@@ -92,7 +94,7 @@ def sweep(
             budget=budget,
             until=math.inf if timeout_minutes is None else time.monotonic() + 60 * timeout_minutes,
             say=log.info,
-            on_end=Shown(study, budget).update,
+            on_end=show,
             warmup=warmup_evaluations if pruner == "median" else None,
         ).run()
         found = _followed(checkout, study.result(budget), its, log.info)
@@ -132,21 +134,8 @@ def _followed(checkout: Path, found: Sweep, its: Asked, say: Say) -> Sweep:
     return replace(found, outcome=told(outcome, saved, its.params).sentence)
 
 
-class Shown:
-    """How far a sweep is, as an artifact in the UI."""
-
-    def __init__(self, study: Study, budget: int) -> None:
-        self.study, self.budget = study, budget
-        self.artifact: UUID | None = None
-        self.update()
-
-    def update(self) -> None:
-        """Show how many trials are over, and the best of them."""
-        now = self.study.result(self.budget)
-        over = sum(trial.state != "running" for trial in now.tried)
-        percent, words = min(100.0, 100 * over / self.budget), plain(now.sentence)
-        if self.artifact is None:
-            artifact = create_progress_artifact(percent, key="sweep-progress", description=words)
-            self.artifact = artifact if isinstance(artifact, UUID) else None
-        else:
-            update_progress_artifact(self.artifact, progress=percent, description=words)
+def _show(artifact: ProgressArtifact, study: Study, budget: int) -> None:
+    """Show how many trials are over, and the best of them."""
+    now = study.result(budget)
+    over = sum(trial.state != "running" for trial in now.tried)
+    artifact.show(min(100.0, 100 * over / budget), plain(now.sentence))

@@ -4,13 +4,13 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
-from uuid import UUID
 
+import httpx
 from prefect import task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
@@ -18,6 +18,7 @@ from prefect.states import Cancelled, Completed, Failed
 from tqdm import tqdm
 
 from flows.engine.processes import Message, Processes, StageFailedError
+from flows.engine.progress_artifact import ProgressArtifact
 from flows.engine.pruning import PRUNED, Bounds, PrunedError, check, forget
 from flows.engine.workspace import Workspace
 from flows.ledger.results import Result, why
@@ -136,8 +137,8 @@ class Shown:
     """A stage's progress as people see it: an artifact in the UI, a bar on a terminal."""
 
     def __init__(self, name: str, bounds: Bounds | None = None) -> None:
-        self.name, self.bounds = name, bounds
-        self.artifact: UUID | None = None
+        self.bounds = bounds
+        self.artifact = ProgressArtifact(f"{name}-progress")
         self.told = 0.0
         self.bar: Any = None
         # what the stage says at its end
@@ -150,7 +151,9 @@ class Shown:
             self.cost = costs.told(message["cost"])
         self.checkpoints = message.get("checkpoints", self.checkpoints)
         if self.bounds is not None and "evaluations" in message:
-            check(self.bounds, message["evaluations"], message["steps"])
+            # what no server can be told now is held against the bounds again with the next message
+            with suppress(httpx.TransportError):
+                check(self.bounds, message["evaluations"], message["steps"])
         if "done" not in message:
             return
         numbers = dict(message)
@@ -163,7 +166,7 @@ class Shown:
         if time.monotonic() - self.told >= EVERY or done >= total:
             self.told = time.monotonic()
             told = [f"{what}: {unit} {done} of {total}", *map(" ".join, words.items()), f"{left:.0f} s left"]
-            self._publish(100 * done / total, ", ".join(told))
+            self.artifact.show(100 * done / total, ", ".join(told))
 
     def _draw_bar(self, what: str, unit: str, done: int, total: int, words: dict[str, str]) -> None:
         if self.bar is None or self.bar.desc != f"{what}: ":
@@ -171,13 +174,6 @@ class Shown:
             self.bar = tqdm(total=total, initial=done, desc=what, unit=unit, leave=False)
         self.bar.set_postfix(words, refresh=False)
         self.bar.update(done - self.bar.n)
-
-    def _publish(self, percent: float, description: str) -> None:
-        if self.artifact is None:
-            artifact = create_progress_artifact(percent, key=f"{self.name}-progress", description=description)
-            self.artifact = artifact if isinstance(artifact, UUID) else None
-        else:
-            update_progress_artifact(self.artifact, progress=percent, description=description)
 
     def close(self) -> None:
         """Take the bar off the terminal."""
