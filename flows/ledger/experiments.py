@@ -24,7 +24,6 @@ from flows.git.signatures import signing
 from flows.git.uncommitted import LOCAL_CONFIG
 from flows.ledger.remote import TRIES, is_shared
 from flows.ledger.results import Experiment
-from flows.ledger.validation import climbs
 from tasks.shared.errors import InputError, readable, without_password
 
 # the trailer of an experiment's commit that names a file Git did not track, as JSON
@@ -118,8 +117,8 @@ def save_tree(
     mine = git(workspace, "rev-parse", "--verify", f"{tree}:./{LOCK_FILE}")
     trailers = [f"{UNTRACKED}: {json.dumps(path)}" for path in untracked]
     told = "\n\n".join([message, *(["\n".join(trailers)] if trailers else [])])
-    words = ("commit-tree", *signing(workspace), tree, "-p", baseline, "-m", told)
-    commit = git(workspace, *words, env=identity(workspace))
+    words = ("commit-tree", *signing(workspace), tree, "-p", baseline, "-F", "-")
+    commit = git(workspace, *words, env=identity(workspace), given=told)
     # alone, so that of equal runs that end at once one is kept
     with changing(workspace):
         while True:
@@ -243,8 +242,8 @@ def untracked_in(checkout: Path, commit: str) -> list[str]:
     trailers = f"--format=%(trailers:key={UNTRACKED},valueonly)"
     told = git(checkout, "show", "--no-patch", trailers, commit)
     held = [_path(line) for line in told.splitlines() if line]
-    inside = [path for path in held if not climbs(path.split("/"))]
-    known = names(checkout, "--literal-pathspecs", "ls-files", "-z", "--", *inside) if inside else []
+    # not asked by their names, of which Git takes only so many
+    known = {*names(checkout, "ls-files", "-z")} if held else set()
     return [readable(name) for name in held if name not in known]
 
 

@@ -12,8 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.git.commands import git, identity
-from flows.git.refs import change, changing, commit_at, remove_ref, set_ref
+from flows.git.notes import append
 from tasks.shared.files import read_json
 from tasks.shared.markup import Markdown
 from tasks.shared.templates import render
@@ -123,28 +122,7 @@ class Certificate:
 
     def keep(self, checkout: Path) -> None:
         """Add the certificate to the commit's Git notes: beside the record, which stays as it is."""
-        with changing(checkout):
-            # whoever else writes notes, with Git itself or by fetching them, does not ask for our lock
-            while not self._appended(checkout):
-                pass
-
-    def _appended(self, checkout: Path) -> bool:
-        """Append to a copy of the notes, which takes their place unless somebody has written them meanwhile.
-
-        Return whether it did.
-        """
-        before = commit_at(checkout, f"refs/notes/{NOTES}")
-        aside = f"{NOTES}-aside"
-        if left := commit_at(checkout, f"refs/notes/{aside}"):
-            remove_ref(checkout, f"refs/notes/{aside}", left)
-        if before:
-            set_ref(checkout, f"refs/notes/{aside}", before, None)
-        append = ("notes", f"--ref={aside}", "append", "-m", self.to_json(), self.commit)
-        change(checkout, *append, env=identity(checkout))
-        after = git(checkout, "rev-parse", f"refs/notes/{aside}")
-        moved = set_ref(checkout, f"refs/notes/{NOTES}", after, before)
-        remove_ref(checkout, f"refs/notes/{aside}", after)
-        return moved
+        append(checkout, NOTES, self.commit, self.to_json())
 
 
 def markdown(certificate: Certificate) -> str:
