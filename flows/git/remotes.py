@@ -9,10 +9,16 @@ from tasks.shared.errors import InputError, without_password
 
 # seconds for a host to answer, and to take or give what refs name
 ASKED, SENT = 10.0, 120.0
+# in Git's words, when the remote, or a hook, does not let a ref be moved so
+REFUSED = "failed to push some refs"
 
 
 class UnreachableError(InputError):
     """The Git remote cannot be reached, or takes nothing from us, or is not to get it."""
+
+
+class RefusedError(InputError):
+    """The Git remote, or a hook, refuses a ref: mostly something else has its name there."""
 
 
 def asked(checkout: Path, remote: str, patterns: Iterable[str]) -> str:
@@ -36,6 +42,20 @@ def fetch(checkout: Path, remote: str, refs: Iterable[str], what: str) -> None:
         git(checkout, *words, env=quiet(checkout), seconds=SENT)
     except InputError as error:
         raise UnreachableError(f"Git remote '{remote}' does not give {what}: {error}") from None
+
+
+def send(checkout: Path, remote: str, ref: str, commit: str) -> bool:
+    """Have the remote's ref be at a commit; return whether it was not yet.
+
+    Raises RefusedError when it may not be moved there, and UnreachableError when nobody can say.
+    """
+    words = ("push", "--porcelain", "--", remote, f"{commit}:{ref}")
+    try:
+        told = git(checkout, *words, env=quiet(checkout), seconds=SENT)
+    except InputError as error:
+        kind = RefusedError if REFUSED in str(error) else UnreachableError
+        raise kind(str(error)) from None
+    return not any(line.startswith("=") for line in told.splitlines())
 
 
 def quiet(checkout: Path) -> dict[str, str]:

@@ -12,24 +12,26 @@ from typing import Any
 import funcy
 from dvc.config import Config
 from dvc.dvcfile import LOCK_FILE
-from dvc.env import DVC_EXP_AUTO_PUSH, DVC_EXP_GIT_REMOTE
+from dvc.env import DVC_EXP_GIT_REMOTE
 from dvc.repo import Repo
 from dvc.repo.experiments.collect import collect_rev
 from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STASHES, ExpRefInfo
 
 from flows.git.commands import commit_of, git, identity, names
 from flows.git.refs import RUNNING, change, changing, remove_ref, set_ref
-from flows.git.remotes import UnreachableError, asked, fetch
+from flows.git.remotes import RefusedError, UnreachableError, asked, fetch, send
 from flows.git.signatures import signing
 from flows.git.uncommitted import LOCAL_CONFIG
 from flows.ledger.remote import TRIES, is_shared
 from flows.ledger.results import Experiment
-from tasks.shared.errors import InputError, readable, without_password
+from tasks.shared.errors import readable, without_password
 
 # the trailer of an experiment's commit that names a file Git did not track, as JSON
 UNTRACKED = "Untracked"
 # beside refs/exps: the experiments that the Git remote does not have yet
 UNSENT = "refs/retrain/unsent"
+# hexadecimal digits of a commit behind the name of an experiment, where others have another one of its name
+SHORT = 7
 # a name is shown in commands that people copy: no option, nothing that a shell or Markdown reads
 REF = re.compile(r"/([0-9a-f]{2})/([0-9a-f]{38}|[0-9a-f]{62})/(\w[\w.+@=,#-]*)")
 
@@ -175,17 +177,41 @@ def push(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str]
     if git(checkout, "for-each-ref", ref) and not _holds_untracked(checkout, experiment, say):
         change(checkout, "update-ref", ref.replace(EXPS_NAMESPACE, UNSENT, 1), experiment.commit)
     for kept in reversed(experiments(checkout, say, UNSENT)):
-        commit, name, target = kept.commit, kept.name, str(ExpRefInfo(kept.baseline, kept.name))
-        unsent = target.replace(EXPS_NAMESPACE, UNSENT, 1)
+        unsent = str(ExpRefInfo(kept.baseline, kept.name)).replace(EXPS_NAMESPACE, UNSENT, 1)
         try:
-            is_new = _push_ref(checkout, remote, f"{commit}:{target}")
-        except InputError as error:
+            name = _sent(checkout, remote, kept)
+        except (RefusedError, UnreachableError) as error:
             where, then = without_password(remote), "the next isolated run tries again"
-            say(f"warning: could not send experiment {name} to Git remote '{where}': {error}; {then}")
-            return
-        remove_ref(checkout, unsent, commit)
-        if is_new:
-            say(f"sent experiment {name} to Git remote {_where(checkout, remote)}")
+            say(f"warning: could not send experiment {kept.name} to Git remote '{where}': {error}; {then}")
+            if isinstance(error, UnreachableError):
+                return
+            continue
+        remove_ref(checkout, unsent, kept.commit)
+        if name is not None:
+            other = "" if name == kept.name else f" as {name}, for its name is taken there,"
+            say(f"sent experiment {kept.name}{other} to Git remote {_where(checkout, remote)}")
+
+
+@funcy.retry(TRIES, UnreachableError, timeout=lambda attempt: 2**attempt)
+def _sent(checkout: Path, remote: str, kept: Experiment) -> str | None:
+    """Send an experiment; return its name at the Git remote, None when that has it already.
+
+    Raises RefusedError when the remote does not take it, UnreachableError when it does not answer.
+    """
+    ref, name = str(ExpRefInfo(kept.baseline, kept.name)), kept.name
+    try:
+        is_new = send(checkout, remote, ref, kept.commit)
+    except RefusedError:
+        if asked(checkout, remote, [ref]).partition("\t")[0] in ("", kept.commit):
+            raise
+        name = _beside(name, kept.commit)
+        is_new = send(checkout, remote, str(ExpRefInfo(kept.baseline, name)), kept.commit)
+    return name if is_new else None
+
+
+def _beside(name: str, commit: str) -> str:
+    """Return what an experiment is called where others have another one of its name."""
+    return f"{name}-{commit[:SHORT]}"
 
 
 def brought(checkout: Path, name: str) -> bool:
@@ -257,18 +283,8 @@ def _path(line: str) -> str:
 
 
 def _where(checkout: Path, remote: str) -> str:
-    if remote not in git(checkout, "remote").splitlines():
-        return without_password(remote)
-    return f"'{remote}' ({without_password(git(checkout, 'remote', 'get-url', '--push', remote))})"
-
-
-@funcy.retry(TRIES, InputError, timeout=lambda attempt: 2**attempt)
-def _push_ref(checkout: Path, remote: str, refspec: str) -> bool:
-    """Push a ref; return whether the remote did not have it yet."""
-    # a pre-push hook may start a run, which would push, which would start a run
-    env = {"GIT_TERMINAL_PROMPT": "0", DVC_EXP_AUTO_PUSH: "false"}
-    try:
-        told = git(checkout, "push", "--porcelain", "--", remote, refspec, env=env)
-    except InputError as error:
-        raise InputError(without_password(str(error))) from None
-    return not any(line.startswith("=") for line in told.splitlines())
+    """Return what people know a Git remote by; `say` prints it, so passwords are left out."""
+    url = remote
+    if remote in git(checkout, "remote").splitlines():
+        url = f"'{remote}' ({git(checkout, 'remote', 'get-url', '--push', remote)})"
+    return without_password(url)

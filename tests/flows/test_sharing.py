@@ -1,5 +1,6 @@
 """What leaves the machine: nothing until it is switched on, then what Git tracks, and where it went is said."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,33 @@ def test_a_run_that_a_pre_push_hook_starts_pushes_nothing_itself(checkout: Path)
     hook.chmod(0o755)
     assert "sent experiment run" in ran(checkout)[1][0]
     assert (checkout / ".retrain/seen").read_text() == "false\n"
+
+
+def test_an_experiment_whose_name_is_taken_there_is_sent_under_another_and_those_after_it_too(
+    checkout: Path,
+) -> None:
+    switch(checkout)
+    theirs = Path(shutil.copytree(checkout, checkout.parent / "theirs"))
+    assert "sent experiment seed-42 to" in ran(theirs, "seed-42", "split")[1][0]
+    mine, said = ran(checkout, "seed-42", "train")
+    name = f"seed-42-{mine.commit[:7]}"
+    assert f"sent experiment seed-42 as {name}, for its name is taken there, to" in said[0]
+    assert f"{mine.commit}\trefs/exps/{mine.baseline[:2]}/{mine.baseline[2:]}/{name}" in sent(checkout)
+    assert "sent experiment seed-43 to" in ran(checkout, "seed-43", "evaluate")[1][0]
+    assert git(checkout, "for-each-ref", "refs/retrain") == ""
+
+
+def test_an_experiment_that_the_remote_refuses_holds_up_no_other(checkout: Path) -> None:
+    switch(checkout)
+    hook = checkout.parent / "hub.git/hooks/update"
+    hook.write_text('#!/bin/sh\ncase "$1" in */large) exit 1;; esac\n')
+    hook.chmod(0o755)
+    assert "could not send experiment large" in ran(checkout, "large", "split")[1][0]
+    warned, told = ran(checkout, "small", "train")[1]
+    assert "could not send experiment large" in warned
+    assert "sent experiment small" in told
+    hook.unlink()
+    assert "sent experiment large" in ran(checkout, "last", "evaluate")[1][0]
 
 
 @pytest.mark.parametrize("told", ["no JSON", '"../../../../outside"', "/etc/passwd", "[1]", "[" * 5000])
