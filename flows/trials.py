@@ -206,7 +206,7 @@ class Trials:
         is, or when it compares with no other: it stays under way, and the same command goes on with it.
         """
         try:
-            its = scored(self.checkout, kept, [one.param for one in self.study.space])
+            its = scored(self.checkout, kept, self.study.params(number))
         except (NotSentError, UnreachableError):
             raise
         except InputError as error:

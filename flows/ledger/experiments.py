@@ -18,13 +18,13 @@ from dvc.repo.experiments.collect import collect_rev
 from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STASHES, ExpRefInfo
 
 from flows.git.commands import commit_of, git, identity, names
-from flows.git.refs import RUNNING, change, changing, remove_ref, set_ref
+from flows.git.refs import RUNNING, change, changing, commit_at, remove_ref, set_ref
 from flows.git.remotes import RefusedError, UnreachableError, asked, fetch, send
 from flows.git.signatures import signing
 from flows.git.uncommitted import LOCAL_CONFIG
 from flows.ledger.remote import TRIES, is_shared
 from flows.ledger.results import Experiment
-from tasks.shared.errors import readable, without_password
+from tasks.shared.errors import InputError, readable, without_password
 
 # the trailer of an experiment's commit that names a file Git did not track, as JSON
 UNTRACKED = "Untracked"
@@ -80,9 +80,26 @@ def _commits(checkout: Path, objects: Iterable[str]) -> list[str]:
 
 
 def commit_named(checkout: Path, revision: str) -> str:
-    """Return the commit of an experiment, commit, branch or tag; raise InputError when there is none."""
-    named = {experiment.name: experiment.commit for experiment in experiments(checkout)}
-    return named.get(revision) or commit_of(checkout, revision)
+    """Return the commit of an experiment, commit, branch or tag.
+
+    Raises InputError when there is none, and when experiments that others have sent share the name.
+    """
+    commits = [one.commit for one in experiments(checkout) if one.name == revision]
+    if len({*commits}) > 1:
+        which = ", ".join(commit[:10] for commit in commits)
+        raise InputError(
+            f"{len(commits)} experiments are called '{revision}'; give the commit of one: {which}"
+        )
+    return commits[0] if commits else commit_of(checkout, revision)
+
+
+def commits_of(checkout: Path, name: str) -> list[str]:
+    """Return the commits that may be the one a run has kept under a name, the newest first.
+
+    Others may have experiments of that name; and where they had, its own was sent under another.
+    """
+    found = experiments(checkout)
+    return [one.commit for one in found if one.name in (name, _beside(name, one.commit))]
 
 
 def save(
@@ -215,7 +232,7 @@ def _beside(name: str, commit: str) -> str:
 
 
 def brought(checkout: Path, name: str) -> bool:
-    """Fetch an experiment from the Git remote that runs are sent to; return whether it is there.
+    """Fetch what `commits_of` may return from the Git remote that runs are sent to; return whether any is.
 
     Raises UnreachableError when the remote does not answer several times, so that nobody knows.
     """
@@ -225,14 +242,20 @@ def brought(checkout: Path, name: str) -> bool:
 
 @funcy.retry(TRIES, UnreachableError, timeout=lambda attempt: 2**attempt)
 def _brought(checkout: Path, remote: str, name: str) -> bool:
-    for line in asked(checkout, remote, [f"{EXPS_NAMESPACE}/*/*/{name}"]).splitlines():
+    theirs = {}
+    patterns = [f"{EXPS_NAMESPACE}/*/*/{name}", f"{EXPS_NAMESPACE}/*/*/{name}-*"]
+    for line in asked(checkout, remote, patterns).splitlines():
         commit, _, ref = line.partition("\t")
-        if REF.fullmatch(ref.removeprefix(EXPS_NAMESPACE)):
-            fetch(checkout, remote, [ref], f"the experiment {name}")
-            # another sweep may have brought it meanwhile
-            set_ref(checkout, ref, commit, None)
-            return True
-    return False
+        parts = REF.fullmatch(ref.removeprefix(EXPS_NAMESPACE))
+        if parts is not None and parts[3] in (name, _beside(name, commit)):
+            theirs[ref] = commit
+    if theirs:
+        fetch(checkout, remote, theirs, f"the experiment {name}")
+    for ref, commit in theirs.items():
+        # it is there when another sweep has brought it meanwhile, or when one of ours has its name
+        if not set_ref(checkout, ref, commit, None) and commit_at(checkout, ref) != commit:
+            set_ref(checkout, _beside(ref, commit), commit, None)
+    return bool(theirs)
 
 
 def shared_with(checkout: Path) -> str | None:

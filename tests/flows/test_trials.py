@@ -98,17 +98,18 @@ def test_a_finished_trial_waits_for_its_experiment_to_be_sent_and_for_a_remote_t
 ) -> None:
     elsewhere = shared(repository(tmp_path / "elsewhere"), tmp_path / "origin.git")
     remote = remote_of(shared(checkout, tmp_path / "origin.git"))
+    rates = (2e-4, 1e-4, 3e-4)
 
     def end(number: int) -> None:
         """Keep what the trial has made; of the first it is sent with the second, and then the remote is gone."""
-        kept(elsewhere, f"gone-{number}", {"macro_f1": number / 10}, rate=1e-4)
+        kept(elsewhere, f"gone-{number}", {"macro_f1": number / 10}, rate=rates[number])
         if number == 1:
             git(elsewhere, "push", "-q", "origin", "refs/exps/*:refs/exps/*")
         if number == 2:
             remote.rename(tmp_path / "gone.git")
 
     instead_of_waiting(monkeypatch, lambda _: None)
-    said, space = list[str](), [Choice("train.learning_rate", (1e-4, 2e-4, 3e-4))]
+    said, space = list[str](), [Choice("train.learning_rate", rates)]
     with pytest.raises(UnreachableError):
         trials(checkout, Elsewhere(end), space, said.append).run()
     assert any(line.startswith("trial 0 is looked for again when another is over: ") for line in said)

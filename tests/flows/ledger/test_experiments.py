@@ -6,7 +6,8 @@ import pytest
 
 from flows.git.commands import git
 from flows.git.worktrees import worktree
-from flows.ledger.experiments import save, untracked_in
+from flows.ledger.experiments import commit_named, save, untracked_in
+from tasks.shared.errors import InputError
 from tests.support.project import environment
 
 
@@ -32,3 +33,23 @@ def test_any_number_of_files_is_taken_along_and_known(checkout: Path) -> None:
         saved = save(folder, "run", "a run", untracked=[*many, "dvc.lock"])
     assert untracked_in(checkout, saved.commit) == many
     assert git(checkout, "show", "--no-patch", "--format=%s", saved.commit) == "a run"
+
+
+def test_a_name_that_two_experiments_have_names_neither(checkout: Path) -> None:
+    commits: list[str] = []
+    for number in (1, 2):
+        with worktree(checkout, "run", "HEAD") as folder:
+            (folder / "dvc.lock").write_text(f"stages: {{ingest: {number}}}\n")
+            saved = save(folder, f"run-{number}", "a run")
+        ours = f"refs/exps/{saved.baseline[:2]}/{saved.baseline[2:]}"
+        git(checkout, "update-ref", "-d", f"{ours}/{saved.name}")
+        # as when somebody has fetched what others have sent
+        git(checkout, "update-ref", f"{ours}/theirs", saved.commit)
+        commits.append(saved.commit[:10])
+        git(checkout, "commit", "-q", "--allow-empty", "-m", "another baseline")
+    with pytest.raises(
+        InputError, match="2 experiments are called 'theirs'; give the commit of one: "
+    ) as told:
+        commit_named(checkout, "theirs")
+    assert all(commit in str(told.value) for commit in commits)
+    assert commit_named(checkout, commits[0]).startswith(commits[0])
