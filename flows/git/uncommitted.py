@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ LARGE = 50_000_000
 SHOWN = 5
 # DVC's, which may hold passwords: never Git's, whatever a .gitignore says
 LOCAL_CONFIG = ".dvc/config.local"
+# what DVC is just bringing in, or has left when it was killed
+ARRIVING = f".{'?' * 22}.tmp"
 
 
 @dataclass(frozen=True)
@@ -35,23 +38,28 @@ def uncommitted(checkout: Path, say: Callable[[str], None]) -> Uncommitted:
     Ignored files and repositories inside this one are left out. Raises InputError for a new file too large
     for Git.
     """
-    listed = names(checkout, "ls-files", "--others", "--exclude-standard", "-z")
+    listed = names(checkout, "ls-files", "--others", "--exclude-standard", f"--exclude={ARRIVING}", "-z")
     nested = [name for name in listed if name.endswith("/")]
-    untracked = [name for name in listed if name not in nested and name != LOCAL_CONFIG]
-    for name in untracked:
-        if (size := (checkout / name).lstat().st_size) > LARGE:
+    sizes: dict[str, int] = {}
+    for name in listed:
+        # others may work here: it may be gone by now
+        with suppress(FileNotFoundError):
+            if not name.endswith("/") and name != LOCAL_CONFIG:
+                sizes[name] = (checkout / name).lstat().st_size
+    for name, size in sizes.items():
+        if size > LARGE:
             raise InputError(
                 f"{readable(name)} is not committed and has {size / 1e6:.0f} MB, too much to take along in "
                 "Git; ignore it in .gitignore, or put it under DVC with `dvc add`"
             )
     if nested:
         say(f"not taking along what is a Git repository of its own: {_some(nested)}")
-    tree = write_tree(checkout, untracked)
+    tree = write_tree(checkout, [*sizes])
     changed = names(checkout, "diff", "--name-only", "-z", "HEAD", tree)
     if not changed:
         return Uncommitted()
     say(f"taking along {len(changed)} uncommitted changes: {_some(changed)}")
-    return Uncommitted(tree, tuple(untracked))
+    return Uncommitted(tree, tuple(sizes))
 
 
 def write_tree(checkout: Path, untracked: Sequence[str]) -> str:
@@ -65,9 +73,9 @@ def write_tree(checkout: Path, untracked: Sequence[str]) -> str:
             # the checkout's own index knows what has been added by force, or only by name
             shutil.copyfile(checkout / git(checkout, "rev-parse", "--git-path", "index"), index)
             git(checkout, "add", "--update", env=env)
-            git(
-                checkout, "update-index", "--add", "-z", "--stdin", env=env, given="\0".join([*untracked, ""])
-            )
+            # of what is gone by now, Git would say that --remove is missing
+            words = ("update-index", "--add", "--remove", "-z", "--stdin")
+            git(checkout, *words, env=env, given="\0".join([*untracked, ""]))
             return git(checkout, "write-tree", env=env)
         finally:
             index.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
 """Data from outside, brought into data/raw under DVC."""
 
 import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from flows.ledger.stages import Ledger, sentence
 from flows.ledger.validation import is_hash, refuse_forged
 from tasks.shared.entries import refuse_odd_entries
 from tasks.shared.errors import InputError
+from tasks.shared.files import private_folder
+from tasks.shared.locks import alone
 
 # what the `meta` of a .dvc file calls the pattern whose matches it holds,
 # or the data set of the hub and its commit
@@ -33,14 +35,11 @@ def import_data(ledger: Ledger, source: str, name: str) -> bool:
 
     Returns whether the content is new. Raises InputError when data/raw/`name` is something else.
     """
-    pattern = pattern_in(source, Path())
     try:
         record = imported(ledger, source, name)
         target = Path(ledger.repo.root_dir, "data/raw", name)
-        if pattern is not None:
-            return _import_matches(ledger, pattern, target)
-        if hub.is_hub(source):
-            return _import_from_hub(ledger, source, target)
+        if hub.is_hub(source) or pattern_in(source, Path()) is not None:
+            return _put_together(ledger, source, target)
         if record is not None:
             (stage,) = refuse_forged(ledger.repo.stage.load_all(str(record)))
             return _refresh(ledger, stage)
@@ -48,6 +47,17 @@ def import_data(ledger: Ledger, source: str, name: str) -> bool:
     except DvcException as error:
         raise InputError(f"cannot bring in {source}: {sentence(error)}") from None
     return True
+
+
+def _put_together(ledger: Ledger, source: str, target: Path) -> bool:
+    """Bring in what DVC does not import: the matches of a pattern, a data set of the hub.
+
+    Returns whether that is new. A pattern that has become the name of a file brings nothing.
+    """
+    if hub.is_hub(source):
+        return _import_from_hub(ledger, source, target)
+    pattern = pattern_in(source, Path())
+    return pattern is not None and _import_matches(ledger, pattern, target)
 
 
 def _import_matches(ledger: Ledger, pattern: Pattern, target: Path) -> bool:
@@ -87,17 +97,43 @@ def _put(ledger: Ledger, target: Path, fill: Callable[[Path], None], meta: dict[
     """Have `fill` fill `target`, put it under DVC with this in its .dvc file; return whether that is new."""
     record = target.with_name(target.name + ".dvc")
     before = record.read_text("utf-8") if record.exists() else None
+    _refuse_edited(ledger, target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".arriving-") as arriving:
-        folder = Path(arriving, target.name)
+    with _arriving(ledger) as arriving:
+        folder = arriving / target.name
         folder.mkdir()
         fill(folder)
-        shutil.rmtree(target, ignore_errors=True)
-        folder.replace(target)
+        if target.exists():
+            shutil.rmtree(target)
+        shutil.move(folder, target)
     (stage,) = ledger.repo.add([str(target)])
     stage.meta = meta
     stage.dump()
     return record.read_text("utf-8") != before
+
+
+@contextmanager
+def _arriving(ledger: Ledger) -> Iterator[Path]:
+    """Yield an empty folder where nobody takes what is half there for data; wait for who uses it."""
+    folder = private_folder(Path(ledger.repo.root_dir, ".retrain")) / "arriving"
+    with alone(
+        folder.with_name("arriving.lock"), lambda who: ledger.say(f"waiting for what {who} brings in")
+    ):
+        # what one that was killed has left
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_edited(ledger: Ledger, target: Path) -> None:
+    """Raise InputError when what would be replaced was edited since DVC recorded it: it is nowhere else."""
+    for stage in _sources(ledger, str(target)):
+        output = stage.outs[0]
+        if output.exists and not output.cache.exists(output.get_hash().value):
+            ledger.refuse_changed_data([str(output)])
 
 
 def _whole(source: str) -> str:
@@ -151,10 +187,11 @@ def content_of_source(ledger: Ledger, path: str) -> str:
     root = Path(ledger.repo.root_dir)
     path = expand_home(path, root)
     origins = [stage.deps[0] for stage in _imports(ledger, path)]
-    patterns = [pattern for pattern in (pattern_in(path, root), *_patterns(ledger, path).values()) if pattern]
+    sources = list(_put_together_from(ledger, path).values())
+    patterns = [pattern for source in (path, *sources) if (pattern := pattern_in(source, root))]
     try:
-        if named := _on_hub(ledger, path):
-            return " ".join(hub.commit_of(hub.parsed(source)) for source in named.values())
+        if named := [source for source in sources if hub.is_hub(source)]:
+            return " ".join(hub.commit_of(hub.parsed(source)) for source in named)
         matches = chain.from_iterable(
             Pattern(root / pattern.folder, pattern.glob).matches() for pattern in patterns
         )
@@ -176,11 +213,8 @@ def update_data(ledger: Ledger, path: str) -> list[str]:
     try:
         refreshed = [stage for stage in _imports(ledger, path) if _refresh(ledger, stage)]
         changed += [str(Path(stage.path).relative_to(root)) for stage in refreshed]
-        for record, pattern in _patterns(ledger, path).items():
-            if _import_matches(ledger, pattern, record.with_suffix("")):
-                changed.append(str(record.relative_to(root)))
-        for record, source in _on_hub(ledger, path).items():
-            if _import_from_hub(ledger, source, record.with_suffix("")):
+        for record, source in _put_together_from(ledger, path).items():
+            if _put_together(ledger, source, record.with_suffix("")):
                 changed.append(str(record.relative_to(root)))
     except (DvcException, FileNotFoundError) as error:
         raise InputError(f"data.path: cannot take in the newer state of {path}: {sentence(error)}") from None
@@ -199,24 +233,10 @@ def _imports(ledger: Ledger, path: str) -> list[Stage]:
     return found
 
 
-def _patterns(ledger: Ledger, path: str) -> dict[Path, Pattern]:
-    """Return the patterns whose matches lie at, above or below `path`, by the .dvc files that hold them."""
-    found = {}
-    for stage in _sources(ledger, path):
-        pattern = pattern_in((stage.meta or {}).get(SOURCE, ""), Path())
-        if pattern is not None:
-            found[Path(stage.path)] = pattern
-    return found
-
-
-def _on_hub(ledger: Ledger, path: str) -> dict[Path, str]:
-    """Return the data sets of the hub whose files lie at, above or below `path`, by their .dvc files."""
-    found = {}
-    for stage in _sources(ledger, path):
-        source = (stage.meta or {}).get(SOURCE, "")
-        if hub.is_hub(source):
-            found[Path(stage.path)] = source
-    return found
+def _put_together_from(ledger: Ledger, path: str) -> dict[Path, str]:
+    """Return what `_put_together` has brought in at, above or below `path`: sources by their .dvc files."""
+    found = {Path(stage.path): (stage.meta or {}).get(SOURCE) for stage in _sources(ledger, path)}
+    return {record: source for record, source in found.items() if source}
 
 
 def _sources(ledger: Ledger, path: str) -> list[Stage]:
@@ -241,6 +261,7 @@ def _refresh(ledger: Ledger, stage: Stage) -> bool:
     digest = str(found.value).strip('"')
     if found == source.hash_info and (not is_local or digest == output.hash_info.value):
         return False
+    _refuse_edited(ledger, Path(output.fs_path))
     if not (is_hash(digest) and _held(ledger, stage, digest)):
         with ledger.repo.lock:
             # forced: DVC itself believes the file when its claim about the source is true

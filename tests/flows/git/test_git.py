@@ -13,7 +13,7 @@ from dvc.repo import Repo
 
 from flows import OF_A_HOOK
 from flows.git.commands import git, names, refuse_without_commit
-from flows.git.uncommitted import uncommitted
+from flows.git.uncommitted import uncommitted, write_tree
 from flows.git.worktrees import is_link, link, worktree
 from flows.ledger.experiments import experiments, save
 from flows.ledger.sharing import share_cache
@@ -163,6 +163,12 @@ def test_files_are_taken_along_whatever_they_are_called(checkout: Path) -> None:
     with worktree(checkout, "run", "HEAD", taken.tree) as folder:
         assert {path.name for path in folder.iterdir()} >= set(odd)
     assert readable(NOT_UTF8) == "caf\ufffd.txt"
+
+
+def test_a_file_that_goes_while_it_is_taken_along_ends_nothing(checkout: Path) -> None:
+    (checkout / "there").write_text("new\n")
+    tree = write_tree(checkout, ["gone", "there"])
+    assert set(files_of(checkout, tree)) == {"there", ".gitignore", "dvc.lock"}
 
 
 def test_what_is_staged_by_name_or_by_force_is_taken_along_and_the_index_stays_as_it_was(

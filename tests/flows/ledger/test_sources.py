@@ -12,7 +12,8 @@ import pytest
 from flows.engine.data import add, located, with_data
 from flows.engine.workspace import root
 from flows.git.commands import git
-from flows.ledger.data import content_of_source, import_data, update_data
+from flows.git.uncommitted import uncommitted
+from flows.ledger.data import _put, content_of_source, import_data, update_data
 from flows.ledger.sources import expand_home, name_in_raw, pattern_in
 from flows.ledger.stages import Ledger
 from flows.report.plan import Plan, foresee
@@ -91,6 +92,49 @@ def test_only_what_matches_a_pattern_is_brought_in_and_the_same_command_takes_in
         add(other, None, checkout, print)
     assert f"retrain add '{other}' NAME" in str(refused.value)
     assert add(other, "older", checkout, print) == "data/raw/older"
+
+
+@pytest.mark.parametrize("given", ["2026-*.csv", "2026-01.csv"], ids=["a pattern", "a file"])
+def test_what_was_edited_by_hand_is_refused_before_anything_takes_its_place(
+    checkout: Path, given: str
+) -> None:
+    source = checkout.parent / "me/exports/2026-01.csv"
+    path = str(source.with_name(given))
+    raw = checkout / add(path, None, checkout, print)
+    edited = raw / source.name if raw.is_dir() else raw
+    edited.write_text(ROWS + "mended by hand")
+    source.write_text(ROWS + "newer")
+    remedy = (
+        rf"{raw.name} has changed since DVC recorded it; `dvc add data/raw/{raw.name}` .* or move it away"
+    )
+    with pytest.raises(InputError, match=remedy):
+        add(path, None, checkout, print)
+    with pytest.raises(InputError, match=remedy):
+        update_data(Ledger(checkout), "data/raw")
+    assert edited.read_text() == ROWS + "mended by hand"
+    raw.rename(checkout.parent / "mended")
+    assert update_data(Ledger(checkout), "data/raw") == [f"data/raw/{raw.name}.dvc"]
+    assert edited.read_text() == ROWS + "newer"
+
+
+def test_data_that_is_just_arriving_is_in_nobodys_way_nor_is_what_a_kill_has_left_of_it(
+    checkout: Path,
+) -> None:
+    # of DVC itself
+    half = checkout / "data/raw/.xtfjEGRoBSIo_q0-91ymKw.tmp"
+    left = checkout / ".retrain/arriving/half"
+    left.mkdir(parents=True)
+    for file in (half, left / "half.csv"):
+        file.touch()
+        os.truncate(file, 60_000_000)
+
+    def fill(folder: Path) -> None:
+        (folder / "rows.csv").write_text(ROWS)
+        assert uncommitted(checkout, pytest.fail).tree is None
+
+    assert _put(Ledger(checkout), checkout / "data/raw/new", fill, {})
+    assert files_in(checkout / "data/raw/new") == ["rows.csv"]
+    assert not left.parent.exists()
 
 
 def test_a_data_folder_that_is_a_link_to_another_disk_is_inside(checkout: Path) -> None:
