@@ -28,10 +28,10 @@ def check(checkout: Path, revision: str | None, *, repair: bool, show: Say, say:
     Raises InputError when there is no such revision, or its dvc.yaml or dvc.lock cannot be read.
     """
     refuse_planted(checkout)
-    examination = Examination(checkout, commit_named(checkout, revision) if revision else None)
     told = "waiting for another run in this checkout"
     lock = alone(checkout / RUN_LOCK, lambda who: say(f"{told} ({who})"))
     with lock if repair else nullcontext():
+        examination = Examination(checkout, commit_named(checkout, revision) if revision else None)
         repairs = Repair(examination, say, show) if repair else None
         counts = Counter([*_records(examination, repairs, show), *_objects(examination, repairs, show)])
         if repairs:

@@ -130,7 +130,9 @@ class Repair:
             return
         with replacing_lock(self.checkout) as file, modify_yaml(str(file)) as lock:
             for name in self.doubtful:
-                del lock["stages"][name]
+                # `dvc repro` may have recorded another result meanwhile
+                if lock["stages"].get(name) == self.examination.recorded[name]:
+                    del lock["stages"][name]
         told = ", ".join(name for name in self.examination.recorded if name in self.doubtful)
         self.show(f"invalid   what dvc.lock records of {told}: the next run computes it again")
 
