@@ -1,10 +1,12 @@
 """What sudden death leaves torn is put right at the start of the next run, and said."""
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 import yaml
+from dvc.lock import make_lock
 
 from flows.ledger.torn import repair_torn
 from flows.ledger.validation import wrong_entry
@@ -15,6 +17,7 @@ WHOLE = "schema: '2.0'\nstages:\n  ingest:\n    cmd: exec python -m tasks.ingest
 
 
 def mended(root: Path) -> list[str]:
+    (root / ".dvc").mkdir(exist_ok=True)
     said: list[str] = []
     repair_torn(root, said.append)
     return said
@@ -55,6 +58,27 @@ def test_dvcs_torn_lock_file_is_removed(tmp_path: Path, torn: str) -> None:
     (said,) = mended(tmp_path)
     assert "rwlock was torn" in said
     assert not (tmp_path / ".dvc/tmp/rwlock").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "half", "whole"), [("dvc.lock", "schema: '2.0'\nsta", WHOLE), (".dvc/tmp/rwlock", "", "{}")]
+)
+def test_what_a_dvc_that_is_alive_is_just_writing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, half: str, whole: str
+) -> None:
+    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    (tmp_path / place).write_text(half)
+    theirs = make_lock(str(tmp_path / ".dvc/tmp/lock"))
+    theirs.lock()
+
+    def write(_: float) -> None:
+        """Be done with it while somebody waits for the lock."""
+        (tmp_path / place).write_text(whole)
+        theirs.unlock()
+
+    monkeypatch.setattr(time, "sleep", write)
+    assert mended(tmp_path) == []
+    assert (tmp_path / place).read_text() == whole
 
 
 def test_half_a_lock_that_still_parses_is_never_believed(trained: Project, server: str) -> None:
