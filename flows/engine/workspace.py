@@ -182,6 +182,8 @@ def isolated(given: Layer, name: str, say: Say, *, update_data: bool) -> Iterato
     home = _checkout(say)
     unfinished = journal.Journal.of(home)
     taken = uncommitted(home, say)
+    # one may have begun in between
+    unfinished = unfinished or journal.Journal.of(home)
     with _worktree(home, name, commit_of(home, "HEAD"), taken.tree) as folder:
         if unfinished is not None:
             say("another run is under way in the checkout: this one starts from what stood there before it")
