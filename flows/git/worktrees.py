@@ -1,5 +1,6 @@
 """A worktree for each isolated run: made, linked to what Git does not bring along, removed."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,21 +55,26 @@ def _is_empty(path: Path) -> bool:
 
 
 def remove_worktree(checkout: Path, folder: Path) -> None:
-    """Remove the worktree of a run, and all that Git knows of it, also one half made or half removed."""
+    """Remove the worktree of a run, and all that Git knows of it, also one half made or half removed.
+
+    Not by `git worktree prune`: a user's own, on a disk that is not mounted now, would go too.
+    """
     if folder.exists():
         shutil.rmtree(folder)
     with changing(checkout):
-        for locked in (shared(checkout) / "worktrees").glob("*/locked"):
-            if _is_half_made(locked):
-                locked.unlink()
-        git(checkout, "worktree", "prune")
+        for known in (shared(checkout) / "worktrees").glob("*"):
+            if _is_of(known, folder):
+                shutil.rmtree(known)
 
 
-def _is_half_made(locked: Path) -> bool:
-    """Return whether Git was killed while it made one of our worktrees, which it then keeps locked."""
-    where = locked.with_name("gitdir")
-    ours = not where.exists() or "/.retrain/worktrees/" in where.read_text("utf-8", "surrogateescape")
-    return ours and locked.read_text("utf-8", "surrogateescape").strip() == "initializing"
+def _is_of(known: Path, folder: Path) -> bool:
+    """Return whether what Git keeps of a worktree is of the one in this folder."""
+    where = known / "gitdir"
+    text = where.read_text("utf-8", "surrogateescape").rstrip("\n") if where.exists() else ""
+    if text:
+        return (known / text).resolve().parent == folder.resolve()
+    # Git was killed before it had noted where; it numbers those of one name
+    return re.fullmatch(rf"{re.escape(folder.name)}\d*", known.name) is not None
 
 
 def remove_dead(checkout: Path, say: Callable[[str], None]) -> None:

@@ -160,6 +160,20 @@ def test_a_worktree_that_a_user_has_locked_is_left(checkout: Path, tmp_path: Pat
     assert len(git(checkout, "worktree", "list").splitlines()) == 2
 
 
+def test_a_worktree_of_a_user_on_a_disk_that_is_not_mounted_is_left(checkout: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "disk/mine"
+    git(checkout, "worktree", "add", "-b", "mine", str(mine), "HEAD")
+    (mine / "staged").write_text("by me\n")
+    git(mine, "add", "staged")
+    mine.parent.rename(tmp_path / "unmounted")
+    with worktree(checkout, "run", "HEAD"):
+        pass
+    remove_dead(checkout, lambda _: None)
+    (tmp_path / "unmounted").rename(mine.parent)
+    assert git(mine, "status", "--porcelain") == "A  staged"
+    assert len(git(checkout, "worktree", "list").splitlines()) == 2
+
+
 def test_a_run_that_starts_again_under_the_name_of_a_dead_one_keeps_its_worktree(checkout: Path) -> None:
     lock = checkout / ".retrain/worktrees/run.lock"
     with alone(lock):
