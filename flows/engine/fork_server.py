@@ -52,7 +52,8 @@ def serve(connection: socket.socket) -> None:
     while True:
         ready = [key.fileobj for key, _ in selector.select(0 if pending else None)]
         if not ready:
-            with contextlib.suppress(ImportError):
+            # a stage that needs what cannot be imported says why itself; the others go on without
+            with contextlib.suppress(Exception):
                 importlib.import_module(pending.pop(0))
         if connection in ready:
             data, descriptors = _asked(connection)

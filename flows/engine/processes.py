@@ -102,7 +102,7 @@ class Processes:
     def _end(self, pid: int, told: Path) -> None:
         """Ask a stage to end, which lets training keep a checkpoint; later kill it with its children."""
         try:
-            with contextlib.suppress(ProcessLookupError, OSError):
+            with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGTERM)
                 self._await_end(told)
         finally:
@@ -225,8 +225,6 @@ def _message(line: bytes) -> Message:
 def _how_it_ended(module: str, status: int) -> str:
     if status < 0:
         name = signal.Signals(-status).name
-        why = "; was the memory full?" if name == "SIGKILL" else ""
-        return (
-            f"{module} was ended by {name}{why} Run the same command again to go on from its last checkpoint"
-        )
+        how = f"{name}; was the memory full?" if name == "SIGKILL" else f"{name}."
+        return f"{module} was ended by {how} Run the same command again to go on from its last checkpoint"
     return f"{module} failed with exit status {status}; its traceback is in the log above"

@@ -99,6 +99,27 @@ def test_a_process_that_forks_stages_and_is_gone_is_a_sentence(tmp_path: Path) -
             processes.run("exec python -m writing", print, print)
 
 
+def test_what_cannot_be_imported_ends_no_stage_that_does_not_need_it(tmp_path: Path) -> None:
+    # as torch does where a library of CUDA is missing
+    (tmp_path / "polars.py").write_text("raise OSError('libcudart.so: cannot open shared object file')\n")
+    (tmp_path / "idle.py").write_text("")
+    (tmp_path / "needing.py").write_text("import polars\n")
+    said: list[str] = []
+    with Processes(tmp_path) as processes:
+        processes.run("exec python -m idle", print, print)
+        with pytest.raises(StageFailedError, match="needing failed with exit status 1"):
+            processes.run("exec python -m needing", said.append, print)
+    assert "OSError: libcudart.so: cannot open shared object file" in said
+
+
+def test_how_a_stage_was_ended_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "crashing.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGABRT)\n")
+    told = "crashing was ended by SIGABRT. Run the same command again to go on from its last checkpoint"
+    with Processes(tmp_path) as processes, pytest.raises(StageFailedError) as raised:
+        processes.run("exec python -m crashing", print, print)
+    assert str(raised.value) == told
+
+
 def test_what_a_stage_has_said_of_a_disk_is_handed_on_as_it_is() -> None:
     said = (
         "ingest: its outputs could not all be written to the DVC cache, so the disk is full or not writable"
