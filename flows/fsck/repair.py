@@ -25,7 +25,7 @@ from flows.fsck.examination import Examination, Needed
 from flows.git import commands, uncommitted, worktrees
 from flows.git.signatures import refuse_unsigned
 from flows.ledger.journal import replacing_lock
-from flows.ledger.remote import overlap
+from flows.ledger.remote import overlap, without_secrets
 from flows.ledger.run_cache import DAMAGED, REFUSED, computed_from, names, set_aside, write
 from flows.ledger.sharing import share_cache
 from flows.ledger.stages import Ledger
@@ -190,7 +190,8 @@ class Repair:
             return False
         except Exception as error:  # noqa: BLE001 (whatever a store raises, another place may have a copy)
             self.unread.add(name)
-            self.say(f"{name} could not be read: {' '.join(str(error).split())}")
+            why = without_secrets(error, self.repo.config["remote"].values())
+            self.say(f"{name} could not be read: {why}")
             return False
         finally:
             part.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -184,18 +185,20 @@ class Remote:
             act()
         except Exception as error:  # noqa: BLE001 (each kind of remote raises its own, and none may end the run)
             self.is_down = True
-            why = self._without_secrets(error)
+            why = without_secrets(error, [self.settings])
             self.say(f"warning: {failure} remote '{self.name}': {why}; going on without it")
             return False
         self.is_down = False
         return True
 
-    def _without_secrets(self, error: Exception) -> str:
-        text = without_password(" ".join(str(error).split()) or type(error).__name__)
-        for option, value in self.settings.items():
-            if SECRET.search(option) and value:
-                text = text.replace(str(value), "***")
-        return text
+
+def without_secrets(error: Exception, remotes: Iterable[Mapping[str, Any]]) -> str:
+    """Return what a store says of an error, without the secrets of URLs and of the settings of remotes."""
+    text = without_password(" ".join(str(error).split()) or type(error).__name__)
+    for option, value in chain.from_iterable(settings.items() for settings in remotes):
+        if SECRET.search(option) and value:
+            text = text.replace(str(value), "***")
+    return text
 
 
 def is_shared(config: Mapping[str, Any]) -> bool:
