@@ -39,9 +39,7 @@ def attach() -> None:
 
 def _supersede(client: SyncPrefectClient, run: FlowRun) -> None:
     """Cancel other runs of a schedule or trigger that should have started by now: this one does the same."""
-    triggered = run.created_by is not None and run.created_by.type == "AUTOMATION"
-    # else somebody asked for this very run
-    if run.deployment_id is None or not (run.auto_scheduled or triggered):
+    if run.deployment_id is None or not _starts_by_itself(run):
         return
     waiting = client.read_flow_runs(
         deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[run.deployment_id])),
@@ -51,7 +49,14 @@ def _supersede(client: SyncPrefectClient, run: FlowRun) -> None:
         ),
     )
     for other in waiting:
-        if other.id != run.id and other.parameters == run.parameters:
+        is_same = other.id != run.id and other.parameters == run.parameters
+        if is_same and _starts_by_itself(other):
             why = f"{run.name} does what this run would have done"
             client.set_flow_run_state(other.id, Cancelled(message=why))
             get_run_logger().info("%s waited for the same: cancelled, this run does its work", other.name)
+
+
+def _starts_by_itself(run: FlowRun) -> bool:
+    """Return whether a schedule or a trigger has made a run; else somebody asked for this very one."""
+    is_triggered = run.created_by is not None and run.created_by.type == "AUTOMATION"
+    return run.auto_scheduled or is_triggered
