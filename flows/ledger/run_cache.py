@@ -97,9 +97,13 @@ def newest(repo: Repo, stage: PipelineStage) -> Entry | None:
 
     Raises ForgedError for one that would have files looked up, written or deleted outside the outputs.
     """
+    times: dict[Path, int] = {}
+    for path in of_key(repo, to_single_stage_lockfile(stage)):
+        # garbage collection may have removed it by now
+        with suppress(FileNotFoundError):
+            times[path] = path.stat().st_mtime_ns
     whole = []
-    found = of_key(repo, to_single_stage_lockfile(stage))
-    for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+    for path in sorted(times, key=lambda path: times[path], reverse=True):
         try:
             whole.append(read(path))
         except ForgedError as error:

@@ -328,11 +328,10 @@ class Ledger:
         DVC only logs what it could not copy into the cache, so look whether all is there before the lock says
         so.
         """
-        for place in set_aside_damaged(self.repo, stage):
-            self.say(
-                f"warning: a record of {stage.name} in the run-cache was damaged: it is set aside as {place}"
-            )
         with self._without_gc():
+            for place in set_aside_damaged(self.repo, stage):
+                which = f"a record of {stage.name} in the run-cache was damaged"
+                self.say(f"warning: {which}: it is set aside as {place}")
             stage.save()
             stage.commit()
             if not self._is_cached(stage):
