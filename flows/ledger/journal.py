@@ -8,15 +8,14 @@ also what the run has written itself: what somebody else has changed meanwhile i
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
-
+from tasks.shared.errors import InputError
 from tasks.shared.files import read_json, replace
-from tasks.shared.params_file import PARAMS
+from tasks.shared.params_file import PARAMS, read
 
 FILE = ".retrain/before.json"
 LOCK = "dvc.lock"
@@ -136,13 +135,26 @@ def _digest(text: str | None) -> str:
 
 
 def _outputs(root: Path) -> tuple[list[str], list[str]]:
-    """Return the stages' outputs that Git keeps, and those that DVC's cache keeps."""
-    file = root / "dvc.yaml"
-    stages: dict[str, Any] = yaml.safe_load(file.read_text("utf-8"))["stages"] if file.exists() else {}
+    """Return the stages' outputs that Git keeps, and those that DVC's cache keeps.
+
+    What is not as dvc.yaml has it is passed over: DVC refuses it, and says why.
+    """
+    stages: Any = None
+    with suppress(InputError):
+        stages = read(root / "dvc.yaml").get("stages")
     uncached: list[str] = []
     cached: list[str] = []
-    for stage in stages.values():
-        for output in (*stage.get("outs", ()), *stage.get("metrics", ()), *stage.get("plots", ())):
-            name, options = next(iter(output.items())) if isinstance(output, dict) else (output, {})
-            (cached if (options or {}).get("cache", True) else uncached).append(name)
+    for stage in stages.values() if isinstance(stages, dict) else ():
+        for name, options in _declared(stage):
+            is_cached = not isinstance(options, dict) or options.get("cache", True)
+            (cached if is_cached else uncached).append(name)
     return uncached, cached
+
+
+def _declared(stage: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the outputs of a stage in dvc.yaml, and their options."""
+    for kind in ("outs", "metrics", "plots"):
+        outputs = stage.get(kind) if isinstance(stage, dict) else None
+        for output in outputs if isinstance(outputs, list) else ():
+            for name in output if isinstance(output, dict) else (output,):
+                yield str(name), output[name] if isinstance(output, dict) else None

@@ -60,12 +60,21 @@ def is_url(source: str) -> bool:
 
 def expand_home(source: str, where: Path) -> str:
     """Return the source with a leading `~` read as a shell reads it, unless something is called so."""
-    return source if is_url(source) or (where / source).exists() else os.path.expanduser(source)  # noqa: PTH111
+    return source if is_url(source) or _is_there(where / source) else os.path.expanduser(source)  # noqa: PTH111
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether something is at a path; raise InputError where nobody can look."""
+    try:
+        return path.exists()
+    except OSError as error:
+        remedy = "give the path of a file or folder that you may read"
+        raise InputError(f"'{path}' cannot be looked at ({error.strerror}); {remedy}") from None
 
 
 def pattern_in(source: str, where: Path) -> Pattern | None:
     """Return the pattern that a path relative to `where` is; None for a URL, and for what is there."""
-    if is_url(source) or (where / source).exists():
+    if is_url(source) or _is_there(where / source):
         return None
     parts = Path(source).parts
     for number, part in enumerate(parts):

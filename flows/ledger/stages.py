@@ -84,7 +84,7 @@ class Ledger:
     def unchanged(self) -> bool:
         """Return whether no stage has anything to do."""
         with self.repo.lock:
-            return not any(self._changed(stage) for stage in self.stages.values())
+            return bool(self.stages) and not any(map(self._changed, self.stages.values()))
 
     def all_pushed(self) -> bool:
         """Return whether the DVC remote, if any, was sent all that the stages have made, by our own notes."""
@@ -104,7 +104,10 @@ class Ledger:
         return {LOCK_FILE, *(output.def_path for output in outputs if not output.use_cache)}
 
     def command(self, name: str) -> str:
-        """Return the command line that dvc.yaml holds for the stage."""
+        """Return the command line that dvc.yaml holds for the stage; raise InputError when it has none."""
+        if name not in self.stages:
+            remedy = "`git diff dvc.yaml` shows what was changed, `git checkout dvc.yaml` takes it back"
+            raise InputError(f"dvc.yaml has no stage '{name}'; {remedy}")
         return str(self.stages[name].cmd)
 
     def run_or_restore(self, name: str, run: Callable[[], None]) -> Result:

@@ -172,6 +172,14 @@ def test_links_that_dvc_would_stop_on_or_pass_over_are_refused_before_anything_r
         located(wanted(place), checkout, checkout, isolated=False)
 
 
+@pytest.mark.parametrize("given", ["x" * 300, "~/" + "y" * 300 + "/*.csv"], ids=["a file", "a pattern"])
+def test_a_path_that_no_file_can_have_is_refused_in_one_sentence(checkout: Path, given: str) -> None:
+    with pytest.raises(InputError, match=r"cannot be looked at \(File name too long\)"):
+        add(given, None, checkout, print)
+    with pytest.raises(InputError, match=r"cannot be looked at \(File name too long\)"):
+        foreseen(given, checkout, isolated=False)
+
+
 def test_a_name_with_signs_is_itself_where_something_is_called_so(checkout: Path) -> None:
     odd = checkout.parent / "me/old [1]"
     odd.mkdir()
