@@ -10,45 +10,41 @@ from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
 from flows.engine import run_name, worker
 from flows.engine.processes import Processes, StageFailedError
-from flows.engine.stage import show_running
+from flows.engine.stage import fails_in_words, show_running
 from flows.engine.workspace import Workspace, at_revision, root
-from flows.ledger.results import why
 from flows.ledger.revision import changed_key, checkout_data, clear, compare
 from flows.report.artifacts import publish_document
 from flows.report.certificate import Certificate, markdown
 from tasks.shared import tracking
-from tasks.shared.errors import InputError, disk_in_words
+from tasks.shared.errors import InputError
 from tasks.shared.stage import ANY_VERSION, pins
 
 
 @flow(name="reproduce", persist_result=False)
-def reproduce(revision: str) -> Certificate | State[None]:
+@fails_in_words
+def reproduce(revision: str) -> Certificate:
     """Compute a commit, tag, branch or experiment again, and say whether every bit is the same."""
     log = get_run_logger()
-    try:
-        worker.attach()
-        name = run_name.unique(runtime.flow_run.name, runtime.flow_run.id, root(), log.info)
-        with (
-            disk_in_words(),
-            at_revision(revision, f"reproduce-{name}", log.info) as (space, commit),
-            tempfile.TemporaryDirectory() as recorded,
-        ):
-            certificate = Certificate.begin(revision, commit, pins(space.params.problem, space.root))
-            if others := certificate.other_versions:
-                words = ", ".join(others)
-                log.warning("the versions installed are not those pinned at %s: %s", revision, words)
-            _set_aside(space, Path(recorded))
-            _compute_all(space, certificate)
-            certificate.judge(Path(recorded), space.root, tuple(space.ledger.stages))
-            _keep(certificate, space.home)
-            publish_document("certificate", markdown(certificate), f"{revision}: {certificate.grade}")
-            return certificate
-    except InputError as error:
-        return Failed(message=why(error))
+    worker.attach()
+    name = run_name.unique(runtime.flow_run.name, runtime.flow_run.id, root(), log.info)
+    with (
+        at_revision(revision, f"reproduce-{name}", log.info) as (space, commit),
+        tempfile.TemporaryDirectory() as recorded,
+    ):
+        certificate = Certificate.begin(revision, commit, pins(space.params.problem, space.root))
+        if others := certificate.other_versions:
+            words = ", ".join(others)
+            log.warning("the versions installed are not those pinned at %s: %s", revision, words)
+        _set_aside(space, Path(recorded))
+        _compute_all(space, certificate)
+        certificate.judge(Path(recorded), space.root, tuple(space.ledger.stages))
+        _keep(certificate, space.home)
+        publish_document("certificate", markdown(certificate), f"{revision}: {certificate.grade}")
+        return certificate
 
 
 def _set_aside(space: Workspace, recorded: Path) -> None:
@@ -77,15 +73,12 @@ def _compute_all(space: Workspace, certificate: Certificate) -> None:
 
 
 @task(persist_result=False, cache_policy=NO_CACHE, retries=0)
+@fails_in_words
 def compute(name: str, space: Workspace, processes: Processes, certificate: Certificate) -> State[None]:
     """Run a stage, whatever any cache holds, and compare its outputs with those in dvc.lock."""
     began = time.monotonic()
     clear(space.ledger, name)
-    try:
-        with disk_in_words():
-            show_running(name, space.ledger.command(name), processes)
-    except InputError as error:
-        return Failed(message=why(error))
+    show_running(name, space.ledger.command(name), processes)
     outputs = compare(space.ledger, name)
     seconds = round(time.monotonic() - began, 1)
     certificate.add(name, outputs, changed_key(space.ledger, name), seconds)
