@@ -41,17 +41,21 @@ def git(
     Nothing that was fetched is executed. Raises InputError, with Git's own words, when it fails, and when it
     talks to a host that takes more than so many seconds.
     """
-    return _run(where, words, env, given, seconds).strip()
+    return _text(_run(where, words, env, given, seconds)).strip()
 
 
 def names(where: Path, *words: str) -> list[str]:
     """Run a command of Git that lists files with `-z`; return their names, whatever bytes are in them."""
-    return [name for name in _run(where, words).split("\0") if name]
+    return [name for name in _text(_run(where, words)).split("\0") if name]
 
 
 def raw(where: Path, *words: str, given: str | None = None) -> bytes:
     """Run Git as `git` does; return the very bytes that it printed."""
-    return _run(where, words, given=given).encode(errors="surrogateescape")
+    return _run(where, words, given=given)
+
+
+def _text(told: bytes) -> str:
+    return told.decode(errors="surrogateescape")
 
 
 def _run(
@@ -60,7 +64,7 @@ def _run(
     env: Mapping[str, str] | None = None,
     given: str | None = None,
     seconds: float | None = None,
-) -> str:
+) -> bytes:
     program = shutil.which("git")
     if program is None:
         raise InputError("git is not installed; install it, retrain keeps its experiments there")
@@ -77,11 +81,8 @@ def _run(
 
 def _done(
     command: Sequence[str], where: Path, env: Mapping[str, str], given: str | None, seconds: float | None
-) -> tuple[int, str, str]:
-    """Run a command; return its exit status, its output and what it said of errors.
-
-    Line ends stay as they are: what Git prints of objects is told by its length.
-    """
+) -> tuple[int, bytes, str]:
+    """Run a command; return its exit status, its output and what it said of errors."""
     with subprocess.Popen(  # noqa: S603 (Git alone, no shell)
         command,
         cwd=where,
@@ -97,14 +98,14 @@ def _done(
             out, errors = process.communicate(asked, timeout=seconds)
         except subprocess.TimeoutExpired:
             _end(process)
-            return 1, "", f"no answer within {seconds:.0f} s"
+            return 1, b"", f"no answer within {seconds:.0f} s"
         except BaseException:
             if seconds is None:
                 process.kill()
             else:
                 _end(process)
             raise
-    return process.returncode, out.decode(errors="surrogateescape"), errors.decode(errors="surrogateescape")
+    return process.returncode, out, _text(errors)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

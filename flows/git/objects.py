@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from flows.git.commands import raw
+from flows.git.commands import git, raw
 
 # objects that one process is asked for, whose contents are in memory together
 AT_ONCE = 500
@@ -18,6 +18,16 @@ def contents(where: Path, asked: Sequence[str], at_once: int = AT_ONCE) -> Itera
     """
     for start in range(0, len(asked), at_once):
         yield from _some(where, asked[start : start + at_once])
+
+
+def kinds(where: Path, asked: Sequence[str]) -> list[tuple[str, str]]:
+    """Return what Git names each object, and its kind; of one that is not there, another name and kind."""
+    told = git(where, "cat-file", "--batch-check=%(objectname) %(objecttype)", given="\n".join([*asked, ""]))
+    found = []
+    for line in told.splitlines():
+        name, _, kind = line.rpartition(" ")
+        found.append((name, kind))
+    return found
 
 
 def _some(where: Path, asked: Sequence[str]) -> Iterator[bytes | None]:

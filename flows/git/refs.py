@@ -78,9 +78,20 @@ def _identity(file: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
+def at(where: Path, *patterns: str) -> dict[str, str]:
+    """Return what refs are at, by their names.
+
+    They are told without a look at what they point to: Git stops at the first that is not there.
+    """
+    told = git(where, "for-each-ref", "--format=%(refname) %(objectname)", *patterns)
+    # a name may hold what Python takes for the end of a line, or for a blank
+    lines = [line.rpartition(" ") for line in told.split("\n") if line]
+    return {ref: its for ref, _, its in lines}
+
+
 def commit_at(where: Path, ref: str) -> str | None:
     """Return the commit that a ref is at; None when there is no such ref."""
-    return git(where, "for-each-ref", "--format=%(objectname)", ref) or None
+    return at(where, ref).get(ref)
 
 
 def set_ref(where: Path, ref: str, new: str, old: str | None) -> bool:
@@ -116,17 +127,10 @@ def mark_running(folder: Path, name: str) -> None:
 
 def unmark_running(checkout: Path, name: str) -> None:
     """Remove the ref of a run that is over."""
-    for ref, commit in marked(checkout, name):
+    for ref, commit in marked(checkout, name).items():
         remove_ref(checkout, ref, commit)
 
 
-def marked(checkout: Path, name: str = "*") -> list[tuple[str, str]]:
+def marked(checkout: Path, name: str = "*") -> dict[str, str]:
     """Return the refs of runs under way of that name, or of all, and what they are at."""
-    told = git(
-        checkout, "for-each-ref", "--format=%(refname) %(objectname)", f"{EXPERIMENTS}/*/*/{name}{RUNNING}"
-    )
-    found = []
-    for line in told.split("\n") if told else ():
-        ref, _, commit = line.rpartition(" ")
-        found.append((ref, commit))
-    return found
+    return at(checkout, f"{EXPERIMENTS}/*/*/{name}{RUNNING}")

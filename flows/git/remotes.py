@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from flows.git.commands import git
-from tasks.shared.errors import InputError, without_password
+from tasks.shared.errors import InputError
 
 # seconds for a host to answer, and to take or give what refs name
 ASKED, SENT = 10.0, 120.0
@@ -28,8 +28,7 @@ def asked(checkout: Path, remote: str, patterns: Iterable[str]) -> str:
         return git(checkout, *words, env=quiet(checkout), seconds=ASKED)
     except InputError as error:
         # with its own words, such as those of a host that is not known
-        why = without_password(str(error))
-        raise UnreachableError(f"Git remote '{remote}' cannot be asked: {why}") from None
+        raise UnreachableError(f"Git remote '{remote}' cannot be asked: {error}") from None
 
 
 def fetch(checkout: Path, remote: str, refs: Iterable[str], what: str) -> None:

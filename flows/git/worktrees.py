@@ -92,7 +92,7 @@ def remove_dead(checkout: Path, say: Callable[[str], None]) -> None:
             unmark_running(checkout, left.name)
             forget(lock)
     # a run has its lock before it has a ref
-    for ref, commit in marked(checkout):
+    for ref, commit in marked(checkout).items():
         name = ref.rpartition("/")[2].removesuffix(RUNNING)
         if not (folder / f"{name}.lock").exists():
             remove_ref(checkout, ref, commit)

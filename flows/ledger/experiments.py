@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from dvc.repo.experiments.collect import collect_rev
 from dvc.repo.experiments.refs import EXPS_NAMESPACE, ITER_SKIP_NAMESPACES, STASHES, ExpRefInfo
 
 from flows.git.commands import commit_of, git, identity, names
-from flows.git.refs import RUNNING, change, changing, commit_at, remove_ref, set_ref
+from flows.git.objects import kinds
+from flows.git.refs import RUNNING, at, change, changing, commit_at, remove_ref, set_ref
 from flows.git.remotes import RefusedError, UnreachableError, asked, fetch, send
 from flows.git.signatures import signing
 from flows.git.uncommitted import LOCAL_CONFIG
@@ -45,15 +46,13 @@ def experiments(
 
     where: the namespace of refs in which they are.
     """
-    # refs are told without a look at what they point to: Git stops at the first that is not there
-    listed = git(checkout, "for-each-ref", "--format=%(refname) %(objectname)", where)
-    # a name may hold what Python takes for the end of a line, or for a blank
-    lines = [line.rpartition(" ") for line in listed.split("\n") if line]
     skipped = tuple(ITER_SKIP_NAMESPACES)
-    named = {ref: commit for ref, _, commit in lines if not (ref in STASHES or ref.startswith(skipped))}
-    newest_first = {commit: number for number, commit in enumerate(_commits(checkout, named.values()))}
+    named = at(checkout, where)
+    newest_first = {commit: number for number, commit in enumerate(_commits(checkout, [*named.values()]))}
     found = []
     for ref, commit in named.items():
+        if ref in STASHES or ref.startswith(skipped):
+            continue
         if ref.endswith(RUNNING):
             continue
         parts = REF.fullmatch(ref.removeprefix(where))
@@ -65,18 +64,13 @@ def experiments(
     return sorted(found, key=lambda experiment: newest_first[experiment.commit])
 
 
-def _commits(checkout: Path, objects: Iterable[str]) -> list[str]:
+def _commits(checkout: Path, objects: Sequence[str]) -> list[str]:
     """Return those of the objects that are commits, the newest first."""
-    asked = "\n".join(objects)
-    told = git(checkout, "cat-file", "--batch-check=%(objectname) %(objecttype)", given=f"{asked}\n")
-    commits = [
-        name for name, _, kind in (line.partition(" ") for line in told.splitlines()) if kind == "commit"
-    ]
+    commits = [name for name, kind in kinds(checkout, objects) if kind == "commit"]
     if not commits:
         return []
-    return git(
-        checkout, "rev-list", "--no-walk=sorted", "--stdin", given="\n".join([*commits, ""])
-    ).splitlines()
+    asked = "\n".join([*commits, ""])
+    return git(checkout, "rev-list", "--no-walk=sorted", "--stdin", given=asked).splitlines()
 
 
 def commit_named(checkout: Path, revision: str) -> str:
@@ -170,11 +164,8 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _locks(workspace: Path, kept: Sequence[Experiment]) -> list[str]:
-    """Return what Git names the dvc.lock of each experiment."""
-    asked = "".join(f"{experiment.commit}:{LOCK_FILE}\n" for experiment in kept)
-    told = git(workspace, "cat-file", "--batch-check=%(objectname)", given=asked).splitlines()
-    # of one that has none, Git says `... missing`
-    return [line.split()[0] for line in told]
+    """Return what Git names the dvc.lock of each experiment; of one that has none, something else."""
+    return [name for name, _ in kinds(workspace, [f"{one.commit}:{LOCK_FILE}" for one in kept])]
 
 
 def push(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str], None]) -> None:

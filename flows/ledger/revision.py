@@ -7,8 +7,8 @@ from pathlib import Path
 from dvc.dependency import ParamsDependency
 from dvc.output import Output
 from dvc_data.hashfile.hash import file_md5
-from dvc_data.hashfile.tree import Tree
 
+from flows.ledger.listings import listed
 from flows.ledger.source_files import differing, is_source
 from flows.ledger.stages import Ledger
 from tasks.shared.errors import InputError
@@ -127,8 +127,4 @@ def _recorded(output: Output) -> dict[str, str]:
     """Return the MD5 of every file as recorded; empty where the cache no longer holds a folder's listing."""
     if not output.hash_info or not output.hash_info.isdir:
         return {"": output.hash_info.value} if output.hash_info else {}
-    try:
-        tree = Tree.load(output.cache, output.hash_info)
-    except Exception:  # noqa: BLE001 (missing or unreadable: then there is nothing to name)
-        return {}
-    return {"/".join(parts): info.value for parts, _, info in tree}
+    return listed(output.cache, output.hash_info.value) or {}
