@@ -182,7 +182,7 @@ def push(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str]
         say(f"experiment {experiment.name} stays here: there is no Git remote '{remote}'")
         return
     ref = str(ExpRefInfo(experiment.baseline, experiment.name))
-    if git(checkout, "for-each-ref", ref) and not _holds_untracked(checkout, experiment, say):
+    if commit_at(checkout, ref) and not _holds_untracked(checkout, experiment, say):
         change(checkout, "update-ref", ref.replace(EXPS_NAMESPACE, UNSENT, 1), experiment.commit)
     for kept in reversed(experiments(checkout, say, UNSENT)):
         unsent = str(ExpRefInfo(kept.baseline, kept.name)).replace(EXPS_NAMESPACE, UNSENT, 1)
