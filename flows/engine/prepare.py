@@ -6,6 +6,7 @@ from pathlib import Path
 from flows.engine import data
 from flows.git import worktrees
 from flows.ledger import journal
+from flows.registry.champion import keep_named
 from flows.registry.champion import resolved as resolved_champion
 from tasks import problems
 from tasks.shared import architectures, base_models, tracking
@@ -57,6 +58,17 @@ def share_bases(model: Model, folder: Path, home: Path) -> None:
     # a worktree's own package would be written through a link into the checkout's
     if not base_models.is_warm(model.name):
         worktrees.link(model.name, folder, home)
+
+
+def keep_models(params: Params, home: Path, say: Say) -> None:
+    """Keep the models that the params of a commit name where its stages find them.
+
+    Those are a package to start from and the champion. Raises InputError when the cache does not hold them.
+    """
+    if base_models.is_warm(params.model.name):
+        resolved(params, home, say)
+    if params.promote.champion is not None:
+        keep_named(params.promote.champion, home, say)
 
 
 def resolved(params: Params, home: Path, say: Say) -> Model:

@@ -11,15 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.engine.prepare import prepare, resolved, share_bases
+from flows.engine.prepare import keep_models, prepare, share_bases
 from flows.git import worktrees
 from flows.git.commands import commit_of, refuse_without_commit, refuse_without_git
 from flows.git.signatures import refuse_unsigned
 from flows.git.uncommitted import uncommitted
 from flows.ledger import journal, rollback
 from flows.ledger.results import Experiment
-from flows.registry.champion import keep_named
-from tasks.shared import base_models
 from tasks.shared.entries import refuse_odd_name
 from tasks.shared.errors import InputError
 from tasks.shared.files import private_folder
@@ -214,10 +212,7 @@ def at_revision(revision: str, name: str, say: Say) -> Iterator[tuple[Workspace,
     with _worktree(home, name, commit) as folder, chdir(folder):
         params = load(folder / PARAMS)
         share_bases(params.model, folder, home)
-        if base_models.is_warm(params.model.name):
-            resolved(params, home, say)
-        if params.promote.champion is not None:
-            keep_named(params.promote.champion, home, say)
+        keep_models(params, home, say)
         with IsolatedRun(home, folder, name).marked():
             yield Workspace(home, folder, params, say, name=name), commit
 

@@ -19,7 +19,7 @@ from dvc_data.hashfile.hash import file_md5
 from dvc_objects.fs.generic import transfer
 
 from flows.engine.data import under_dvc
-from flows.engine.prepare import share_bases
+from flows.engine.prepare import keep_models, share_bases
 from flows.engine.processes import Processes
 from flows.fsck.examination import Examination, Needed
 from flows.git import commands, uncommitted, worktrees
@@ -210,6 +210,11 @@ class Repair:
             share_cache(self.checkout, folder)
             params = load(folder / PARAMS)
             share_bases(params.model, folder, self.checkout)
+            try:
+                keep_models(params, self.checkout, self.say)
+            except InputError as error:
+                # the stages that need none of them can be computed all the same
+                self.say(f"warning: {error}")
             if not under_dvc(folder, params.data.path):
                 worktrees.link(params.data.path, folder, self.checkout)
             yield folder

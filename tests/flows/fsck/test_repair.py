@@ -7,7 +7,9 @@ import pytest
 
 from flows.fsck.examination import Examination
 from flows.fsck.repair import Repair
-from tests.support.project import Once
+from flows.registry.tags import Record
+from tests.support.project import Once, environment
+from tests.support.registry import a_run, packaging, won
 from tests.support.two_stages import start
 
 SETTINGS = """
@@ -40,3 +42,22 @@ def test_a_store_that_cannot_be_read_is_named_without_its_secrets(
     assert not repair._fetch(item, Store(), "runs", "the remote team")
     told = "AccountKey=*** https://box.example.org/runs?sv=2&sig=*** (rb)"
     assert said == [f"the remote team could not be read: {told}"]
+
+
+def test_the_champion_is_kept_where_the_stages_of_a_repair_find_it_or_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    checkout = packaging(tmp_path / "checkout")
+    digest = f"sha256:{'0' * 64}"
+    with (checkout / "params.yaml").open("a") as params:
+        params.write(f"promote:\n  champion: {digest}\n")
+    tag = won(checkout, a_run(checkout, "run"), None, record=Record(package=digest)).assignment.tag
+    monkeypatch.chdir(checkout)
+    said: list[str] = []
+    with Repair(Examination(checkout, None), said.append, said.append)._worktree() as folder:
+        assert (folder / "dvc.yaml").exists()
+    # its package was never made
+    missing = f"'{tag}' has no models/package in its dvc.lock; name a revision whose run ended"
+    assert said == [f"warning: promote.champion: {missing}"]
