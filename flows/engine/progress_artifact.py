@@ -8,7 +8,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 
 class ProgressArtifact:
-    """How far a run is. A server that is gone for a moment, which ends no run, is told the next time."""
+    """How far a run is. A server that does not take it, which ends no run, is told the next time."""
 
     def __init__(self, key: str) -> None:
         self.key = key
