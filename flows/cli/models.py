@@ -131,10 +131,10 @@ def _get(checkout: Path, known: "Registry", name: str | None, get: str | None, o
     version = _meant(checkout, known, name, get)
     os.chdir(checkout)
     packages.export(checkout, version.commit, version.tag, there, say)
-    print(f"{version.tag} is in {out}")
-    for signature in signatures(known, version)[:1]:
+    signed = signatures(known, version)[:1]
+    for signature in signed:
         beside.write_text(signature, "utf-8")
-        print(f"its signature is in {out}.sig")
+    print(f"{version.tag} is in {out}{f', its signature in {out}.sig' if signed else ''}")
     return OK
 
 

@@ -68,13 +68,14 @@ def promote(
             done = candidate.promoted(
                 checkout, its, found, say, by="hand", reason=reason, forced=force and not is_proven
             )
-    _tell(found, done, as_json=as_json)
+    # others hear of it although nobody may read this any more
     if done:
         now = f"{done.version.tag} has {done.assignment.stage}"
         sentence = f"{found.sentence} {now}."
         _send(checkout, "promoted", its.name, its.stage, sentence, its.run.name, done.version.tag)
     elif found.verdict != "same":
         _send(checkout, "refused", its.name, its.stage, refusal(found), its.run.name)
+    _tell(found, done, as_json=as_json)
     return OK if done or found.verdict == "same" else FAILED
 
 
@@ -110,9 +111,9 @@ def rollback(
     name = name or params.promote.name_for(params.package.name)
     done = roll_back(checkout, name, stage or params.promote.stage, to, say, by="hand", reason=reason)
     won, lost = done.assignment, done.assignment.record.replaced
-    print(f"{done.version.tag} has {won.stage} again ({won.tag}); {lost} had it")
     sentence = f"{done.version.tag} has {won.stage} again; {lost} had it"
     _send(checkout, "rolled-back", name, won.stage, sentence, version=done.version.tag)
+    print(f"{done.version.tag} has {won.stage} again ({won.tag}); {lost} had it")
     return OK
 
 

@@ -95,10 +95,11 @@ def _in_place(space: "Workspace", session: Session, *, stays: bool) -> int:
         from flows.retrain import retrain_in
 
         summary, status = session.run(lambda: retrain_in(space, processes))
-    if summary is not None:
-        show(summary, stays=stays)
+    # before it is told: nobody may read it any more
     if status == OK and stays:
         space.keep()
+    if summary is not None:
+        show(summary, stays=stays)
     return status
 
 
@@ -113,7 +114,7 @@ def _nothing_to_do(space: "Workspace", session: Session, *, stays: bool) -> int:
     space.ledger.push()
     results = dict.fromkeys(space.ledger.stages, str(Result.unchanged))
     known = likely(space.home, space.root, space.params)
-    show(summarize(space.root, results, {}, likely=known), stays=stays)
     if stays:
         space.keep()
+    show(summarize(space.root, results, {}, likely=known), stays=stays)
     return OK

@@ -7,11 +7,12 @@ import sys
 import pytest
 
 from flows.cli.broken_pipe import ends_when_unread
+from flows.ledger.journal import FILE
 from tests.support.project import Project
 
 
-@pytest.mark.parametrize("words", ["plan --json", "plan", "plan --help", "check", "--version"])
-def test_a_command_whose_output_nobody_reads_ends_without_a_word(project: Project, words: str) -> None:
+def unread(project: Project, words: str) -> subprocess.CompletedProcess[bytes]:
+    """Run `retrain ...` into a pipe that is closed at its other end."""
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -23,7 +24,24 @@ def test_a_command_whose_output_nobody_reads_ends_without_a_word(project: Projec
         check=False,
     )
     os.close(writing)
+    return done
+
+
+@pytest.mark.parametrize("words", ["plan --json", "plan", "plan --help", "check", "--version"])
+def test_a_command_whose_output_nobody_reads_ends_without_a_word(project: Project, words: str) -> None:
+    done = unread(project, words)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("has_server", [False, True])
+def test_a_run_whose_end_nobody_reads_is_kept(trained: Project, server: str, has_server: bool) -> None:
+    if has_server:
+        trained.env["PREFECT_API_URL"] = server
+    done = unread(trained, "run --promote.margin 0.02")
+    assert done.returncode == 1
+    assert b"is undone" not in done.stderr
+    assert not (trained.root / FILE).exists()
+    assert "margin: 0.02" in (trained.root / "params.yaml").read_text("utf-8")
 
 
 def test_the_first_line_can_be_taken_alone(project: Project) -> None:

@@ -11,6 +11,7 @@ from dvc.repo import Repo
 from gto.constants import tag_re
 from gto.tag import parse_name
 
+from flows.cli.promote import rollback
 from flows.git.commands import git
 from flows.ledger import packages
 from flows.ledger.garbage import collect
@@ -35,6 +36,7 @@ from tests.support.registry import (
     won,
 )
 from tests.support.small import objects
+from tests.support.unread import unread
 
 
 @pytest.fixture
@@ -93,6 +95,18 @@ def test_a_rollback_gives_the_stage_to_the_version_before_and_a_second_one_goes_
         back(home)
     assert back(home, "v0.0.3").version.tag == "tickets@v0.0.3"
     assert back(home).version.tag == "tickets@v0.0.1"
+
+
+def test_others_hear_of_a_rollback_that_nobody_reads(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    with pytest.raises(BrokenPipeError), unread():
+        rollback()
+    assert "nobody is told of it: no Prefect server answers" in capsys.readouterr().err
+    now = last(home)
+    assert now is not None
+    assert now.record.verdict == "rolled back"
 
 
 @pytest.mark.parametrize("written", ["v0.0.1", "0.0.1", "tickets@v0.0.1"])

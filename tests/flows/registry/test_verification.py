@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from flows.cli.models import models
+from flows.cli.promote import promote
 from flows.cli.verify import verify
 from flows.git.commands import git
 from flows.ledger.experiments import save
@@ -26,6 +27,7 @@ from tasks.shared.measured import Measured, write
 from tasks.shared.statistics import Statistic
 from tests.support.project import environment
 from tests.support.registry import NAME, STAGE, packaging, quiet, tags
+from tests.support.unread import unread
 
 pytest.importorskip("model_signing")
 
@@ -338,6 +340,23 @@ def test_nothing_is_written_over_a_folder_that_is_there(home: Path) -> None:
     for out in (Path(), Path("/"), home / "dvc.yaml"):
         with pytest.raises(InputError, match="is there already; give a folder that is not"):
             models(get=STAGE, out=out)
+
+
+def test_a_package_that_nobody_hears_of_has_its_signature(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(BrokenPipeError), unread():
+        models(get=STAGE, out=tmp_path / "served")
+    assert (tmp_path / "served.sig").is_file()
+
+
+def test_others_hear_of_a_promotion_that_nobody_reads(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    git(home, "tag", "-d", *tags(home))
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    with pytest.raises(BrokenPipeError), unread():
+        promote("sly-fox")
+    assert "nobody is told of it: no Prefect server answers" in capsys.readouterr().err
+    assert f"{NAME}@v0.0.1" in tags(home)
 
 
 def test_a_key_may_have_a_password(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
