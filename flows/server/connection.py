@@ -10,6 +10,7 @@ import urllib.request
 from base64 import b64encode
 from collections.abc import Mapping
 from importlib.util import find_spec
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from tasks.shared.errors import InputError, without_password
@@ -132,12 +133,28 @@ def _request(address: SplitResult, settings: Mapping[str, str]) -> urllib.reques
 
 def _answer(request: urllib.request.Request, settings: Mapping[str, str]) -> object:
     """Return what the API answers; None when that is no JSON."""
-    context = _trust(settings) if request.type == "https" else None
-    with urllib.request.urlopen(request, timeout=TIMEOUT, context=context) as answer:  # noqa: S310
+    trusting = [urllib.request.HTTPSHandler(context=_trust(settings))] if request.type == "https" else []
+    with urllib.request.build_opener(Redirects, *trusting).open(request, timeout=TIMEOUT) as answer:
         try:
             return json.loads(answer.read())
         except ValueError:
             return None
+
+
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, such as to a page to log in, and tells no other server what opens this one."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, *about: Any, **more: Any
+    ) -> urllib.request.Request | None:
+        """Return the next question: with our headers where the same server is asked, by TLS or as before."""
+        following = super().redirect_request(req, *about, **more)
+        if following is None:
+            return None
+        here, there = urlsplit(req.full_url), urlsplit(following.full_url)
+        if there.netloc != here.netloc or there.scheme not in (here.scheme, "https"):
+            following.headers.clear()
+        return following
 
 
 def _custom_headers(settings: Mapping[str, str]) -> dict[str, str]:

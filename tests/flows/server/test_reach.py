@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.request import Request
 
 import pytest
 
@@ -162,6 +163,38 @@ def test_a_busy_server_is_one_that_answers_and_a_proxy_before_a_dead_one_is_not(
     for status in (502, 503, 504):
         with answering(status) as (api, _), pytest.raises(connection.NoAnswerError, match=f"HTTP {status}"):
             connection.check(api, {})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"PREFECT_API_AUTH_STRING": "me:secret"},
+        {"PREFECT_API_KEY": "secret"},
+        {"PREFECT_CLIENT_CUSTOM_HEADERS": '{"Authorization": "secret"}'},
+    ],
+)
+def test_another_server_that_a_redirect_leads_to_is_told_no_secret(settings: dict[str, str]) -> None:
+    with answering(200, '"3.8.8"') as (other, asked), answering(302, Location=other) as (api, first):
+        connection.check(api, settings)
+    assert first != [None]
+    assert asked == [None]
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "is_same"),
+    [
+        ("http://h/api", "http://h/api/", True),
+        ("http://h/api", "https://h/api", True),
+        ("https://h/api", "http://h/api", False),
+        ("http://h:4200/api", "http://h:4201/api", False),
+        ("https://h/api", "https://login.h/api", False),
+    ],
+)
+def test_a_redirect_within_a_server_keeps_what_opens_it(here: str, there: str, is_same: bool) -> None:
+    request = Request(here, headers={"X-Token": "secret"})
+    following = connection.Redirects().redirect_request(request, None, 302, "Found", {}, there)
+    assert following is not None
+    assert following.has_header("X-token") == is_same
 
 
 # commands
