@@ -3,11 +3,15 @@
 import platform
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterEndTime,
+    FlowRunFilterStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
@@ -38,9 +42,8 @@ def restart_crashed_runs(say: Callable[[str], None]) -> None:
     """
     earliest = datetime.now(UTC) - LATELY
     with get_client(sync_client=True) as client:
-        for run in _runs(client, StateType.CRASHED):
-            is_recent = run.end_time is not None and run.end_time >= earliest
-            if run.deployment_id is None or not is_recent or _done_by_another(client, run):
+        for run in _runs(client, StateType.CRASHED, end_time=FlowRunFilterEndTime(after_=earliest)):
+            if run.deployment_id is None or _done_by_another(client, run):
                 continue
             if (crashes := _crashes(client, run)) >= CRASHES:
                 say(f"run {run.name} has crashed {crashes} times in a row and is left alone; see its log")
@@ -66,19 +69,24 @@ def crash_dead_runs(pool: str, say: Callable[[str], None]) -> None:
                 say(f"run {run.name} had no process any more: it is now Crashed")
 
 
-def _runs(client: SyncPrefectClient, *types: StateType) -> list[FlowRun]:
+def _runs(client: SyncPrefectClient, *types: StateType, **filters: Any) -> list[FlowRun]:
+    """Return all runs of our deployments in these states, however many the server answers with at once."""
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))
-    wanted = FlowRunFilter(state=state, tags=FlowRunFilterTags(all_=[TAG]))
-    return client.read_flow_runs(flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_DESC)
+    wanted = FlowRunFilter(state=state, tags=FlowRunFilterTags(all_=[TAG]), **filters)
+    found: list[FlowRun] = []
+    while some := client.read_flow_runs(flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, offset=len(found)):
+        found += some
+    return found
 
 
 def _done_by_another(client: SyncPrefectClient, run: FlowRun) -> bool:
     """Return whether a later run of its deployment has the same parameters, and so the same checkpoint."""
-    for other in _runs(client, *NOT_CRASHED):
-        is_same = other.deployment_id == run.deployment_id and other.parameters == run.parameters
-        if is_same and other.start_time and run.start_time and other.start_time > run.start_time:
-            return True
-    return False
+    if run.deployment_id is None or run.start_time is None:
+        return False
+    same = FlowRunFilterDeploymentId(any_=[run.deployment_id])
+    later = FlowRunFilterStartTime(after_=run.start_time, is_null_=False)
+    others = _runs(client, *NOT_CRASHED, deployment_id=same, start_time=later)
+    return any(other.parameters == run.parameters for other in others)
 
 
 def _crashes(client: SyncPrefectClient, run: FlowRun) -> int:
