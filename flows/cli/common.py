@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ from cyclopts import Parameter
 from pydantic import SkipValidation
 
 from flows.ledger.sources import is_url, pattern_in
+from tasks.shared.errors import InputError
 from tasks.shared.params import Params
 from tasks.shared.params_file import PARAMS, Layer, parsed, replacing, written_in
 
@@ -31,6 +33,15 @@ def say(sentence: str, *_: object) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 
+@contextmanager
+def usable(option: str, wanted: str) -> Iterator[None]:
+    """Raise InputError when the path that is given with an option is another thing than is wanted."""
+    try:
+        yield
+    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        raise InputError(f"{option}: {error.filename}: {error.strerror}; give {wanted}") from None
+
+
 def given(
     from_revision: str | None, params_file: Path | None, typed: TypedParams, checkout: Path
 ) -> list[Layer]:
@@ -40,7 +51,8 @@ def given(
     """
     layers = [_at_revision(from_revision, checkout)] if from_revision else []
     if params_file:
-        layers.append(written_in(params_file))
+        with usable("--params", "a file that you may read"):
+            layers.append(written_in(params_file))
     if typed:
         layers.append(Layer("command line", _from_here(typed, Path.cwd(), checkout)))
     return layers

@@ -42,7 +42,9 @@ def gc(
         if not sys.stdin.isatty():
             others = "`retrain gc --dry-run` shows what would go, `retrain gc --yes` frees it"
             raise InputError(f"there is no terminal to ask at; {others}")
-        if input(f"free {found}? [y/N] ").strip().lower() not in ("y", "yes"):
+        print(f"free {found}? [y/N] ", end="", flush=True)
+        # Ctrl-D is no answer
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             return OK
     print(f"freed {collect(checkout, dry_run=False)}")
     return OK

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.cli.common import OK, AsJson, say
+from flows.cli.common import OK, AsJson, say, usable
 from tasks.shared.markup import shown
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def models(
     if card is not None:
         return _card(checkout, known, name, card)
     if get is not None or out is not None:
-        return _get(checkout, known, name, get, out)
+        with usable("--out", "a folder that you may write"):
+            return _get(checkout, known, name, get, out)
     if as_json:
         print(json.dumps([_described(known, version) for version in known.versions], indent=2, default=str))
         return OK

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.cli.common import FAILED, OK, AsJson, Flag, say
-from flows.server.configured import configured
+from flows.server import configured
 from tasks.shared.markup import shown
 
 if TYPE_CHECKING:
@@ -121,11 +121,10 @@ def _send(
     checkout: Path, what: "What", name: str, stage: str, sentence: str, run: str = "", version: str = ""
 ) -> None:
     """Send the event to the Prefect server that is configured, if there is one that answers."""
-    server = configured(checkout)
-    if server is None:
-        return
-    if (fault := server.fault()) is not None:
+    server, fault = configured.found(checkout)
+    if fault is not None:
         say(f"warning: nobody is told of it: {fault}")
+    if server is None or fault is not None:
         return
     # Prefect is imported only where there is somebody to tell
     from flows.report import events

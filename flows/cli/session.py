@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.cli.common import FAILED, INTERRUPTED, OK
-from flows.server import temporary
-from flows.server.configured import configured
+from flows.server import configured, temporary
 
 # how Prefect logs what the command says itself
 SAID_HERE = ("Crash detected!", "Finished in state Crashed(", "Finished in state Failed(")
@@ -26,8 +25,7 @@ class Session:
         # what is imported until the flow runs is never garbage, and looking for it takes a tenth of the time
         gc.disable()
         self.checkout = checkout
-        self.configured = configured(checkout)
-        self.fault = self.configured.fault() if self.configured else None
+        self.configured, self.fault = configured.found(checkout)
         self.temporary: subprocess.Popen[bytes] | None = None
 
     @property

@@ -71,13 +71,13 @@ def status(*, as_json: AsJson = False) -> int:
 
 def _activity(checkout: Path) -> "tuple[Activity | None, str | None]":
     """Return what goes on at the server; or why that is not known, in a sentence."""
-    from flows.server.configured import configured
+    from flows.server import configured
 
-    server = configured(checkout)
+    server, fault = configured.found(checkout)
+    if fault is not None:
+        return None, f"{UNKNOWN}: {fault}"
     if server is None:
         return None, f"{UNKNOWN}: no Prefect server is configured here; `retrain up` starts one"
-    if (fault := server.fault()) is not None:
-        return None, f"{UNKNOWN}: {fault}"
     # Prefect is imported only where there is somebody to ask
     from flows.server.activity import activity
 

@@ -1,11 +1,19 @@
 """`retrain up` and `retrain down`."""
 
 import os
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from flows.cli.common import OK, say
 
+Port = Annotated[int, Parameter(validator=Number(gte=1, lte=65535))]
+Workers = Annotated[int, Parameter(validator=Number(gte=0))]
+Limit = Annotated[int, Parameter(validator=Number(gte=1))]
 
-def up(*, host: str = "127.0.0.1", port: int = 4200, workers: int = 1, limit: int = 4) -> int:
+
+def up(*, host: str = "127.0.0.1", port: Port = 4200, workers: Workers = 1, limit: Limit = 4) -> int:
     """Start a Prefect server, its worker and all deployments on this machine. Twice is harmless.
 
     What is new in prefect.yaml and params.yaml is registered each time. With PREFECT_API_URL set to a server

@@ -33,18 +33,27 @@ class Configured:
         return None
 
 
+def found(checkout: Path) -> tuple[Configured | None, InputError | None]:
+    """Return the server that is configured, if there is one, and why nothing can be recorded there, if so."""
+    try:
+        server = configured(checkout)
+    except InputError as error:
+        return None, error
+    return server, server.fault() if server else None
+
+
 def configured(checkout: Path) -> Configured | None:
     """Return the server that Prefect will talk to: PREFECT_API_URL's, that of `make up`, or the profile's.
 
-    None: there is none.
+    None: there is none. Raises InputError for profiles that cannot be read.
     """
-    profile, ours, given = _profile(), pid_files.running_server(checkout), os.environ.get("PREFECT_API_URL")
+    known, ours, given = profile(), pid_files.running_server(checkout), os.environ.get("PREFECT_API_URL")
     if given:
         api, otherwise = given, ", or `unset PREFECT_API_URL` to run without one"
     elif ours:
         api, otherwise = ours, ": `retrain down`, then `retrain up`"
-    elif known := profile.get("PREFECT_API_URL"):
-        api, otherwise = known, ", or `prefect config unset -y PREFECT_API_URL` to run without one"
+    elif named := known.get("PREFECT_API_URL"):
+        api, otherwise = named, ", or `prefect config unset -y PREFECT_API_URL` to run without one"
     else:
         return None
     if api.rstrip("/") == ours:
@@ -54,15 +63,19 @@ def configured(checkout: Path) -> Configured | None:
         # a password that the user has set wins over ours
         if secret := os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or password.read(checkout):
             os.environ.setdefault("PREFECT_API_AUTH_STRING", secret)
-    return Configured(api, {**profile, **os.environ}, otherwise)
+    return Configured(api, {**known, **os.environ}, otherwise)
 
 
-def _profile() -> dict[str, str]:
-    """Return the settings of Prefect's active profile."""
+def profile() -> dict[str, str]:
+    """Return the settings of Prefect's active profile; raise InputError when they cannot be read."""
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     profiles = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
     if not profiles.exists():
         return {}
-    known: dict[str, Any] = tomllib.loads(profiles.read_text("utf-8"))
-    active = os.environ.get("PREFECT_PROFILE", known.get("active", ""))
-    return {name: str(value) for name, value in known.get("profiles", {}).get(active, {}).items()}
+    try:
+        known: dict[str, Any] = tomllib.loads(profiles.read_text("utf-8"))
+        active = os.environ.get("PREFECT_PROFILE", known.get("active", ""))
+        return {name: str(value) for name, value in known.get("profiles", {}).get(active, {}).items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        unread = f"Prefect's profiles cannot be read ({error})"
+        raise InputError(f"{profiles}: {unread}; correct the file, or move it away") from None

@@ -6,12 +6,12 @@ environment win over those chosen here.
 """
 
 import contextlib
+import http.client
 import os
 import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from flows.server import connection, password, pid_files
+from flows.server import configured, connection, password, pid_files
 from flows.server.guard import ANYWHERE, PRIVATE, protect
 from tasks.shared.errors import InputError
 from tasks.shared.files import for_owner, private_folder
@@ -65,6 +65,9 @@ def up(checkout: Path, say: Say, *, host: str, port: int, workers: int, limit: i
     Raises InputError when a service does not come up, with the end of its log.
     """
     _refuse_open_host(host)
+    os.environ.setdefault("PREFECT_HOME", str(checkout / ".retrain" / "prefect"))
+    # Prefect cannot be imported with broken ones
+    configured.profile()
     with _alone(checkout, say):
         api, env = _server(checkout, say, host, port)
         # before Prefect is imported, which reads it once, and takes as long as the server takes to start
@@ -117,10 +120,9 @@ def what_to_click(checkout: Path, url: str) -> str:
     return WHAT_TO_CLICK.format(url=url, logs=os.path.relpath(logs(checkout)), password=shown)
 
 
-def environment(checkout: Path, api: str, secret: str | None) -> dict[str, str]:
+def environment(api: str, secret: str | None) -> dict[str, str]:
     """Return the environment of the services: the user's own, then what `make up` chooses."""
-    home = str(checkout / ".retrain" / "prefect")
-    env = {"PREFECT_HOME": home, **SETTINGS, **os.environ, "PREFECT_API_URL": api}
+    env = {**SETTINGS, **os.environ, "PREFECT_API_URL": api}
     # where the UI looks for the server: it knows only port 4200 by itself
     env.setdefault("PREFECT_SERVER_UI_API_URL", api)
     # for links: without /v2 they open the older UI
@@ -156,13 +158,13 @@ def _server(checkout: Path, say: Say, host: str, port: int) -> tuple[str, dict[s
     if api == mine:
         connection.past_proxies(host)
     if running:
-        return api, environment(checkout, api, _given_password() or password.read(checkout))
+        return api, environment(api, _given_password() or password.read(checkout))
     if api != mine:
-        env = environment(checkout, api, _given_password())
+        env = environment(api, _given_password())
         connection.check(api, env, ", or `unset PREFECT_API_URL` to start one here")
         return api, env
     _refuse_taken_port(api, host, port)
-    env = environment(checkout, api, _given_password() or password.make(checkout, say))
+    env = environment(api, _given_password() or password.make(checkout, say))
     say("starting the Prefect server ...")
     there = {"PREFECT_SERVER_API_HOST": host, "PREFECT_SERVER_API_PORT": str(port)}
     _start(checkout, "server", [sys.executable, "-m", "flows.server.guard"], env | there, api=api)
@@ -221,7 +223,8 @@ def _end(say: Say, *processes: psutil.Process) -> None:
 
 
 def _refuse_taken_port(api: str, host: str, port: int) -> None:
-    with contextlib.suppress(urllib.error.URLError, TimeoutError, ConnectionError):
+    # also where something speaks that is no HTTP server
+    with contextlib.suppress(OSError, http.client.HTTPException):
         urllib.request.urlopen(f"{api}/health", timeout=2)  # noqa: S310
         other = f"use it with PREFECT_API_URL={api}, or choose another port with --port"
         raise InputError(f"another Prefect server answers at {api}; {other}")

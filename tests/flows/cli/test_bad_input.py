@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from flows.cli.common import given
+from tasks.shared.errors import InputError
 from tasks.shared.params_file import Layer, lay_over, save, written_in
 from tests.support.errors import only_error
 from tests.support.project import Project
@@ -72,6 +74,11 @@ def test_what_can_be_told_before_anything_runs_ends_with_status_2(
     sentence = told(project, 2, *words)
     assert all(part in sentence for part in says), sentence
     assert (project.root / "params.yaml").read_text("utf-8") == before, "a refused value is not written down"
+
+
+def test_a_params_file_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^--params: .*: Is a directory; give a file that you may read$"):
+        given(None, tmp_path, None, tmp_path)
 
 
 CASES: dict[str, tuple[str, Callable[[Project], list[str]], list[str]]] = {

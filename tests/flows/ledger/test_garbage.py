@@ -13,6 +13,7 @@ from dvc.config import Config
 from dvc.lock import LockError
 from dvc.repo import Repo
 
+from flows.cli.gc import gc as command
 from flows.git.commands import git
 from flows.git.worktrees import remove_dead, worktree
 from flows.ledger.experiments import experiments, save
@@ -198,9 +199,14 @@ def test_the_command_shows_what_would_go_and_frees_nothing_unasked(home: Path) -
 
     def gc(*words: str) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "flows", "gc", *words]
         return subprocess.run(
-            command, cwd=home, env=env, text=True, capture_output=True, check=False, stdin=subprocess.DEVNULL
+            [sys.executable, "-m", "flows", "gc", *words],
+            cwd=home,
+            env=env,
+            text=True,
+            capture_output=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
 
     assert gc("--dry-run").stdout.startswith("would free 4 objects (0.0 MB) and 1 records of the run-cache")
@@ -211,3 +217,17 @@ def test_the_command_shows_what_would_go_and_frees_nothing_unasked(home: Path) -
     assert gc("--yes").stdout.startswith("freed 4 objects")
     assert gc("--dry-run").stdout == "nothing to free\n"
     assert len(objects(home)) == len(before) - 4
+
+
+def test_the_end_of_input_is_no_answer(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results(home)
+    before = objects(home)
+    monkeypatch.chdir(home)
+    keyboard, terminal = os.openpty()
+    # Ctrl-D
+    os.write(keyboard, b"\x04")
+    with os.fdopen(terminal) as typed:
+        monkeypatch.setattr("sys.stdin", typed)
+        assert command() == 0
+    os.close(keyboard)
+    assert objects(home) == before

@@ -342,6 +342,11 @@ def test_nothing_is_written_over_a_folder_that_is_there(home: Path) -> None:
             models(get=STAGE, out=out)
 
 
+def test_a_folder_that_cannot_be_written_is_a_sentence(home: Path) -> None:
+    with pytest.raises(InputError, match=r"^--out: .*: Not a directory; give a folder that you may write$"):
+        models(get=STAGE, out=home / "dvc.yaml/served")
+
+
 def test_a_package_that_nobody_hears_of_has_its_signature(home: Path, tmp_path: Path) -> None:
     with pytest.raises(BrokenPipeError), unread():
         models(get=STAGE, out=tmp_path / "served")

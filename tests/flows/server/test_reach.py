@@ -6,11 +6,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from urllib.request import Request
 
 import pytest
 
-from flows.server import connection
+from flows.server import configured, connection
 from tasks.shared.errors import InputError
 from tests.support.errors import only_error
 from tests.support.project import Project
@@ -229,6 +230,18 @@ def test_a_profile_with_a_dead_server_says_how_to_leave_it(trained: Project, now
     assert f"`{remedy}` to run without one" in only_error(done)
     trained.run("python", "-m", *remedy.split())
     assert "PREFECT_API_URL" not in profiles.read_text("utf-8")
+
+
+@pytest.mark.parametrize("text", [b"active = [", b"profiles = 3", b"active = []\n[profiles]", b"\xff"])
+def test_profiles_that_cannot_be_read_are_a_fault_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.delenv("PREFECT_PROFILE", raising=False)
+    (tmp_path / "profiles.toml").write_bytes(text)
+    server, fault = configured.found(tmp_path)
+    assert server is None
+    assert f"{tmp_path}/profiles.toml: Prefect's profiles cannot be read" in str(fault)
 
 
 def test_a_run_with_proxies_that_lead_nowhere_reaches_its_own_server(trained: Project, nowhere: str) -> None:

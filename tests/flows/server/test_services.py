@@ -2,10 +2,17 @@
 
 import json
 import shutil
+from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Thread
 
 import psutil
 import pytest
+from cyclopts import CycloptsError
 
+from flows.cli.app import app
+from flows.server import services
+from tasks.shared.errors import InputError
 from tests.support.project import Project
 from tests.support.site import up
 
@@ -88,3 +95,28 @@ def test_another_program_on_the_port_is_named_and_left_alone(project: Project, s
         f"another Prefect server answers at {server}"
         in project.retrain("--port", port, command="up", status=2).stderr
     )
+
+
+def test_a_program_on_the_port_that_speaks_something_else_is_named_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Redis(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(100)
+            self.request.sendall(b"-ERR unknown command\r\n")
+
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with ThreadingTCPServer(("127.0.0.1", 0), Redis) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_address[1]
+        with pytest.raises(InputError, match=f"^port {port} of 127.0.0.1 is taken by another program"):
+            services.up(tmp_path, print, host="127.0.0.1", port=port, workers=1, limit=4)
+        server.shutdown()
+
+
+@pytest.mark.parametrize("options", ["--port 99999", "--port 0", "--workers -1", "--limit 0"])
+def test_a_number_of_which_nothing_can_be_started_is_refused(options: str) -> None:
+    option, value = options.split()
+    with pytest.raises(CycloptsError, match=f'"{value}" for "{option}". Must be'):
+        app(["up", option, value], exit_on_error=False, print_error=False)
