@@ -91,9 +91,13 @@ def _in_place(space: "Workspace", session: Session, *, stays: bool) -> int:
             session.start()
             # something has changed, and Prefect takes as long to start its server as torch to import
             processes.start()
+        from flows.engine.prepare import refuse_unknown_names
         from flows.report.summary import show
         from flows.retrain import retrain_in
 
+        # params.yaml may have been edited by hand
+        if not space.found_unchanged:
+            refuse_unknown_names(space.params)
         summary, status = session.run(lambda: retrain_in(space, processes))
     # before it is told: nobody may read it any more
     if status == OK and stays:

@@ -43,8 +43,11 @@ def prepare(params: Params, checkout: Path, home: Path, say: Say, *, update_data
     promote = params.promote.model_copy(update={"champion": champion})
     params = params.model_copy(update={"model": model, "promote": promote})
     text = written(params, checkout / PARAMS)
-    if text is not None:
+    # in the checkout itself every stage may be unchanged, so that they were looked at before: loading a
+    # problem takes a moment
+    if text is not None or home != checkout:
         refuse_unknown_names(params)
+    if text is not None:
         journal.will_write(checkout, str(PARAMS), text)
         replace(checkout / PARAMS, text)
     return params

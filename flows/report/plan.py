@@ -115,13 +115,13 @@ def foresee(given: Sequence[Layer], checkout: Path, say: Say, *, isolated: bool)
         promote = params.promote.model_copy(update={"champion": resolved_champion(params, checkout, say)})
         params = params.model_copy(update={"model": resolved(params, checkout, say), "promote": promote})
         text = written(params, checkout / PARAMS)
-        if text is not None:
-            refuse_unknown_names(params)
         changed = differences(complete(standing), params.model_dump())
         if changed:
             say(f"{'given' if isolated else f'{PARAMS} would change'}: {in_words(changed)}")
         texts = {} if text is None else {checkout / PARAMS: text}
         stages = plan(checkout, texts, arriving, sparse=isolated)
+        if any(stage.fate != Fate.unchanged for stage in stages):
+            refuse_unknown_names(params)
     notes = [f"{source} would be brought in as {path} first" for path, source in arriving.items()]
     known = costs.taken(checkout, [stage.stage for stage in stages])
     likely = costs.estimates(known, params, _rows(checkout, stages, params, arriving, known))

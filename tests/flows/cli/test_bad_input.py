@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from flows.cli.common import given
+from flows.engine.workspace import isolated
+from flows.report.plan import foresee
 from tasks.shared.errors import InputError
 from tasks.shared.params_file import Layer, lay_over, save, written_in
 from tests.support.errors import only_error
@@ -49,6 +51,13 @@ def data(project: Project, content: str | bytes, name: str = "mine.csv") -> str:
     return f"data/raw/{name}"
 
 
+def misspelled(project: Project) -> None:
+    """Write a metric that there is not into params.yaml, as an editor does."""
+    file = project.root / "params.yaml"
+    text = file.read_text("utf-8")
+    file.write_text(text.replace("metric_for_best_model:", "metric_for_best_model: accurasy"), "utf-8")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -74,6 +83,34 @@ def test_what_can_be_told_before_anything_runs_ends_with_status_2(
     sentence = told(project, 2, *words)
     assert all(part in sentence for part in says), sentence
     assert (project.root / "params.yaml").read_text("utf-8") == before, "a refused value is not written down"
+
+
+@pytest.mark.parametrize("has_server", [False, True])
+def test_a_name_that_was_edited_into_params_is_refused_before_any_stage(
+    trained: Project, server: str, has_server: bool
+) -> None:
+    if has_server:
+        trained.env["PREFECT_API_URL"] = server
+    misspelled(trained)
+    done = trained.retrain(status=2)
+    assert "there is no validation metric 'accurasy'; did you mean 'accuracy'?" in only_error(done)
+    assert "running:" not in done.stderr
+
+
+def test_a_name_that_was_edited_into_params_is_refused_by_a_plan_and_an_isolated_run(
+    trained: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    misspelled(trained)
+    monkeypatch.chdir(trained.root)
+    for name, value in trained.env.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match="there is no validation metric 'accurasy'"):
+        foresee([], trained.root, print, isolated=False)
+    with (
+        pytest.raises(InputError, match="there is no validation metric 'accurasy'"),
+        isolated(Layer("params", {}), "nightly", print, update_data=False),
+    ):
+        pass
 
 
 def test_a_params_file_that_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
