@@ -1,5 +1,6 @@
 """A small scheduled flow: it restarts crashed runs, and says when data has changed or a worker is gone."""
 
+from hashlib import sha256
 from typing import Any
 
 from prefect import flow
@@ -17,8 +18,10 @@ from tasks.shared.errors import InputError, disk_in_words
 from tasks.shared.params_file import PARAMS, load
 
 CHANGED = "retrain.data.changed"
-# the Prefect variable that holds, by path, the content of the last look
-SEEN = "retrain_data_seen"
+# how the Prefect variables begin that hold, each of a path, the content of the last look
+SEEN = "retrain_data_seen_"
+# characters of a content as it is kept: a variable holds 5,000
+LONGEST = 200
 GONE = "retrain.worker.gone"
 # the Prefect variable that holds, by pool/name, when the workers that were offline last reported
 OFFLINE = "retrain_workers_gone"
@@ -29,7 +32,7 @@ def watch(path: str = "") -> State[None]:
     """Restart crashed runs; send an event when data has changed, and for each worker that is gone.
 
     The events are retrain.data.changed and retrain.worker.gone. The first look only remembers: Prefect's
-    variables `retrain_data_seen` and `retrain_workers_gone` hold what was seen.
+    variables `retrain_data_seen_...`, one for each path, and `retrain_workers_gone` hold what was seen.
 
     Args:
         path: What to look at; empty: data.path of params.yaml. Of imported data its source is looked at.
@@ -48,14 +51,19 @@ def watch(path: str = "") -> State[None]:
 
 def report_changed_data(path: str, content: str) -> str:
     """Send retrain.data.changed when the content is not that of the last look; return how it is, in words."""
-    seen: dict[str, str] = dict(Variable.get(SEEN, default={}))
-    before = seen.get(path)
+    if len(content) > LONGEST:
+        # of many files there are many hashes
+        content = f"sha256:{sha256(content.encode()).hexdigest()}"
+    # one of its own: another watch writes meanwhile what it has seen elsewhere
+    variable = SEEN + sha256(path.encode()).hexdigest()[:16]
+    seen: Any = Variable.get(variable, default={})
+    before = seen.get("content")
     if content == before:
         return "is as it was"
     if before is not None:
         resource = {"prefect.resource.id": f"retrain.data.{path}"}
         emit_event(CHANGED, resource, payload={"before": before, "now": content})
-    Variable.set(SEEN, {**seen, path: content}, overwrite=True)
+    Variable.set(variable, {"path": path, "content": content}, overwrite=True)
     return "is seen for the first time" if before is None else "has changed"
 
 
