@@ -93,8 +93,9 @@ def _said(record: "Record") -> dict[str, Any]:
 
 
 def _show(known: "Registry") -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from flows.report.console import printing
 
     if not known.versions:
         print("no version is registered; `retrain promote` registers one")
@@ -113,8 +114,7 @@ def _show(known: "Registry") -> None:
         who = version.who.partition(" <")[0]
         stages = ", ".join(_stages(known, version))
         table.add_row(version.tag, stages, score, verdict, record.run or version.commit[:10], who, when)
-    width = None if Console().is_terminal else 100
-    Console(highlight=False, markup=False, width=width).print(table)
+    printing().print(table)
 
 
 def _get(checkout: Path, known: "Registry", name: str | None, get: str | None, out: Path | None) -> int:

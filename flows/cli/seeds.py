@@ -54,13 +54,13 @@ def seeds(*, count: int = 5, dry_run: Flag = False, as_json: AsJson = False) -> 
 
 
 def _show(spread: "Spread") -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from flows.report.console import printing
 
     table = Table("train.seed", spread.metric, "experiment", box=None)
     for seed, score in spread.scores.items():
         table.add_row(str(seed), f"{score:.4f}", spread.experiments[seed])
-    width = None if Console().is_terminal else 80
-    console = Console(highlight=False, markup=False, width=width)
+    console = printing(80)
     console.print(table)
     console.print(f"\n{spread.sentence}", soft_wrap=True)

@@ -158,8 +158,7 @@ def _print_rows(table: "Table", otherwise: str) -> None:
 
 
 def _print(*what: Any, soft_wrap: bool = False) -> None:
-    from rich.console import Console
+    from flows.report.console import printing
 
-    width = None if Console().is_terminal else 100
     texts = [shown(one) if isinstance(one, str) else one for one in what]
-    Console(highlight=False, markup=False, width=width).print(*texts, soft_wrap=soft_wrap)
+    printing().print(*texts, soft_wrap=soft_wrap)

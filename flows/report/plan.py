@@ -7,7 +7,6 @@ from contextlib import chdir
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +19,7 @@ from flows.ledger.rollback import recover
 from flows.ledger.sources import is_url, name_in_raw
 from flows.registry.champion import resolved as resolved_champion
 from flows.report import costs
+from flows.report.console import printing
 from flows.report.costs import Estimate
 from tasks.shared.costs import Cost, rows_in, size_of
 from tasks.shared.params import Params
@@ -147,7 +147,7 @@ def show(plan: Plan, *, as_json: bool = False) -> None:
     if as_json:
         print(plan.as_json())
         return
-    console = Console(highlight=False, width=None if Console().is_terminal else 100)
+    console = printing()
     table = Table("stage", "plan", "took", "likely", "why", box=None)
     for column in table.columns[:4]:
         column.no_wrap = True

@@ -9,12 +9,12 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from flows.engine.data import located, under_dvc, with_data
 from flows.engine.prepare import Say, refuse_unknown_names
 from flows.ledger.sources import is_url
+from flows.report.console import printing
 from tasks.shared.errors import InputError
 from tasks.shared.params import Params
 from tasks.shared.params_file import PARAMS, Layer, lay_over, written_in
@@ -69,7 +69,7 @@ def show(found: Mapping[str, Any], *, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    console = Console(highlight=False, width=None if Console().is_terminal else 100)
+    console = printing()
     for title, lines in _parts(found).items():
         if lines:
             console.print(Text(title, "bold"))

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from flows.report.console import printing
 from tasks import problems
 from tasks.problems import Problem
 from tasks.shared.param_names import names
@@ -55,7 +56,7 @@ def show(those: Sequence[Mapping[str, Any]], *, whole: bool, as_json: bool) -> N
     if as_json:
         print(json.dumps([*those], indent=2, ensure_ascii=False))
         return
-    console = Console(highlight=False, width=None if Console().is_terminal else 100)
+    console = printing()
     for number, its in enumerate(those):
         if number:
             console.print()

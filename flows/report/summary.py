@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from flows.engine.workspace import STAGES
 from flows.ledger.results import Experiment
 from flows.report.comparison import LastRun
+from flows.report.console import printing
 from flows.report.costs import Estimate, memory, time
 from tasks.shared import verdict
 from tasks.shared.costs import Cost
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from flows.registry.policy import Outcome
     from flows.report.certificate import Certificate
 
-# columns of output that no terminal shows
-WIDTH = 80
 # files that are named of a stage that came out different
 NAMED = 3
 
@@ -81,7 +79,7 @@ def show(summary: Summary, *, stays: bool = True) -> None:
 
     stays: the checkout keeps what the run has made of it.
     """
-    console = _console()
+    console = printing(80)
     stages = Table("stage", "what happened", "seconds", "peak memory", "likely", box=None)
     for column in stages.columns[2:]:
         column.justify = "right"
@@ -146,7 +144,7 @@ def _scores(summary: Summary) -> Table:
 
 def show_certificate(certificate: "Certificate") -> None:
     """Print how a rebuilt model compares with the one on record."""
-    console = _console()
+    console = printing(80)
     table = Table("stage", "result", "differing", "seconds", box=None)
     table.columns[3].justify = "right"
     for name, stage in certificate.stages.items():
@@ -167,8 +165,3 @@ def _differing(stage: dict[str, Any]) -> list[str]:
         if output["computed"] != output["recorded"] or output["recorded"] is None:
             paths += [f"{output['path']}/{file}" for file in output["differing"]] or [output["path"]]
     return paths
-
-
-def _console() -> Console:
-    # names that others have chosen are no markup
-    return Console(highlight=False, markup=False, width=None if Console().is_terminal else WIDTH)

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from flows.report import sweep_pictures
 from flows.report.artifacts import pictures, publish_document
-from flows.report.summary import WIDTH
+from flows.report.console import printing
 from flows.sweeps.results import Sweep, shown
 from tasks.shared.files import private_folder
 from tasks.shared.pictures import save
@@ -26,7 +25,7 @@ def publish(sweep: Sweep, folder: Path) -> None:
 
 def show(sweep: Sweep) -> None:
     """Print the trials, the best of them, and what to do next."""
-    console = Console(highlight=False, markup=False, width=None if Console().is_terminal else WIDTH)
+    console = printing(80)
     params = list(sweep.tried[0].params) if sweep.tried else []
     # a section is no help where all are of it
     names = [param.rpartition(".")[2] for param in params]
