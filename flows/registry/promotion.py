@@ -26,11 +26,10 @@ TRIES = 20
 
 @dataclass(frozen=True)
 class Promoted:
-    """A version and the stage that it has now; is_shared: the Git remote knows."""
+    """A version and the stage that it has now."""
 
     version: Version
     assignment: Assignment
-    is_shared: bool
 
 
 def promote(
@@ -95,11 +94,11 @@ def assign(
         if remote is not None and not sharing.pushed(checkout, remote, objects):
             continue
         if _created(checkout, objects):
-            return _promoted(checkout, name, commit, next(iter(objects)), is_shared=remote is not None)
+            return _promoted(checkout, name, commit, next(iter(objects)))
     raise InputError(f"others register versions of {name} again and again; try once more")
 
 
-def _promoted(checkout: Path, name: str, commit: str, tag: str, *, is_shared: bool) -> Promoted:
+def _promoted(checkout: Path, name: str, commit: str, tag: str) -> Promoted:
     known = read(checkout, name)
     version = known.version_at(name, commit)
     assignment = next((one for one in known.assignments if one.tag == tag), None)
@@ -107,7 +106,7 @@ def _promoted(checkout: Path, name: str, commit: str, tag: str, *, is_shared: bo
         raise InputError(
             f"{tag} is gone again: somebody has removed it; `retrain models` shows what there is"
         )
-    return Promoted(version, assignment, is_shared)
+    return Promoted(version, assignment)
 
 
 def _overtaken(known: Registry, last: Assignment | None, stage: str) -> str:
