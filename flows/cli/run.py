@@ -111,7 +111,7 @@ def _nothing_to_do(space: "Workspace", session: Session, *, stays: bool) -> int:
     """Say that every stage is unchanged; neither Prefect nor its server is needed for that."""
     from flows.ledger.results import Result
     from flows.report.costs import likely
-    from flows.report.summary import show, summarize
+    from flows.report.summary import Summary, measured, show
 
     if session.fault:
         say(f"warning: there is nothing to do, and no server to tell so: {session.fault}")
@@ -120,5 +120,5 @@ def _nothing_to_do(space: "Workspace", session: Session, *, stays: bool) -> int:
     known = likely(space.home, space.root, space.params)
     if stays:
         space.keep()
-    show(summarize(space.root, results, {}, likely=known), stays=stays)
+    show(Summary(results, {}, measured(space.root), likely=known), stays=stays)
     return OK

@@ -22,7 +22,7 @@ from flows.report import events
 from flows.report.artifacts import pictures, publish_document
 from flows.report.comparison import LastRun, compare
 from flows.report.costs import likely
-from flows.report.summary import Summary, cost_cells, summarize
+from flows.report.summary import Summary, cost_cells, measured
 from tasks import problems
 from tasks.shared.errors import without_password
 from tasks.shared.markup import Markdown, code, plain
@@ -66,8 +66,9 @@ def publish(run: Run) -> State[Summary]:
     outcome = policy.follow(run.space.home, saved, run.space.params.promote, run.space.say)
     if outcome is not None and saved is not None:
         outcome = told(outcome, saved, run.space.params)
-    known = (run.costs, likely(run.space.home, run.space.root, run.space.params))
-    summary = summarize(run.space.root, results, run.seconds, saved, last, outcome, *known)
+    known = likely(run.space.home, run.space.root, run.space.params)
+    its = measured(run.space.root)
+    summary = Summary(results, run.seconds, its, saved, last, outcome, run.costs, known)
     document = markdown(summary, runtime.flow_run.name, run.space.params, run.space.root / "plots/evaluate")
     publish_document("report", document, summary.sentence)
     return Completed(message=summary.sentence, data=summary)

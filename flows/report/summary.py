@@ -35,8 +35,8 @@ class Summary:
     results: dict[str, str]
     seconds: dict[str, float]
     metrics: dict[str, Any]
-    saved: Experiment | None
-    last_run: LastRun | None
+    saved: Experiment | None = None
+    last_run: LastRun | None = None
     outcome: "Outcome | None" = None
     costs: dict[str, Cost] = field(default_factory=dict)
     likely: dict[str, Estimate] = field(default_factory=dict)
@@ -59,19 +59,9 @@ class Summary:
         return f"{self.outcome.sentence} {told}" if self.outcome else told
 
 
-def summarize(
-    root: Path,
-    results: dict[str, str],
-    seconds: dict[str, float],
-    saved: Experiment | None = None,
-    last_run: LastRun | None = None,
-    outcome: "Outcome | None" = None,
-    costs: dict[str, Cost] | None = None,
-    likely: dict[str, Estimate] | None = None,
-) -> Summary:
-    """Read what the stages measured."""
-    measured = {name: read_json(root / "metrics" / f"{name}.json") for name in STAGES}
-    return Summary(results, seconds, measured, saved, last_run, outcome, costs or {}, likely or {})
+def measured(root: Path) -> dict[str, Any]:
+    """Return what the stages measured, by their names."""
+    return {name: read_json(root / "metrics" / f"{name}.json") for name in STAGES}
 
 
 def show(summary: Summary, *, stays: bool = True) -> None:

@@ -12,7 +12,7 @@ from flows.ledger.results import Experiment
 from flows.ledger.stages import Ledger
 from flows.report.comparison import LastRun
 from flows.report.run_report import markdown
-from flows.report.summary import summarize
+from flows.report.summary import Summary, measured
 from tasks.shared.params import Params
 from tests.support.project import Project, copy_of
 
@@ -152,12 +152,11 @@ def test_rows_that_left_the_cache_are_said_and_can_be_brought_back(done: Project
     assert file.read_bytes() == (done.root / "data/ingested/rows.parquet").read_bytes()
     file.unlink()
     assert cached_file(Ledger(done.root), record, "data/ingested", "rows.parquet") is None
-    summary = summarize(
-        done.root,
+    summary = Summary(
         dict.fromkeys(record.stages, "ran"),
         dict.fromkeys(record.stages, 1.0),
-        None,
-        LastRun(record.name, record.commit),
+        measured(done.root),
+        last_run=LastRun(record.name, record.commit),
     )
     said = markdown(summary, "sly-fox", Params(), done.root / "plots")
     command = re.search(r"`retrain check (\w+) --repair`", said)
