@@ -3,26 +3,32 @@
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from flows.cli.common import AsJson, FromRevision, ParamsFile, TypedParams, given
 from flows.cli.session import Session
 from flows.sweeps.budget import MINUTES, TRIALS
-from tasks.shared.errors import InputError
 from tasks.shared.params_file import PARAMS, Layer, together, written_in
+
+Count = Annotated[int, Parameter(validator=Number(gte=1, lte=TRIALS))]
+Minutes = Annotated[float, Parameter(validator=Number(gt=0, lte=MINUTES))]
+Warmup = Annotated[int, Parameter(validator=Number(gte=0, lte=TRIALS))]
 
 
 def sweep(
     *,
     from_revision: FromRevision = None,
     params_file: ParamsFile = None,
-    trials: int = 20,
-    timeout_minutes: float | None = None,
+    trials: Count = 20,
+    timeout_minutes: Minutes | None = None,
     name: str = "",
     deployment: str = "",
-    at_once: int | None = None,
+    at_once: Count | None = None,
     pruner: Literal["median", "none"] = "median",
-    warmup_evaluations: int = 1,
+    warmup_evaluations: Warmup = 1,
     as_json: AsJson = False,
     params: TypedParams = None,
 ) -> int:
@@ -61,8 +67,6 @@ def sweep(
     as_json
         Print JSON.
     """
-    # what is wrong is told at once
-    refuse_budget(trials, timeout_minutes, at_once, warmup_evaluations)
     session, search, fixed = _checked(from_revision, params_file, params, name, deployment)
     session.start()
     from flows.report.sweep import show
@@ -112,16 +116,3 @@ def _checked(
     located(its.params, checkout, checkout, isolated=True)
     refuse_unknown_names(its.params)
     return Session(checkout), search, together(layers)
-
-
-def refuse_budget(
-    trials: int, timeout_minutes: float | None, at_once: int | None, warmup_evaluations: int
-) -> None:
-    """Raise InputError for a number of which nothing can be done."""
-    if not 0 <= warmup_evaluations <= TRIALS:
-        raise InputError(f"--warmup-evaluations {warmup_evaluations}: give a number from 0 to {TRIALS}")
-    for option, value in (("--trials", trials), ("--at-once", at_once)):
-        if value is not None and not 1 <= value <= TRIALS:
-            raise InputError(f"{option} {value}: give a number from 1 to {TRIALS}")
-    if timeout_minutes is not None and not 0 < timeout_minutes <= MINUTES:
-        raise InputError(f"--timeout-minutes {timeout_minutes:g}: give a number above 0, at most {MINUTES:g}")

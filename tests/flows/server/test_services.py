@@ -118,5 +118,5 @@ def test_a_program_on_the_port_that_speaks_something_else_is_named_too(
 @pytest.mark.parametrize("options", ["--port 99999", "--port 0", "--workers -1", "--limit 0"])
 def test_a_number_of_which_nothing_can_be_started_is_refused(options: str) -> None:
     option, value = options.split()
-    with pytest.raises(CycloptsError, match=f'"{value}" for "{option}". Must be'):
+    with pytest.raises(CycloptsError, match=f'"{value}" for {option}. Must be'):
         app(["up", option, value], exit_on_error=False, print_error=False)
