@@ -133,8 +133,7 @@ def _scale(axes: Any, sweep: Sweep, place: int) -> None:
     """Have an axis be of what was searched: a logarithm, numbers, or a few values by name."""
     param, _, searched = sweep.search[place].partition("=")
     values = {trial.params[param] for trial in sweep.tried if param in trial.params}
-    is_range = ":" in searched and "," not in searched
-    if is_range:
+    if ":" in searched and "," not in searched:
         low, high, *_ = searched.split(":")
         if searched.endswith(":log"):
             axes.set_xscale("log")
@@ -144,7 +143,7 @@ def _scale(axes: Any, sweep: Sweep, place: int) -> None:
         # what lies at an end is whole
         for marks in axes.collections:
             marks.set_clip_on(False)
-    elif not is_range and all(_is_number(value) for value in values) and len(values) <= FEW:
+    elif all(_is_number(value) for value in values) and len(values) <= FEW:
         axes.set_xticks(sorted(values), [shown(value) for value in sorted(values)])
         axes.margins(x=0.2)
     elif not all(_is_number(value) for value in values):
