@@ -25,7 +25,6 @@ from flows.report import events
 from flows.report.artifacts import pictures, publish_document
 from tasks.shared.errors import InputError
 from tasks.shared.markup import plain
-from tasks.shared.params_file import PARAMS, load
 from tasks.shared.templates import render
 
 HOUR = 3600
@@ -69,8 +68,7 @@ def promote(
     commit = commit_named(checkout, run)
     with candidate.candidate(checkout, commit, run, log.info, name=name or None, stage=stage or None) as its:
         found = _decided(its, force=force, asks=ask)
-        is_proven = found.allows(its.rules.when)
-        if found.verdict == "same" or not (is_proven or force):
+        if not found.lets_in(its.rules.when, force=force):
             return _not_proven(its, found)
         by, why = "a flow", reason or None
         if ask:
@@ -78,7 +76,7 @@ def promote(
             by, why = f"{answer.name} in the Prefect UI", answer.reason
             if answer.answer == "refuse":
                 return _refused(its, found, by, answer.reason)
-        done = candidate.promoted(checkout, its, found, log.info, by=by, reason=why, forced=not is_proven)
+        done = candidate.promoted(checkout, its, found, log.info, by=by, reason=why)
     now = f"{done.version.tag} has {done.assignment.stage}"
     _tell("promoted", its, f"{found.sentence} {now}.", version=done.version.tag, by=by)
     return Completed(message=f"{found.sentence} {now}")
@@ -146,13 +144,10 @@ def rollback(to: str = "", stage: str = "", name: str = "", reason: str = "") ->
         name: The model's name in the registry; empty: promote.name of params.yaml, else package.name.
         reason: Why, in a sentence; it stands in the tag.
     """
-    checkout = root()
-    params = load(checkout / PARAMS)
-    name = name or params.promote.name_for(params.package.name)
-    stage = stage or params.promote.stage
     log = get_run_logger()
-    done = roll_back(checkout, name, stage, to or None, log.info, by="a flow", reason=reason or None)
-    undone = done.assignment.record.replaced
-    told = f"{done.version.tag} has {stage} again; {undone} had it"
-    events.send("rolled-back", name, stage, told, version=done.version.tag, by="a flow")
+    given = (name or None, stage or None, to or None)
+    done = roll_back(root(), *given, log.info, by="a flow", reason=reason or None)
+    won = done.assignment
+    told = f"{done.version.tag} has {won.stage} again; {won.record.replaced} had it"
+    events.send("rolled-back", won.name, won.stage, told, version=done.version.tag, by="a flow")
     return Completed(message=told)

@@ -45,12 +45,12 @@ def models(
     from flows.registry.tags import read
 
     checkout = workspace.root()
-    known = read(checkout, name or "*")
     if card is not None:
-        return _card(checkout, known, name, card)
+        return _card(checkout, name, card)
     if get is not None or out is not None:
         with usable("--out", "a folder that you may write"):
-            return _get(checkout, known, name, get, out)
+            return _get(checkout, name, get, out)
+    known = read(checkout, name or "*")
     if as_json:
         print(json.dumps([_described(known, version) for version in known.versions], indent=2, default=str))
         return OK
@@ -117,8 +117,9 @@ def _show(known: "Registry") -> None:
     printing().print(table)
 
 
-def _get(checkout: Path, known: "Registry", name: str | None, get: str | None, out: Path | None) -> int:
+def _get(checkout: Path, name: str | None, get: str | None, out: Path | None) -> int:
     from flows.ledger import packages
+    from flows.registry.rollback import meant
     from flows.registry.tags import signatures
     from tasks.shared.errors import InputError
 
@@ -129,7 +130,7 @@ def _get(checkout: Path, known: "Registry", name: str | None, get: str | None, o
     for path in (there, beside):
         if path.exists():
             raise InputError(f"--out: {path} is there already; give a folder that is not")
-    version = _meant(checkout, known, name, get)
+    known, version, _ = meant(checkout, name, get)
     os.chdir(checkout)
     packages.export(checkout, version.commit, version.tag, there, say)
     signed = signatures(known, version)[:1]
@@ -139,26 +140,16 @@ def _get(checkout: Path, known: "Registry", name: str | None, get: str | None, o
     return OK
 
 
-def _card(checkout: Path, known: "Registry", name: str | None, which: str) -> int:
+def _card(checkout: Path, name: str | None, which: str) -> int:
     from flows.ledger import packages
     from flows.ledger.history import committed
+    from flows.registry.rollback import meant
     from flows.report.version import card
 
-    version = _meant(checkout, known, name, which)
+    known, version, _ = meant(checkout, name, which)
     os.chdir(checkout)
     run = committed(checkout, version.commit, version.tag)
     with packages.taken_out(checkout, run, version.tag, say) as out:
         text = (out.folder(packages.PACKAGE, ("README.md",)) / "README.md").read_text("utf-8", "replace")
     print(shown(card(known, version, text)), end="")
     return OK
-
-
-def _meant(checkout: Path, known: "Registry", name: str | None, which: str) -> "Version":
-    """Return the version that is called so, or that has the stage which is."""
-    from flows.registry.rollback import holder_or_named
-    from tasks.shared.params_file import PARAMS, load
-
-    if name is None:
-        params = load(checkout / PARAMS)
-        name = params.promote.name_for(params.package.name)
-    return holder_or_named(known, name, which)

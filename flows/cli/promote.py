@@ -63,11 +63,9 @@ def promote(
     run, commit = newest_run(checkout, say) if run is None else _named(checkout, run)
     with candidate.candidate(checkout, commit, run, say, name=name, stage=stage) as its:
         found = candidate.decided(checkout, its, say, force=force)
-        done, is_proven = None, found.allows(its.rules.when)
-        if found.verdict != "same" and (force or is_proven):
-            done = candidate.promoted(
-                checkout, its, found, say, by="hand", reason=reason, forced=force and not is_proven
-            )
+        done = None
+        if found.lets_in(its.rules.when, force=force):
+            done = candidate.promoted(checkout, its, found, say, by="hand", reason=reason)
     # others hear of it although nobody may read this any more
     if done:
         now = f"{done.version.tag} has {done.assignment.stage}"
@@ -103,16 +101,13 @@ def rollback(
     """
     from flows.engine import workspace
     from flows.registry.rollback import roll_back
-    from tasks.shared.params_file import PARAMS, load
 
     checkout = workspace.root()
     os.chdir(checkout)
-    params = load(checkout / PARAMS)
-    name = name or params.promote.name_for(params.package.name)
-    done = roll_back(checkout, name, stage or params.promote.stage, to, say, by="hand", reason=reason)
+    done = roll_back(checkout, name, stage, to, say, by="hand", reason=reason)
     won, lost = done.assignment, done.assignment.record.replaced
     sentence = f"{done.version.tag} has {won.stage} again; {lost} had it"
-    _send(checkout, "rolled-back", name, won.stage, sentence, version=done.version.tag)
+    _send(checkout, "rolled-back", won.name, won.stage, sentence, version=done.version.tag)
     print(f"{done.version.tag} has {won.stage} again ({won.tag}); {lost} had it")
     return OK
 

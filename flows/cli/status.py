@@ -47,7 +47,7 @@ def status(*, as_json: AsJson = False) -> int:
     os.chdir(checkout)
     refuse_without_git(checkout)
     params = load(checkout / PARAMS)
-    stages = standing(checkout, params.promote.name_for(params.package.name), params.promote.stage)
+    stages = standing(checkout, params.registered_name, params.promote.stage)
     kept = last_kept(checkout)
     activity, fault = _activity(checkout)
     if as_json:

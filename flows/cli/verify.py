@@ -42,10 +42,8 @@ def verify(
     """
     from flows.engine import workspace
     from flows.registry import signing, verification
-    from flows.registry.rollback import holder_or_named
-    from flows.registry.tags import read
+    from flows.registry.rollback import meant
     from tasks.shared.errors import InputError
-    from tasks.shared.params_file import PARAMS, load
 
     if folder is not None and not folder.is_dir():
         raise InputError(f"--folder: there is no folder {folder}")
@@ -53,11 +51,7 @@ def verify(
     key = public_key and public_key.absolute()
     checkout = workspace.root()
     os.chdir(checkout)
-    params = load(checkout / PARAMS)
-    name = name or params.promote.name_for(params.package.name)
-    known = read(checkout, name)
-    which = version or params.promote.stage
-    its, won = holder_or_named(known, name, which), known.champion(name, which)
+    known, its, won = meant(checkout, name, version)
     key = key or signing.key(checkout, signing.VERIFYING_KEY)
     checks = verification.verified(checkout, known, its, won, there, key, say)
     if as_json:

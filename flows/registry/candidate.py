@@ -79,7 +79,7 @@ def candidate(
     record = committed(checkout, commit, run)
     params = params_file.lay_over(_params_of(record, commit))
     rules = params.promote
-    name, stage = name or rules.name_for(params.package.name), stage or rules.stage
+    name, stage = name or params.registered_name, stage or rules.stage
     metrics = record.metric("judge")
     if not metrics:
         raise InputError(f"'{run}' has no metrics/judge.json: its run did not end; name one that did")
@@ -133,9 +133,12 @@ def promoted(
     *,
     by: str,
     reason: str | None = None,
-    forced: bool = False,
 ) -> Promoted:
-    """Give the candidate the stage, with what proved it in the tag, signed where a key is configured."""
+    """Give the candidate the stage, with what proved it in the tag, signed where a key is configured.
+
+    Where that is not proof enough the tag says that it was forced.
+    """
+    forced = not found.allows(its.rules.when)
     record = _record(checkout, its, found, by=by, reason=reason, forced=forced)
     record = record.model_copy(update={"signature": signing.signature(checkout, its.package)})
     commit = str(its.run.commit)

@@ -18,7 +18,7 @@ def resolved(params: Params, checkout: Path, say: Say) -> str | None:
     Neither is there one when its package is neither in the cache nor on the remote, which is said: the run
     makes its model all the same. Raises InputError when the package is another one than its tag says.
     """
-    name, stage = params.promote.name_for(params.package.name), params.promote.stage
+    name, stage = params.registered_name, params.promote.stage
     champion = read(checkout, name).champion(name, stage)
     if champion is None:
         return None

@@ -73,6 +73,10 @@ class Decision:
         enough = {"better", "equivalent"} if when == "better_or_equivalent" else {"better"}
         return self.verdict in enough and not self.held
 
+    def lets_in(self, when: str, *, force: bool) -> bool:
+        """Return whether it is promoted by hand, by a proof or by force; what serves already is not."""
+        return self.verdict != "same" and (force or self.allows(when))
+
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, as JSON holds it."""
         return asdict(self)

@@ -10,6 +10,7 @@ from flows.registry import sharing
 from flows.registry.promotion import Promoted, assign
 from flows.registry.tags import Assignment, Record, Registry, Version, read, refuse_odd_name
 from tasks.shared.errors import InputError, did_you_mean
+from tasks.shared.params_file import PARAMS, load
 
 Say = Callable[[str], None]
 ROLLED_BACK = "rolled back"
@@ -18,13 +19,22 @@ NUMBERED = re.compile(r"(.*@)?v?\d")
 
 
 def roll_back(
-    checkout: Path, name: str, stage: str, to: str | None, say: Say, *, by: str, reason: str | None = None
+    checkout: Path,
+    name: str | None,
+    stage: str | None,
+    to: str | None,
+    say: Say,
+    *,
+    by: str,
+    reason: str | None = None,
 ) -> Promoted:
     """Give a stage to an earlier version, the one before the present one unless `to` names it.
 
+    name, stage: what params.yaml says, unless they are given.
     Where the Git remote cannot be reached it holds here, and is sent by the next command that reaches it.
     Raises InputError when there is no such version, or its package is neither in the cache nor on the remote.
     """
+    name, stage = _here(checkout, name, stage)
     refuse_odd_name(name, "model")
     refuse_odd_name(stage, "stage")
     remote = _reached(checkout, name, say)
@@ -101,13 +111,27 @@ def named(known: Registry, name: str, version: str) -> Version:
     raise InputError(f"{name} has no version '{version}'{did_you_mean(f'v{short}', there)} It has {listed}")
 
 
-def holder_or_named(known: Registry, name: str, which: str) -> Version:
-    """Return the version that has a stage, or the one that is called so; raise InputError without one."""
-    holder = known.champion(name, which)
-    version = known.version_at(name, holder.commit) if holder else None
+def meant(checkout: Path, name: str | None, which: str | None) -> tuple[Registry, Version, Assignment | None]:
+    """Return a model's registry, the version that has a stage or is called so, and how it got the stage.
+
+    name, which: what params.yaml says of model and stage, unless they are given. Raises InputError when there
+    is no such version.
+    """
+    name, which = _here(checkout, name, which)
+    known = read(checkout, name)
+    won = known.champion(name, which)
+    version = known.version_at(name, won.commit) if won else None
     if version is None and not NUMBERED.match(which):
         raise InputError(f"nobody has {which} of {name}; `retrain models {name}` lists its versions")
-    return version or named(known, name, which)
+    return known, version or named(known, name, which), won
+
+
+def _here(checkout: Path, name: str | None, stage: str | None) -> tuple[str, str]:
+    """Return a model's name and a stage: what params.yaml says, unless they are given."""
+    if name is None or stage is None:
+        params = load(checkout / PARAMS)
+        name, stage = name or params.registered_name, stage or params.promote.stage
+    return name, stage
 
 
 def _before(known: Registry, name: str, stage: str) -> Version:

@@ -79,7 +79,7 @@ def told(outcome: Outcome, saved: Experiment, params: Params) -> Outcome:
 
     A night that decides nothing, or nothing new, sends none.
     """
-    name, stage = params.promote.name_for(params.package.name), params.promote.stage
+    name, stage = params.registered_name, params.promote.stage
     version = outcome.promoted.version.tag if outcome.promoted else ""
     if outcome.waits and (asked := _asked(saved)) is not None:
         # its own run sends the event, once it waits

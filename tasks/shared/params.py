@@ -703,10 +703,6 @@ class Promote(Section):
         72.0, gt=0, le=8760, description="How long a run waits for an answer, where `when` is ask."
     )
 
-    def name_for(self, package: str) -> str:
-        """Return the name in the registry of the model with this package.name."""
-        return self.name or re.sub(r"[^a-zA-Z0-9_-]+", "-", package).strip("-_") or "model"
-
 
 class Trackers(Section):
     """Who is told how training goes. No stage depends on it, and no bit of any output."""
@@ -821,6 +817,12 @@ class StageParams(Section):
         """What only this run's problem has to tune."""
         section: Section = getattr(self, self.problem)
         return section
+
+    @property
+    def registered_name(self) -> str:
+        """The model's name in the registry: promote.name, else package.name as it can stand there."""
+        plain = re.sub(r"[^a-zA-Z0-9_-]+", "-", self.package.name).strip("-_")
+        return self.promote.name or plain or "model"
 
     def values(self) -> dict[str, Any]:
         """Return all that stands in params.yaml, without what only other problems have to tune."""

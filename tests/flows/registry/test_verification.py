@@ -270,7 +270,7 @@ def again(
         found = candidate.decided(home, its, quiet, force=force)
         forced = not found.allows("better")
         if force or not forced:
-            candidate.promoted(home, its, found, quiet, by="hand", reason=reason, forced=forced)
+            candidate.promoted(home, its, found, quiet, by="hand", reason=reason)
     return forced, found.held
 
 
