@@ -13,7 +13,7 @@ from pydantic import Field
 from flows.engine import worker
 from flows.engine.processes import StageFailedError
 from flows.engine.stage import fails_in_words
-from flows.engine.workspace import Say, root
+from flows.engine.workspace import root
 from flows.ledger import rollback
 from flows.ledger.history import committed
 from flows.ledger.journal import RUN_LOCK
@@ -25,6 +25,7 @@ from tasks.shared.errors import InputError
 from tasks.shared.locks import alone
 from tasks.shared.markup import plain
 from tasks.shared.params_file import PARAMS, load, save
+from tasks.shared.say import Say
 from tasks.shared.templates import render
 from tasks.shared.verdict import headline, score
 

@@ -1,6 +1,6 @@
 """A run whose model may take the champion's place: what its commit and the cache hold, what is decided."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,8 +22,7 @@ from tasks.shared.errors import InputError
 from tasks.shared.files import folder_digest
 from tasks.shared.params import Promote
 from tasks.shared.params_file import PARAMS, Layer
-
-Say = Callable[[str], None]
+from tasks.shared.say import Say
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Who has the stage that a run's model would win, found when it starts and kept for the stage `judge`."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from flows.ledger.results import LostError
@@ -8,8 +7,7 @@ from flows.registry.tags import Assignment, Version, read
 from tasks.shared import champions
 from tasks.shared.errors import InputError
 from tasks.shared.params import Params
-
-Say = Callable[[str], None]
+from tasks.shared.say import Say
 
 
 def resolved(params: Params, checkout: Path, say: Say) -> str | None:

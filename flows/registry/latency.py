@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +14,11 @@ from tasks import problems
 from tasks.shared import columns
 from tasks.shared.errors import InputError
 from tasks.shared.params import Params
+from tasks.shared.say import Say
 
 if TYPE_CHECKING:
     from flows.ledger.packages import TakenOut
 
-Say = Callable[[str], None]
 # test rows that are answered
 ROWS = 50
 MEDIA = "data/media"

@@ -1,6 +1,5 @@
 """The run whose model is meant where nobody names one: the newest that ended."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from flows.git.commands import git
@@ -11,8 +10,8 @@ from flows.ledger.history import newest, this_run
 from flows.ledger.journal import RUN_LOCK
 from tasks.shared.errors import InputError
 from tasks.shared.locks import alone
+from tasks.shared.say import Say
 
-Say = Callable[[str], None]
 # what a run writes that Git keeps
 RECORDED = ("dvc.lock", "metrics")
 

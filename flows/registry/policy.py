@@ -1,6 +1,5 @@
 """What becomes of a run's model when the run is over, as `promote.when` says: a stage, or why not."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +9,8 @@ from flows.registry.decision import Decision
 from flows.registry.promotion import Promoted
 from tasks.shared.errors import InputError
 from tasks.shared.params import Promote
+from tasks.shared.say import Say
 
-Say = Callable[[str], None]
 BY = "promote.when"
 
 

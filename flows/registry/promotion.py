@@ -8,7 +8,7 @@ assignment, which is made first, tells of its version too.
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from flows.ledger.experiments import shared_with
 from flows.registry import sharing
 from flows.registry.tags import TAGS, Assignment, Record, Registry, Version, read, refuse_odd_name
 from tasks.shared.errors import InputError
+from tasks.shared.say import Say
 
-Say = Callable[[str], None]
 # others may register versions meanwhile, in other stages
 TRIES = 20
 

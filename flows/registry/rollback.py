@@ -1,7 +1,6 @@
 """Giving a stage back to a version that had it, or to any other: in seconds, from the cache, offline too."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from flows.git.remotes import UnreachableError
@@ -11,8 +10,8 @@ from flows.registry.promotion import Promoted, assign
 from flows.registry.tags import Assignment, Record, Registry, Version, read, refuse_odd_name
 from tasks.shared.errors import InputError, did_you_mean
 from tasks.shared.params_file import PARAMS, load
+from tasks.shared.say import Say
 
-Say = Callable[[str], None]
 ROLLED_BACK = "rolled back"
 # what is meant for a version, not for a stage
 NUMBERED = re.compile(r"(.*@)?v?\d")

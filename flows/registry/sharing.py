@@ -6,7 +6,7 @@ said. Nothing is ever forced.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from flows.git.commands import git
@@ -15,8 +15,8 @@ from flows.git.remotes import SENT, UnreachableError, asked, fetch, quiet
 from flows.ledger.experiments import untracked_in
 from flows.registry.tags import ASSIGNMENT, TAGS, VERSION, read
 from tasks.shared.errors import InputError
+from tasks.shared.say import Say
 
-Say = Callable[[str], None]
 TRIES = 20
 # in Git's words, when another holds the lock of a ref
 LOCKED = "cannot lock ref"

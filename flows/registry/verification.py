@@ -1,7 +1,7 @@
 """Whether a package is what its version's tag says: its bytes, its manifest, its verdict, its signature."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +14,8 @@ from flows.registry.rollback import ROLLED_BACK
 from flows.registry.tags import LAST, REFUSED, Assignment, Record, Registry, Version, signatures
 from tasks.shared.errors import InputError
 from tasks.shared.files import folder_digest, sha256
+from tasks.shared.say import Say
 
-Say = Callable[[str], None]
 MANIFEST = "MANIFEST.sha256"
 # of a verdict: what is computed again from the statistics that the run has kept
 COMPUTED = ("metric", "rows", "against", "difference", "interval", "level", "margin")

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from flows.engine.data import Say, located, with_data
+from flows.engine.data import located, with_data
 from flows.engine.prepare import refuse_unknown_names, resolved
 from flows.git.commands import refuse_planted
 from flows.ledger.data import refuse_changed_data
@@ -33,6 +33,7 @@ from tasks.shared.params_file import (
     written,
     written_in,
 )
+from tasks.shared.say import Say
 
 STYLES = {Fate.unchanged: "green", Fate.restorable: "yellow", Fate.stale: "red"}
 SHOWN = 8  # reasons per stage in the table

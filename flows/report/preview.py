@@ -12,12 +12,13 @@ from typing import Any
 from rich.text import Text
 
 from flows.engine.data import located, under_dvc, with_data
-from flows.engine.prepare import Say, refuse_unknown_names
+from flows.engine.prepare import refuse_unknown_names
 from flows.ledger.sources import is_url
 from flows.report.console import printing
 from tasks.shared.errors import InputError
 from tasks.shared.params import Params
 from tasks.shared.params_file import PARAMS, Layer, lay_over, written_in
+from tasks.shared.say import Say
 
 LABELS = 20  # labels that are named
 CHARS = 200  # of a value that is shown

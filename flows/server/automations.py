@@ -1,6 +1,6 @@
 """What the Prefect server does by itself: end runs that nobody works on any more, and say what went wrong."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +9,8 @@ from prefect.client.schemas.objects import BlockDocument, StateType
 from prefect.events.actions import ChangeFlowRunState, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
+
+from tasks.shared.say import Say
 
 # every notification block of this name is told
 CHANNEL = "retrain"
@@ -61,7 +63,7 @@ ANY_RUN: dict[str, Any] = {
 }
 
 
-def register(pool: str, say: Callable[[str], None]) -> None:
+def register(pool: str, say: Say) -> None:
     """Create our automations, update those that are there, and remove those that are no longer wanted.
 
     They are known by their names. `make up` calls this each time.

@@ -1,10 +1,10 @@
 """The password of the server that `make up` starts: made once, and kept for nobody but its owner."""
 
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 
 from tasks.shared.files import for_owner, replace
+from tasks.shared.say import Say
 
 USER = "retrain"
 
@@ -25,7 +25,7 @@ def read(checkout: Path) -> str | None:
     return file.read_text("utf-8").strip() or None if file.exists() else None
 
 
-def make(checkout: Path, say: Callable[[str], None]) -> str:
+def make(checkout: Path, say: Say) -> str:
     """Return the password of this checkout's server: made and told once, kept for nobody but its owner."""
     file = file_of(checkout)
     if known := read(checkout):

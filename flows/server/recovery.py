@@ -1,7 +1,6 @@
 """Runs that died: those that nobody works on any more end as Crashed, and crashed runs are restarted."""
 
 import platform
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +19,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import AwaitingRetry, Crashed
 
+from tasks.shared.say import Say
+
 # of all our deployments' runs
 TAG = "retrain"
 LATELY = timedelta(days=1)
@@ -35,7 +36,7 @@ NOT_CRASHED = (
 GOING_ON = "it crashed, and goes on from its last checkpoint"
 
 
-def restart_crashed_runs(say: Callable[[str], None]) -> None:
+def restart_crashed_runs(say: Say) -> None:
     """Restart crashed runs from their last checkpoints.
 
     They are those of the last day, unless a later run does the same work or they crash every time.
@@ -52,7 +53,7 @@ def restart_crashed_runs(say: Callable[[str], None]) -> None:
             say(f"run {run.name} crashed, and goes on from its last checkpoint")
 
 
-def crash_dead_runs(pool: str, say: Callable[[str], None]) -> None:
+def crash_dead_runs(pool: str, say: Say) -> None:
     """Have runs end as Crashed whose process was on this machine and is no more.
 
     A power cut would leave them Running for good. Prefect keeps their process ids but not the machine's

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from flows.server.guard import ANYWHERE, PRIVATE, protect
 from tasks.shared.errors import InputError
 from tasks.shared.files import for_owner, private_folder
 from tasks.shared.locks import alone
+from tasks.shared.say import Say
 
 POOL = "retrain"
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
@@ -47,7 +47,6 @@ SETTINGS = {
     "PREFECT_WORKER_QUERY_SECONDS": "5",
     "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
 }
-Say = Callable[[str], None]
 WHAT_TO_CLICK = """
 Prefect is up: {url}
   Deployments, retrain/manual, Run: start a run with any params

@@ -12,7 +12,6 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,13 @@ from flows.trackers.run import Measured, Run, Tool
 from tasks.shared import tracking
 from tasks.shared.errors import InputError, without_password
 from tasks.shared.files import for_owner, read_json, replace
+from tasks.shared.say import Say
 from tasks.shared.stage import end_with_parent
 
 # seconds between looks at the journal, and until a tool that failed is tried again
 POLL, AGAIN = 1.0, 60.0
 # letters of what a tool says of a failure
 SAID = 300
-Say = Callable[[str], None]
 
 
 class Teller:
