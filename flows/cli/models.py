@@ -149,7 +149,7 @@ def _card(checkout: Path, name: str | None, which: str) -> int:
     known, version, _ = meant(checkout, name, which)
     os.chdir(checkout)
     run = committed(checkout, version.commit, version.tag)
-    with packages.taken_out(checkout, run, version.tag, say) as out:
+    with packages.TakenOut(checkout, run, version.tag, say) as out:
         text = (out.folder(packages.PACKAGE, ("README.md",)) / "README.md").read_text("utf-8", "replace")
     print(shown(card(known, version, text)), end="")
     return OK

@@ -57,11 +57,6 @@ def export(checkout: Path, commit: str, name: str, to: Path, say: Say) -> None:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def taken_out(checkout: Path, record: Record, what: str, say: Say) -> "TakenOut":
-    """Return a context in which folders of a run are taken out of the cache."""
-    return TakenOut(checkout, record, what, say)
-
-
 @dataclass
 class TakenOut(AbstractContextManager["TakenOut"]):
     """Folders of a run, taken out of the DVC cache for a while; what only the remote has is pulled.

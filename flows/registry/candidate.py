@@ -84,7 +84,7 @@ def candidate(
         raise InputError(f"'{run}' has no metrics/judge.json: its run did not end; name one that did")
     known = read(checkout, name)
     last = known.last(name, stage)
-    with packages.taken_out(checkout, record, run, say) as out:
+    with packages.TakenOut(checkout, record, run, say) as out:
         package = out.folder(packages.PACKAGE)
         digest = f"sha256:{folder_digest(package)}"
         its = decision.judged(metrics)

@@ -14,6 +14,7 @@ from tasks import problems
 from tasks.shared import columns
 from tasks.shared.errors import InputError
 from tasks.shared.params import Params
+from tasks.shared.paths import Paths
 from tasks.shared.say import Say
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 # test rows that are answered
 ROWS = 50
-MEDIA = "data/media"
+MEDIA = str(Paths().media)
 PARAM = "promote.max_latency_ratio"
 
 

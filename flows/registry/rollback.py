@@ -76,7 +76,7 @@ def _whole(checkout: Path, version: Version, say: Say) -> str:
     from tasks.shared.files import folder_digest
 
     run = committed(checkout, version.commit, version.tag)
-    with packages.taken_out(checkout, run, "nothing is rolled back", say) as out:
+    with packages.TakenOut(checkout, run, "nothing is rolled back", say) as out:
         found = f"sha256:{folder_digest(out.folder(packages.PACKAGE))}"
     said = version.record.package
     if said not in (None, found):

@@ -27,6 +27,7 @@ from tasks import problems
 from tasks.shared.errors import without_password
 from tasks.shared.markup import Markdown, code, plain
 from tasks.shared.params import Params
+from tasks.shared.paths import Paths
 from tasks.shared.predictions import read_samples
 from tasks.shared.templates import render
 from tasks.shared.verdict import (
@@ -69,7 +70,7 @@ def publish(run: Run) -> State[Summary]:
     known = likely(run.space.home, run.space.root, run.space.params)
     its = measured(run.space.root)
     summary = Summary(results, run.seconds, its, saved, last, outcome, run.costs, known)
-    document = markdown(summary, runtime.flow_run.name, run.space.params, run.space.root / "plots/evaluate")
+    document = markdown(summary, runtime.flow_run.name, run.space.params, Paths(run.space.root).plots)
     publish_document("report", document, summary.sentence)
     return Completed(message=summary.sentence, data=summary)
 

@@ -14,6 +14,7 @@ from flows.report.costs import Estimate, memory, time
 from tasks.shared import verdict
 from tasks.shared.costs import Cost
 from tasks.shared.files import read_json
+from tasks.shared.paths import Paths
 from tasks.shared.verdict import number, score, with_interval
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Summary:
 
 def measured(root: Path) -> dict[str, Any]:
     """Return what the stages measured, by their names."""
-    return {name: read_json(root / "metrics" / f"{name}.json") for name in STAGES}
+    return {name: read_json(Paths(root).metric(name)) for name in STAGES}
 
 
 def show(summary: Summary, *, stays: bool = True) -> None:

@@ -10,7 +10,7 @@ import pytest
 from flows.git.commands import git
 from flows.git.remotes import UnreachableError
 from flows.ledger.history import Record as Run
-from flows.ledger.packages import taken_out
+from flows.ledger.packages import TakenOut
 from flows.registry.candidate import Candidate
 from flows.registry.decision import Compared, Decision, Judged, decide, judged
 from flows.registry.looks import take
@@ -170,7 +170,7 @@ def test_what_was_measured_for_a_question_is_not_measured_for_the_answer(
     of = replace(compared(tmp_path / "judge", measured(0.9, ROWS), measured(0.8, ROWS)), latency=latency)
     rules = Promote(max_latency_ratio=2)
     run = Run("sly-fox", "c" * 40, lambda _: None)
-    its = Candidate(run, tmp_path, "m", "prod", rules, of, None, None, taken_out(checkout, run, "m", print))
+    its = Candidate(run, tmp_path, "m", "prod", rules, of, None, None, TakenOut(checkout, run, "m", print))
     assert decide(checkout, its.compared, rules).allows("better")
     assert decide(checkout, its.without_latency().compared, rules).allows("better")
     assert not decide(checkout, its.compared, rules).allows("better"), "it would have been another number"
@@ -183,7 +183,7 @@ def test_the_verdict_that_somebody_is_asked_about_has_what_guards_have_seen(
     of = compared(tmp_path / "judge", measured(0.9, ROWS), measured(0.8, ROWS), **shares)
     of = replace(of, sizes={"candidate": 120.0, "other": 100.0})
     run = Run("sly-fox", "c" * 40, lambda _: None)
-    out = taken_out(checkout, run, "m", print)
+    out = TakenOut(checkout, run, "m", print)
     its = Candidate(run, tmp_path, "m", "prod", Promote(), of, None, None, out)
     shown = render(VERDICT, candidate=its, decision=decide(checkout, of, Promote()), pictures={})
     assert "margin 0.0100, which is of params" in shown
@@ -223,7 +223,7 @@ def test_the_table_of_a_question_is_headed_by_what_the_numbers_are_of(
         record=Record(package=package),
     )
     its = Candidate(
-        run, tmp_path, "m", "prod", Promote(), of, against, against, taken_out(checkout, run, "m", print)
+        run, tmp_path, "m", "prod", Promote(), of, against, against, TakenOut(checkout, run, "m", print)
     )
     lost = Decision("not compared", "Not compared with the champion: its package is lost.")
     shown = render(VERDICT, candidate=its, decision=lost, pictures={})
