@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,8 +29,9 @@ else:
 
 
 def say(sentence: str, *_: object) -> None:
-    """Tell the user what is going on, beside the output."""
-    print(sentence, file=sys.stderr, flush=True)
+    """Tell the user what is going on, beside the output; what goes on does so where nobody hears it."""
+    with suppress(OSError):
+        print(sentence, file=sys.stderr, flush=True)
 
 
 @contextmanager

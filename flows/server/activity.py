@@ -22,6 +22,7 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.utilities.urls import url_for
 
 from flows.server import work_pools
+from flows.server.pages import every
 from flows.server.recovery import TAG
 from tasks.shared.errors import InputError
 
@@ -87,7 +88,7 @@ def activity() -> Activity:
 def _asked(client: SyncPrefectClient) -> Activity:
     ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
     deployments = client.read_deployments(deployment_filter=ours)
-    flows = {flow.id: flow.name for flow in client.read_flows()}
+    flows = {flow.id: flow.name for flow in every(client.read_flows)}
     named = {its.id: f"{flows.get(its.flow_id)}/{its.name}" for its in deployments}
     scheduled = [its for its in deployments if its.schedules]
     off = [its for its in scheduled if its.paused or not any(one.active for one in its.schedules)]

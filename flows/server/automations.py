@@ -10,6 +10,7 @@ from prefect.events.actions import ChangeFlowRunState, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
+from flows.server.pages import every
 from tasks.shared.say import Say
 
 # every notification block of this name is told
@@ -71,8 +72,8 @@ def register(pool: str, say: Say) -> None:
     with get_client(sync_client=True) as client:
         channels = _channels(client)
         wanted = {automation.name: _written_out(automation) for automation in _automations(pool, channels)}
-        every = {automation.name: automation for automation in client.read_automations()}
-        there = {name: automation for name, automation in every.items() if name.startswith(OURS)}
+        known = {automation.name: automation for automation in every(client.read_automations)}
+        there = {name: automation for name, automation in known.items() if name.startswith(OURS)}
         for name in there.keys() - wanted.keys():
             client.delete_automation(there[name].id)
         for name, automation in wanted.items():
@@ -98,7 +99,8 @@ def _written_out(automation: AutomationCore) -> AutomationCore:
 
 
 def _channels(client: SyncPrefectClient) -> list[BlockDocument]:
-    named = [block for block in client.read_block_documents(include_secrets=False) if block.name == CHANNEL]
+    blocks = every(client.read_block_documents, include_secrets=False)
+    named = [block for block in blocks if block.name == CHANNEL]
     return [block for block in named if block.block_schema and "notify" in block.block_schema.capabilities]
 
 

@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import AwaitingRetry, Crashed
 
+from flows.server.pages import every
 from tasks.shared.say import Say
 
 # of all our deployments' runs
@@ -71,13 +72,10 @@ def crash_dead_runs(pool: str, say: Say) -> None:
 
 
 def _runs(client: SyncPrefectClient, *types: StateType, **filters: Any) -> list[FlowRun]:
-    """Return all runs of our deployments in these states, however many the server answers with at once."""
+    """Return all runs of our deployments in these states."""
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))
     wanted = FlowRunFilter(state=state, tags=FlowRunFilterTags(all_=[TAG]), **filters)
-    found: list[FlowRun] = []
-    while some := client.read_flow_runs(flow_run_filter=wanted, sort=FlowRunSort.ID_DESC, offset=len(found)):
-        found += some
-    return found
+    return every(client.read_flow_runs, flow_run_filter=wanted, sort=FlowRunSort.ID_DESC)
 
 
 def _done_by_another(client: SyncPrefectClient, run: FlowRun) -> bool:

@@ -11,18 +11,13 @@ from flows.ledger.journal import FILE
 from tests.support.project import Project
 
 
-def unread(project: Project, words: str) -> subprocess.CompletedProcess[bytes]:
-    """Run `retrain ...` into a pipe that is closed at its other end."""
+def unread(project: Project, words: str, stream: str = "stdout") -> subprocess.CompletedProcess[bytes]:
+    """Run `retrain ...` with a stream that is a pipe, closed at its other end."""
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run(
-        [sys.executable, "-m", "flows", *words.split()],
-        cwd=project.root,
-        env=project.env,
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: writing}
+    command = [sys.executable, "-m", "flows", *words.split()]
+    done = subprocess.run(command, cwd=project.root, env=project.env, check=False, **streams)  # type: ignore[call-overload]
     os.close(writing)
     return done
 
@@ -41,6 +36,13 @@ def test_a_run_whose_end_nobody_reads_is_kept(trained: Project, server: str, has
     assert done.returncode == 1
     assert b"is undone" not in done.stderr
     assert not (trained.root / FILE).exists()
+    assert "margin: 0.02" in (trained.root / "params.yaml").read_text("utf-8")
+
+
+def test_a_run_goes_on_where_nobody_reads_what_it_says(trained: Project) -> None:
+    done = unread(trained, "run --promote.margin 0.02", "stderr")
+    assert done.returncode == 0
+    assert b"7 of 7 stages cached" in done.stdout
     assert "margin: 0.02" in (trained.root / "params.yaml").read_text("utf-8")
 
 
