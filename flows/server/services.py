@@ -119,6 +119,12 @@ def what_to_click(checkout: Path, url: str) -> str:
     return WHAT_TO_CLICK.format(url=url, logs=os.path.relpath(logs(checkout)), password=shown)
 
 
+def api_at(host: str, port: int) -> str:
+    """Return the address at which this machine reaches a server that listens so."""
+    name = "127.0.0.1" if host in ANYWHERE else f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}/api"
+
+
 def environment(api: str, secret: str | None) -> dict[str, str]:
     """Return the environment of the services: the user's own, then what `make up` chooses."""
     env = {**SETTINGS, **os.environ, "PREFECT_API_URL": api}
@@ -131,7 +137,6 @@ def environment(api: str, secret: str | None) -> dict[str, str]:
     if secret:
         env.setdefault("PREFECT_SERVER_API_AUTH_STRING", secret)
         env.setdefault("PREFECT_API_AUTH_STRING", secret)
-    protect(env, api)
     return env
 
 
@@ -151,7 +156,7 @@ def _server(checkout: Path, say: Say, host: str, port: int) -> tuple[str, dict[s
 
     It runs here, is started now, or is elsewhere.
     """
-    mine = f"http://{'127.0.0.1' if host in ANYWHERE else host}:{port}/api"
+    mine = api_at(host, port)
     running = pid_files.running_server(checkout)
     api = running or os.environ.get("PREFECT_API_URL", mine)
     if api == mine:
@@ -164,6 +169,7 @@ def _server(checkout: Path, say: Say, host: str, port: int) -> tuple[str, dict[s
         return api, env
     _refuse_taken_port(api, host, port)
     env = environment(api, _given_password() or password.make(checkout, say))
+    protect(env, api)
     say("starting the Prefect server ...")
     there = {"PREFECT_SERVER_API_HOST": host, "PREFECT_SERVER_API_PORT": str(port)}
     _start(checkout, "server", [sys.executable, "-m", "flows.server.guard"], env | there, api=api)

@@ -110,9 +110,25 @@ def test_a_program_on_the_port_that_speaks_something_else_is_named_too(
     with ThreadingTCPServer(("127.0.0.1", 0), Redis) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         port = server.server_address[1]
-        with pytest.raises(InputError, match=f"^port {port} of 127.0.0.1 is taken by another program"):
+        with pytest.raises(InputError, match=f"^port {port} of 127[.]0[.]0[.]1 is taken by another program"):
             services.up(tmp_path, print, host="127.0.0.1", port=port, workers=1, limit=4)
         server.shutdown()
+
+
+def test_an_address_elsewhere_that_is_none_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:99999/api")
+    with pytest.raises(
+        InputError, match=r"'http://127\.0\.0\.1:99999/api' is no address of a Prefect server"
+    ):
+        services.up(tmp_path, print, host="127.0.0.1", port=4200, workers=1, limit=4)
+
+
+def test_an_address_of_ipv6_stands_in_brackets() -> None:
+    assert services.api_at("::1", 4200) == "http://[::1]:4200/api"
+    assert services.api_at("::", 4200) == services.api_at("127.0.0.1", 4200) == "http://127.0.0.1:4200/api"
 
 
 @pytest.mark.parametrize("options", ["--port 99999", "--port 0", "--workers -1", "--limit 0"])
