@@ -12,7 +12,7 @@ from flows.cli.app import app
         ("--warmup-evaluations", "-1", ">= 0"),
         ("--trials", "0", ">= 1"),
         ("--at-once", "10001", "<= 10000"),
-        ("--timeout-minutes", "-1", "> 0"),
+        ("--timeout-minutes", "-1.0", "> 0"),
         ("--timeout-minutes", "inf", "<= 1000000"),
         ("--timeout-minutes", "nan", "<= 1000000"),
     ],
