@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 class AudioClassification(SoundProblem, Classification):
     """Rows are (audio, label); audio is a file."""
 
+    section = Own
     task = "audio-classification"
     head = "AutoModelForAudioClassification"
     columns: Mapping[str, Column] = {
@@ -33,10 +34,6 @@ class AudioClassification(SoundProblem, Classification):
         "label": Column("category", "target"),
     }
     examples = ({"audio": "recordings/7_jackson_0.wav", "label": "7"},)
-
-    def __init__(self, params: Any = None) -> None:
-        """Take the params, or what they are by default."""
-        super().__init__(params or Own())
 
     def labels(
         self, processor: Processor, rows: pl.DataFrame, targets: Targets

@@ -32,6 +32,7 @@ EMPTY = "nothing is left of its text once it is normalised"
 class AutomaticSpeechRecognition(SoundProblem):
     """Rows are (audio, text); audio is a file."""
 
+    section = Own
     task = "automatic-speech-recognition"
     head = "AutoModelForCTC"
     columns: Mapping[str, Column] = {
@@ -43,10 +44,6 @@ class AutomaticSpeechRecognition(SoundProblem):
     headline = "wer"
     # of a decoder's tokens some are equally likely
     ties = 0.01
-
-    def __init__(self, params: Any = None) -> None:
-        """Take the params, or what they are by default."""
-        super().__init__(params or Own())
 
     def reject(self, rows: pl.DataFrame, params: Ingest) -> pl.Series:
         """Return a reason for texts that normalisation leaves empty."""

@@ -30,6 +30,7 @@ TEACHER = "WithTeacher"  # how architectures are called that have a head for wha
 class ImageClassification(PictureProblem, Classification):
     """Rows are (image, label); an image is a file."""
 
+    section = Own
     task = "image-classification"
     head = "AutoModelForImageClassification"
     served_with: Mapping[str, Any] = {"top_k": 1}
@@ -43,7 +44,7 @@ class ImageClassification(PictureProblem, Classification):
 
     def __init__(self, params: Any = None) -> None:
         """Know whether train pictures are to be changed."""
-        super().__init__(params or Own())
+        super().__init__(params)
         self.augments = self.params.augment != type(self.params.augment)()
 
     def processor(self, base: Path, train: pl.LazyFrame, params: Tokenize) -> Any:

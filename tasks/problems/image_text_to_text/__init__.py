@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 class ImageTextToText(PictureTextProblem):
     """Rows are (image, answer), or (image, text, answer); an image is a file, and the text a prompt."""
 
+    section = Own
     task = "image-text-to-text"
     head = "AutoModelForCausalLM"
     served_with: Mapping[str, Any] = {}
@@ -52,10 +53,6 @@ class ImageTextToText(PictureTextProblem):
     joined = "GitProcessor"
     # the loss selects the checkpoint
     validation_rows = 0
-
-    def __init__(self, params: Any = None) -> None:
-        """Know the size of pictures, and how answers are written."""
-        super().__init__(params or Own())
 
     def processor(self, base: Path, train: pl.LazyFrame, params: Tokenize) -> Any:
         """Return the base model's tokenizer, or one learned from train's texts, beside an image processor.

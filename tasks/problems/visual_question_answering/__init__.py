@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 class VisualQuestionAnswering(PictureTextProblem, Classification):
     """Rows are (image, question, label); an image is a file, and the label is the answer."""
 
+    section = Own
     task = "visual-question-answering"
     head = "AutoModelForVisualQuestionAnswering"
     served_with: Mapping[str, Any] = {}
@@ -43,10 +44,6 @@ class VisualQuestionAnswering(PictureTextProblem, Classification):
     examples = ({"image": "images/0.png", "question": "what shape is in the image?", "label": "circle"},)
     headline = "accuracy"
     joined = "ViltProcessor"
-
-    def __init__(self, params: Any = None) -> None:
-        """Know the size of pictures."""
-        super().__init__(params or Own())
 
     def processor(self, base: Path, train: pl.LazyFrame, params: Tokenize) -> Any:
         """Return the base model's tokenizer, or one learned from questions, beside an image processor.

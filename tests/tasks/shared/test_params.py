@@ -283,7 +283,9 @@ def test_optimizers_are_those_that_the_installed_pins_bring_and_of_each_it_is_kn
         kind, how = Trainer.get_optimizer_cls_and_kwargs(TrainingArguments(optim=name, use_cpu=True))
         assert kind([weight], **how).defaults
     assert {*STATE} == {*get_args(Optimizer)}
-    assert "'adamw_8bit' is not allowed: input should be 'adamw_torch_fused', 'adamw_torch'" in refused("train", optim="adamw_8bit")
+    assert "'adamw_8bit' is not allowed: input should be 'adamw_torch_fused', 'adamw_torch'" in refused(
+        "train", optim="adamw_8bit"
+    )
 
 
 def test_a_schedule_that_ends_somewhere_is_told_where() -> None:
