@@ -8,8 +8,8 @@ import sys
 
 # accelerate reads precision, sharding and compilation from there wherever they are not given, and from what
 # MPI sets that there are several processes
-PREFIXES = ("ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_")
-PREFIXES += ("PMI_", "OMPI_COMM_WORLD_", "MV2_COMM_WORLD_")
+ACCELERATES = ("ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_")
+PREFIXES = (*ACCELERATES, "PMI_", "OMPI_COMM_WORLD_", "MV2_COMM_WORLD_")
 # where Ray Train says which of a node's devices is a process's
 DEVICE = "ACCELERATE_TORCH_DEVICE"
 TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
