@@ -68,7 +68,7 @@ def _number(processor: Processor, code: str) -> int | None:
     """Return the token of a language; None where a tokenizer knows none. PLBart's java is __java__."""
     known = _codes(processor)
     spelled = next((its for its in (code, f"__{code}__") if its in known), None)
-    numbers = getattr(processor, "lang_code_to_id", None)
-    if spelled is None or numbers is not None:
-        return None if spelled is None else int(numbers[spelled])
-    return int(processor.convert_tokens_to_ids(spelled))
+    if spelled is None:
+        return None
+    numbers = getattr(processor, "lang_code_to_id", None) or {}
+    return int(numbers[spelled] if spelled in numbers else processor.convert_tokens_to_ids(spelled))
