@@ -5,7 +5,7 @@ Served by `serve.py`: the pipeline of transformers needs ffmpeg to read a file.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
