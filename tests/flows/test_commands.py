@@ -19,7 +19,7 @@ from flows.cli.options import written_out
 from flows.ledger.sources import to_add
 from tasks.shared.params import Params
 from tests.support.forking import forking
-from tests.support.project import ROOT, Once, Project, copy_of, tiny
+from tests.support.project import FORKED, ROOT, Once, Project, copy_of, tiny
 
 PROGRAMS = "retrain|dvc|git|prefect|make|docker|pip|pytest|python|python3|sqlite3|sha256sum|export"
 COMMAND = re.compile(rf"(?:[A-Z_]+=\S+ )*(?:{PROGRAMS}) \S.*")
@@ -211,10 +211,8 @@ SPELLED = spelled()
 @pytest.fixture(scope="session")
 def furnished(once: Once, computed: Project, python: Path) -> Project:
     """A clone that has what the commands speak of: experiments, remotes, data outside; to be copied, not changed."""
-    folder = once(
-        "furnished", lambda folder: furnish(forking(copy_of(computed, folder), python, commands=True))
-    )
-    return forking(tiny(folder / "project"), python, commands=True)
+    folder = once("furnished", lambda folder: furnish(forking(copy_of(computed, folder), python)))
+    return forking(tiny(folder / "project"), python)
 
 
 def furnish(project: Project) -> None:
@@ -263,7 +261,7 @@ def test_a_command_that_users_are_told_to_type_works(
 ) -> None:
     there = shutil.copytree(furnished.root.parent, tmp_path / "there", symlinks=True)
     programs = {"PATH": f"{there / 'bin'}{os.pathsep}{furnished.env['PATH']}"}
-    project = Project(there / "project", furnished.env | tiny(there / "project").env | programs)
+    project = Project(there / "project", tiny(there / "project").env | programs | FORKED)
     done = project.run("bash", "-euo", "pipefail", "-c", typed(command), status=None)
     assert done.returncode == 0, f"{typed(command)}\n{done.stdout}\n{done.stderr}"
     if command.startswith("git log"):

@@ -28,11 +28,20 @@ OF_COMMANDS = (
     "dvc.commands.repro",
     "dvc.repo",
     "polars",
+    "pyarrow",
     "cyclopts",
-    "rich.table",
+    "rich.progress",
     "jinja2",
     "psutil",
+    # what Prefect imports
+    "coolname",
+    "griffe",
     "httpx",
+    "jsonschema",
+    "pendulum",
+    "prometheus_client",
+    "pydantic_settings",
+    "websockets",
 )
 ANY_FILES = 250
 REQUEST = 1 << 20
@@ -116,6 +125,8 @@ def become(request: dict[str, Any], files: list[int]) -> NoReturn:
         take(dict(zip(request["files"], files, strict=True)))
         os.environ.clear()
         os.environ.update(request["env"])
+        # this interpreter was started with -I, which looks at no such variable
+        sys.dont_write_bytecode = "PYTHONDONTWRITEBYTECODE" in os.environ
         os.chdir(request["cwd"])
         gc.enable()
         random.seed()

@@ -32,7 +32,7 @@ SETTINGS = (
 )
 STAGES = (("-m", "tasks."), ("-I", "serve.py"), ("", "flows/engine/fork_server.py"))
 COMMANDS = ("flows", "dvc")
-# the variable that has commands forked too: for tests that only run them, and neither kill them nor look at their parents
+# the variable that has commands forked too, where a test waits for them, and neither kills them nor looks at their parents
 FORK_COMMANDS = "RETRAIN_TEST_FORKS_COMMANDS"
 
 

@@ -57,9 +57,6 @@ def as_forked(python: Path) -> Iterator[None]:
         yield
 
 
-def forking(made: Project, python: Path, *, commands: bool = False) -> Project:
-    """Return a clone whose stages are forked by that interpreter, and `retrain` and `dvc` too where that is asked for."""
-    env = made.env | {"PATH": f"{python.parent}:{made.env['PATH']}"}
-    if commands:
-        env[forked_python.FORK_COMMANDS] = "1"
-    return Project(made.root, env, str(python))
+def forking(made: Project, python: Path) -> Project:
+    """Return a clone whose commands are run by that interpreter."""
+    return Project(made.root, made.env | {"PATH": f"{python.parent}:{made.env['PATH']}"}, str(python))

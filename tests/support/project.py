@@ -20,6 +20,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 Once = Callable[[str, Callable[[Path], object]], Path]
+# has an interpreter of tests/support/forking.py fork commands too
+FORKED = {FORK_COMMANDS: "1"}
 
 
 def make_tiny_model(folder: Path) -> None:
@@ -57,11 +59,12 @@ class Project:
     python: str = sys.executable
 
     def run(
-        self, *words: str, status: int | None = 0, timeout: float = PATIENCE
+        self, *words: str, status: int | None = 0, timeout: float = PATIENCE, **env: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the clone and check its exit status (None: any)."""
+        env = self.env | env
         done = subprocess.run(
-            words, cwd=self.root, env=self.env, text=True, capture_output=True, timeout=timeout, check=False
+            words, cwd=self.root, env=env, text=True, capture_output=True, timeout=timeout, check=False
         )
         if status is not None:
             assert done.returncode == status, (
@@ -73,11 +76,11 @@ class Project:
         self, *words: str, status: int | None = 0, command: str = "run"
     ) -> subprocess.CompletedProcess[str]:
         """Run `retrain COMMAND ...` with the clone's own code."""
-        return self.run(self.python, "-m", "flows", command, *words, status=status)
+        return self.run(self.python, "-m", "flows", command, *words, status=status, **FORKED)
 
     def dvc(self, *words: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run `dvc ...`."""
-        return self.run(self.python, "-m", "dvc", *words, status=status)
+        return self.run(self.python, "-m", "dvc", *words, status=status, **FORKED)
 
     def popen(self, *words: str) -> subprocess.Popen[str]:
         """Start `python -m ...` in a process group of its own."""
@@ -174,5 +177,4 @@ def copy_of(made: Project, folder: Path) -> Project:
     """Return a copy of a clone, cache and all, in a folder of its own, to change at will; as its own its commands are run."""
     shutil.copytree(made.root, folder / "project", symlinks=True)
     copied = tiny(folder / "project")
-    how = {name: made.env[name] for name in ("PATH", FORK_COMMANDS) if name in made.env}
-    return Project(copied.root, copied.env | how, made.python)
+    return Project(copied.root, copied.env | {"PATH": made.env["PATH"]}, made.python)

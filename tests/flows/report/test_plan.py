@@ -26,13 +26,13 @@ def twice(once: Once, computed: Project, python: Path) -> Project:
     """A clone in which DVC has run the last four stages with the other learning rate too, and stands at its own again."""
 
     def make(folder: Path) -> None:
-        made = forking(copy_of(computed, folder), python, commands=True)
+        made = forking(copy_of(computed, folder), python)
         rewrite(made.root / "params.yaml", "learning_rate: 0.0002", f"learning_rate: {OTHER}")
         assert made.dvc("repro").stdout.count("Running stage") == 4
         made.run("git", "checkout", "-q", ".")
         made.dvc("checkout")
 
-    return forking(tiny(once("computed_twice", make) / "project"), python, commands=True)
+    return forking(tiny(once("computed_twice", make) / "project"), python)
 
 
 @pytest.fixture
