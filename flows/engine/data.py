@@ -4,7 +4,6 @@ import os
 import shlex
 import stat
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from flows.git.commands import names
@@ -20,8 +19,7 @@ from flows.ledger.sources import (
 from tasks.shared.entries import refuse_odd_entries
 from tasks.shared.errors import InputError, refuse_secret
 from tasks.shared.params import Params
-
-Say = Callable[[str], None]
+from tasks.shared.say import Say
 
 
 def located(params: Params, checkout: Path, home: Path, *, isolated: bool) -> tuple[Params, str | None]:

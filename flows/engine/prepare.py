@@ -1,6 +1,5 @@
 """Preparing a run: its data versioned, its base model's content named, its params written to params.yaml."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from flows.engine import data
@@ -14,8 +13,7 @@ from tasks.shared.errors import InputError, did_you_mean
 from tasks.shared.files import replace
 from tasks.shared.params import Model, Params
 from tasks.shared.params_file import PARAMS, written
-
-Say = Callable[[str], None]
+from tasks.shared.say import Say
 
 
 def prepare(params: Params, checkout: Path, home: Path, say: Say, *, update_data: bool) -> Params:

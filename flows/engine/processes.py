@@ -18,6 +18,7 @@ from typing import Any, Self
 from flows.engine import fork_server
 from tasks.shared import progress
 from tasks.shared.errors import InputError
+from tasks.shared.say import Say
 
 Message = dict[str, Any]
 # seconds for a stage to end, or to say that it keeps a checkpoint, when the run is cancelled; then for the
@@ -70,9 +71,7 @@ class Processes:
                 start_new_session=True,
             )
 
-    def run(
-        self, command: str, on_line: Callable[[str], None], on_progress: Callable[[Message], None]
-    ) -> None:
+    def run(self, command: str, on_line: Say, on_progress: Callable[[Message], None]) -> None:
         """Run a stage's command from dvc.yaml, handing on its output and progress as they come.
 
         Raises StageFailedError with the stage's own sentence. Whatever ends this call early ends the stage
@@ -154,7 +153,7 @@ class Processes:
 class _News:
     """What a stage has told so far, handed on as it comes."""
 
-    def __init__(self, on_line: Callable[[str], None], on_progress: Callable[[Message], None]) -> None:
+    def __init__(self, on_line: Say, on_progress: Callable[[Message], None]) -> None:
         self.on_line, self.on_progress = on_line, on_progress
         self.last: Message = {}
         self.came = time.monotonic()

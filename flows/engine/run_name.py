@@ -1,10 +1,11 @@
 """The name of a run as it may stand in paths, refs and keys: somebody gives it in the UI or the API."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 
 from tasks.shared.locks import is_free
+from tasks.shared.say import Say
 
 # no dot, so that nothing is `..`, hidden or called `.lock`; no dash in front, so that nothing is an option
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -26,7 +27,7 @@ def safe(name: str | None, run: str, taken: Collection[str] = ()) -> str:
     return "-".join(part for part in (kept, run[:ID_PART]) if part)
 
 
-def unique(given: str | None, run: str, checkout: Path, say: Callable[[str], None]) -> str:
+def unique(given: str | None, run: str, checkout: Path, say: Say) -> str:
     """Return the name under which a run keeps what it makes; say so when it is not the one it was given."""
     from flows.ledger.experiments import experiments
 

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
@@ -34,6 +34,7 @@ from tasks.shared.params_file import (
     word,
     written_in,
 )
+from tasks.shared.say import Say
 
 if TYPE_CHECKING:
     from flows.ledger.stages import Ledger
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 STAGES = ("ingest", "split", "tokenize", "train", "evaluate", "package", "judge")
 # logs, databases and worktrees: nobody else's business
 OURS = ".retrain"
-Say = Callable[[str], None]
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """`retrain check`: examine what a revision needs of the DVC cache, repair it if asked to, and report."""
 
 from collections import Counter
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -15,8 +14,7 @@ from flows.ledger.journal import RUN_LOCK
 from flows.ledger.run_cache import names, records, wrong
 from flows.ledger.validation import ForgedError
 from tasks.shared.locks import alone
-
-Say = Callable[[str], None]
+from tasks.shared.say import Say
 
 
 def check(checkout: Path, revision: str | None, *, repair: bool, show: Say, say: Say) -> bool:

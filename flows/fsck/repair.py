@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from functools import partial
 from pathlib import Path
@@ -32,8 +32,8 @@ from flows.ledger.stages import Ledger
 from tasks.shared import tracking
 from tasks.shared.errors import InputError
 from tasks.shared.params_file import PARAMS, load
+from tasks.shared.say import Say
 
-Say = Callable[[str], None]
 Source = tuple[str, Any, str]  # where a copy may be: what to call that, a file system, a path there
 
 

@@ -4,11 +4,12 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
 from tasks.shared.errors import DiskError, InputError, disk_trouble, readable
+from tasks.shared.say import Say
 
 # who commits where Git knows no one
 OURS = "retrain <retrain@localhost>"
@@ -147,7 +148,7 @@ def refuse_planted(checkout: Path) -> None:
             raise InputError(f"Git tracks {readable(planted[0])}, {why}; {remedy}")
 
 
-def refuse_without_commit(checkout: Path, say: Callable[[str], None]) -> None:
+def refuse_without_commit(checkout: Path, say: Say) -> None:
     """Raise InputError, before anything is computed, when no worktree can be made here.
 
     Says so when Git does not know its user.

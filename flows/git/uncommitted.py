@@ -1,7 +1,7 @@
 """What is not committed in a checkout, as a Git tree that an isolated run takes along."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 from flows.git.commands import git, names
 from tasks.shared.errors import InputError, readable
 from tasks.shared.locks import alone
+from tasks.shared.say import Say
 
 # bytes of an untracked file that nobody meant to have in Git
 LARGE = 50_000_000
@@ -32,7 +33,7 @@ class Uncommitted:
     untracked: tuple[str, ...] = ()
 
 
-def uncommitted(checkout: Path, say: Callable[[str], None]) -> Uncommitted:
+def uncommitted(checkout: Path, say: Say) -> Uncommitted:
     """Keep the checkout as it stands in a Git tree, uncommitted changes and new files included.
 
     Ignored files and repositories inside this one are left out. Raises InputError for a new file too large

@@ -2,13 +2,14 @@
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from flows.git.commands import git
 from flows.git.refs import RUNNING, change, changing, marked, remove_ref, shared, unmark_running
 from tasks.shared.locks import alone, alone_if_free, forget
+from tasks.shared.say import Say
 
 
 @contextmanager
@@ -77,7 +78,7 @@ def _is_of(known: Path, folder: Path) -> bool:
     return re.fullmatch(rf"{re.escape(folder.name)}\d*", known.name) is not None
 
 
-def remove_dead(checkout: Path, say: Callable[[str], None]) -> None:
+def remove_dead(checkout: Path, say: Say) -> None:
     """Remove the worktrees of runs that died: those whose lock nobody holds."""
     folder = checkout / ".retrain" / "worktrees"
     for lock in sorted(folder.glob("*.lock")):

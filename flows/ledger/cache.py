@@ -8,7 +8,7 @@ on the disk since the object was hashed) only `retrain check` finds, which trust
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ from dvc_objects.errors import ObjectFormatError
 
 import flows.ledger.yaml_limits  # noqa: F401 (before DVC reads YAML)
 from tasks.shared.errors import InputError
+from tasks.shared.say import Say
 
-Say = Callable[[str], None]
 MEMORY = "verified"  # a folder in .dvc/tmp for the checkout's files, and one in the cache for its objects
 
 

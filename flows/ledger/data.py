@@ -22,6 +22,7 @@ from tasks.shared.entries import refuse_odd_entries
 from tasks.shared.errors import InputError
 from tasks.shared.files import private_folder
 from tasks.shared.locks import alone
+from tasks.shared.say import Say
 
 # what the `meta` of a .dvc file calls the pattern whose matches it holds,
 # or the data set of the hub and its commit
@@ -288,6 +289,6 @@ def _held(ledger: Ledger, stage: Stage, digest: str) -> bool:
     return True
 
 
-def refuse_changed_data(home: Path, path: str, say: Callable[[str], None]) -> None:
+def refuse_changed_data(home: Path, path: str, say: Say) -> None:
     """Raise InputError when data at `path` has changed since DVC recorded it: no worktree would see that."""
     Ledger(home, say=say).refuse_changed_data([path])

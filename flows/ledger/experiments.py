@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from flows.git.uncommitted import LOCAL_CONFIG
 from flows.ledger.remote import TRIES, is_shared
 from flows.ledger.results import Experiment
 from tasks.shared.errors import InputError, readable, without_password
+from tasks.shared.say import Say
 
 # the trailer of an experiment's commit that names a file Git did not track, as JSON
 UNTRACKED = "Untracked"
@@ -37,9 +38,7 @@ SHORT = 7
 REF = re.compile(r"/([0-9a-f]{2})/([0-9a-f]{38}|[0-9a-f]{62})/(\w[\w.+@=,#-]*)")
 
 
-def experiments(
-    checkout: Path, say: Callable[[str], None] = lambda _: None, where: str = EXPS_NAMESPACE
-) -> list[Experiment]:
+def experiments(checkout: Path, say: Say = lambda _: None, where: str = EXPS_NAMESPACE) -> list[Experiment]:
     """Return all experiments of the repository, the newest first, runs under way left out.
 
     What others have pushed beside them is passed over, and said.
@@ -168,7 +167,7 @@ def _locks(workspace: Path, kept: Sequence[Experiment]) -> list[str]:
     return [name for name, _ in kinds(workspace, [f"{one.commit}:{LOCK_FILE}" for one in kept])]
 
 
-def push(repo: Repo, checkout: Path, experiment: Experiment, say: Callable[[str], None]) -> None:
+def push(repo: Repo, checkout: Path, experiment: Experiment, say: Say) -> None:
     """Push an experiment, and those that could not be pushed before, to the Git remote.
 
     That is `exp.git_remote` of DVC's config, else origin. Nothing happens unless `exp.auto_push` of DVC's
@@ -265,7 +264,7 @@ def _is_there(checkout: Path, remote: str) -> bool:
     return ":" in remote or Path(remote).is_absolute() or remote in git(checkout, "remote").splitlines()
 
 
-def _holds_untracked(checkout: Path, experiment: Experiment, say: Callable[[str], None]) -> bool:
+def _holds_untracked(checkout: Path, experiment: Experiment, say: Say) -> bool:
     """Return whether an experiment holds files that Git does not track in the checkout by now; say which."""
     untracked = untracked_in(checkout, experiment.commit)
     if untracked:

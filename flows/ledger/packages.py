@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +17,12 @@ from flows.ledger.remote import Remote
 from flows.ledger.results import LostError
 from tasks.shared import base_models, champions
 from tasks.shared.errors import InputError
+from tasks.shared.say import Say
 
 PACKAGE = "models/package"
 SPLITS = "data/splits"
 JUDGED = "plots/judge"
 DRAWN = "plots/evaluate"
-Say = Callable[[str], None]
 
 
 def keep(checkout: Path, name: str, say: Say) -> str:

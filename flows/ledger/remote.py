@@ -31,6 +31,7 @@ from flows.ledger.listings import listed, refuse_climbing
 from flows.ledger.run_cache import REFUSED, names, newest, read
 from flows.ledger.validation import is_hash, refuse_forged
 from tasks.shared.errors import InputError, without_password
+from tasks.shared.say import Say
 
 TRIES = 4  # with 1, 2 and 4 seconds in between
 # seconds to wait for a host that does not answer, unless DVC's config says
@@ -44,7 +45,7 @@ class Remote:
     Nothing is sent either unless the user has switched sharing on.
     """
 
-    def __init__(self, repo: Repo, say: Callable[[str], None]) -> None:
+    def __init__(self, repo: Repo, say: Say) -> None:
         self.repo, self.say = repo, say
         self.name: str | None = repo.config["core"].get("remote")
         self.is_shared = is_shared(repo.config)

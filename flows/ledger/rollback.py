@@ -1,13 +1,13 @@
 """A run that did not succeed is undone: what stood in the checkout before it is restored."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from flows.ledger.journal import DEAD, FILE, RUN_LOCK, Journal, discard
 from tasks.shared.locks import alone, is_free
+from tasks.shared.say import Say
 
 
-def recover(root: Path, say: Callable[[str], None]) -> None:
+def recover(root: Path, say: Say) -> None:
     """Undo what a run in a checkout that died has left, unless another is under way, which does so itself."""
     lock = root / RUN_LOCK
     if (root / FILE).exists() and is_free(lock):
@@ -15,7 +15,7 @@ def recover(root: Path, say: Callable[[str], None]) -> None:
             undo(root, say, DEAD)
 
 
-def undo(root: Path, say: Callable[[str], None], whose: str) -> None:
+def undo(root: Path, say: Say, whose: str) -> None:
     """Restore what stood in a checkout before a run that was not kept, if there was one, and say so.
 
     What somebody else has changed in params.yaml or dvc.lock since is left, and all that may be made from it.

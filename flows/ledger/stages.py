@@ -29,6 +29,7 @@ from flows.ledger.sharing import keep_private
 from flows.ledger.validation import refuse_forged
 from tasks.shared.errors import InputError, full
 from tasks.shared.locks import alone
+from tasks.shared.say import Say
 
 # what they would log is raised, or found by `_record`
 for library in ("dvc", "dvc_data", "dvc_objects"):
@@ -62,7 +63,7 @@ class Ledger:
         root: Path,
         *,
         sparse: bool = False,
-        say: Callable[[str], None] = lambda _: None,
+        say: Say = lambda _: None,
         files: LocalFileSystem | None = None,
         isolated_run: IsolatedRun | None = None,
     ) -> None:

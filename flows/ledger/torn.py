@@ -1,7 +1,6 @@
 """What sudden death has left torn in a checkout, put right before DVC reads it."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from dvc.dvcfile import LOCK_FILE
@@ -13,11 +12,12 @@ from voluptuous import Invalid
 import flows.ledger.yaml_limits  # noqa: F401 (before DVC reads YAML)
 from flows.ledger.running import without_gc
 from flows.ledger.validation import wrong_entry
+from tasks.shared.say import Say
 
 EMPTY = "schema: '2.0'\nstages: {}\n"
 
 
-def repair_torn(root: Path, say: Callable[[str], None]) -> None:
+def repair_torn(root: Path, say: Say) -> None:
     """Put right what an earlier death left torn in the checkout, and say what it was."""
     lock, held = root / LOCK_FILE, root / ".dvc/tmp" / RWLOCK_FILE
     if not (_is_torn(lock) or _is_torn_rwlock(held)):

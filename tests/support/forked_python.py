@@ -30,6 +30,7 @@ SETTINGS = (
     "HOME",
     "LD_",
 )
+TORCHS_OWN = "TORCHINDUCTOR_"
 STAGES = (("-m", "tasks."), ("-I", "serve.py"), ("", "flows/engine/fork_server.py"))
 COMMANDS = ("flows", "dvc")
 # the variable that has commands forked too, where a test waits for them, and neither kills them nor looks at their parents
@@ -37,8 +38,8 @@ FORK_COMMANDS = "RETRAIN_TEST_FORKS_COMMANDS"
 
 
 def settings(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that libraries read when they are imported."""
-    return {name: value for name, value in env.items() if name.startswith(SETTINGS)}
+    """Return the variables that libraries read when they are imported; not what torch sets itself in who has imported it."""
+    return {name: env[name] for name in env if name.startswith(SETTINGS) and not name.startswith(TORCHS_OWN)}
 
 
 def server_of(arguments: list[str]) -> str:
