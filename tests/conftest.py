@@ -11,7 +11,6 @@ import pytest
 from filelock import FileLock
 
 from tests.support.forking import as_forked, forking, interpreter
-from tests.support.order import dealt
 from tests.support.project import (
     SHARED,
     Once,
@@ -30,15 +29,13 @@ SESSION = os.getppid() if IS_WORKER else os.getpid()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what needs real data or a device only where it is, and say so; several processes begin with what takes long."""
+    """Run what needs real data or a device only where it is, and say so."""
     if not SHARED.exists():
         mark = pytest.mark.skip(reason=f"no real data sets at {SHARED}")
         for item in items:
             # not by keyword: a folder of tests is called so too
             if item.get_closest_marker("shared"):
                 item.add_marker(mark)
-    if IS_WORKER:
-        items[:] = dealt(items, int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
 
 
 @pytest.fixture(scope="session")

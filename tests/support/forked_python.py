@@ -32,7 +32,7 @@ SETTINGS = (
 )
 TORCHS_OWN = "TORCHINDUCTOR_"
 STAGES = (("-m", "tasks."), ("-I", "serve.py"), ("", "flows/engine/fork_server.py"))
-COMMANDS = ("flows", "dvc")
+COMMANDS = ("flows", "flows.ledger", "dvc")
 # the variable that has commands forked too, where a test waits for them, and neither kills them nor looks at their parents
 FORK_COMMANDS = "RETRAIN_TEST_FORKS_COMMANDS"
 

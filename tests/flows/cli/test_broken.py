@@ -20,7 +20,9 @@ from tasks.shared.errors import InputError
 from tasks.shared.params import Data, Ingest
 from tasks.shared.paths import Paths
 from tests.attacks.files import odd_columns
-from tests.support.raw_files import refused, taken, write
+from tests.support.ingest import refused as not_taken_in
+from tests.support.ingest import run as take_in
+from tests.support.raw_files import refused, write
 
 GOOD = ['{"text": "hello", "label": "greet"}'] * 3
 DIGITS = "9" * 5000
@@ -163,13 +165,12 @@ def test_a_moment_that_no_calendar_has_is_refused_before_polars_panics_on_it(
     kind, number = MOMENTS[case]
     odd = pa.array([number, 0], pa.int32() if kind.bit_width == 32 else pa.int64()).view(kind)
     plain = pa.array(["a", "b"])
-    file = written(pa.table({"text": plain, "label": odd}), "arrow", tmp_path)
+    file = written(pa.table({"text": plain, "label": plain, "odd": odd}), "arrow", tmp_path)
     assert file is not None
-    assert f"holds {number} as a {kind}, beyond the years 1 to 9999" in refused(file)
+    said = f"holds {number} as a {kind}, beyond the years 1 to 9999"
+    assert said in not_taken_in(tmp_path / "asked", file, {"label": "odd"})
     # what nobody asked for is left out
-    beside = written(pa.table({"text": plain, "label": plain, "odd": odd}), "arrow", tmp_path)
-    assert beside is not None
-    assert sorted(pair[0] for pair in taken(beside)) == ["a", "b"]
+    assert take_in(tmp_path, file).rows["label"].to_list() == ["a", "b"]
 
 
 @pytest.mark.parametrize(
