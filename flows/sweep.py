@@ -17,7 +17,7 @@ from flows.engine import worker
 from flows.engine.form import form
 from flows.engine.progress_artifact import ProgressArtifact
 from flows.engine.stage import fails_in_words
-from flows.engine.workspace import Say, root
+from flows.engine.workspace import root
 from flows.ledger.results import Experiment
 from flows.registry import policy
 from flows.report.run_report import told
@@ -32,6 +32,7 @@ from flows.trials import Deployed, Here, Runner, Trials
 from tasks.shared.errors import InputError
 from tasks.shared.markup import plain
 from tasks.shared.params_file import PARAMS, Layer, written_in
+from tasks.shared.say import Say
 
 if TYPE_CHECKING:
     from flows.engine.form import Given

@@ -11,7 +11,6 @@ from prefect.client.schemas.objects import State
 
 from flows.engine.pruning import PRUNED, curve
 from flows.engine.run_name import ID_PART
-from flows.engine.workspace import Say
 from flows.git.remotes import UnreachableError
 from flows.report.summary import Summary
 from flows.retrain import retrain
@@ -23,6 +22,7 @@ from flows.sweeps.space import nested
 from flows.sweeps.study import COMMIT, EXPERIMENT, HELD, METRIC, SECONDS, Study
 from tasks.shared.errors import InputError
 from tasks.shared.params_file import Layer, together
+from tasks.shared.say import Say
 from tasks.shared.section import NONE
 from tasks.shared.verdict import number as as_number
 
