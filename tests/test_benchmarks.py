@@ -1,12 +1,19 @@
-"""What `python -m benchmarks` measures still runs as the project is now; what it finds on so little says nothing."""
+"""`python -m benchmarks`: each can be imported, and some are run on little, of which the figures say nothing."""
 
+import importlib
 import subprocess
 import sys
 
 import pytest
 
+from benchmarks.__main__ import NAMES
 from tests.support.project import ROOT
 from tests.support.wait import PATIENCE
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_benchmark_has_what_it_imports(name: str) -> None:
+    assert callable(importlib.import_module(f"benchmarks.{name}").measure)
 
 
 @pytest.mark.slow

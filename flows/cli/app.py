@@ -61,10 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = [*(arguments or []), *sys.argv[1:]]
     debug = "--debug" in words
     words = written_out(word for word in words if word != "--debug")
-    if not words or words[0].startswith("-"):
-        # help tells of each in its own first words
+    if words[:1] in ([], ["--help"], ["-h"]):
+        # the list of commands tells of each in its own first words: all are imported
         for name in COMMANDS:
-            app[name]
+            _ = app[name]
     try:
         with disk_in_words():
             status = app(words, exit_on_error=False, print_error=False, result_action="return_value")

@@ -45,7 +45,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=".*existing type will be overridden")
 
     class Worker(ProcessWorker):
-        """A process worker that leaves a run for later whose last process still ends."""
+        """A process worker that leaves a run for later whose last process still ends, and asks for few."""
 
         _asked = float("-inf")
 

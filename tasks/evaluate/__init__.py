@@ -48,7 +48,7 @@ def evaluate(params: Evaluate, problem: Problem, paths: Paths, engine: Engine = 
     known = sample(train, problem.columns)
     if known.height < train.height:
         scores["baseline_rows"] = known.height
-        print(f"baselines learn from {known.height} of {train.height} train rows, which are long enough")
+        print(f"baselines learn from {known.height} of {train.height} train rows", flush=True)
     for name, its in baselines(problem, known, test, targets, paths).items():
         measured_so = problem.measure(its, test, targets)
         scores["baselines"][name] = _defined(values(measured_so))

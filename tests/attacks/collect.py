@@ -1,7 +1,6 @@
 """Isolated runs while garbage is collected over and over: every run that ends well has its model, in the cache and in Git."""
 
 import io
-import multiprocessing
 import os
 import shutil
 import time
@@ -22,12 +21,12 @@ from flows.ledger.running import IsolatedRun
 from flows.ledger.sharing import share_cache
 from flows.ledger.stages import Ledger
 from tests.attacks import Attempt
+from tests.support.children import child
 from tests.support.project import environment
 from tests.support.small import made, objects, pipeline
 
 TOGETHER = 6
 LONG, SHORT = 10 * TOGETHER, TOGETHER
-FORKED = multiprocessing.get_context("fork")
 
 
 def run(home: Path, number: int) -> None:
@@ -60,7 +59,7 @@ def collecting(home: Path) -> None:
 @contextmanager
 def garbage_collected(home: Path) -> Iterator[Callable[[], bool]]:
     """Have garbage collected over and over; yield what tells whether it still is, and not ended by an error."""
-    collector = FORKED.Process(target=collecting, args=(home,))
+    collector = child(collecting, home)
     collector.start()
     try:
         yield collector.is_alive
@@ -98,10 +97,7 @@ def attempts(seed: int, count: int, scratch: Path) -> Iterator[Attempt]:
     home = pipeline(scratch / "home")
     for first in range(seed, seed + count, TOGETHER):
         with garbage_collected(home) as is_collecting:
-            runs = {
-                number: FORKED.Process(target=run, args=(home, number))
-                for number in range(first, first + TOGETHER)
-            }
+            runs = {number: child(run, home, number) for number in range(first, first + TOGETHER)}
             for process in runs.values():
                 process.start()
             for process in runs.values():

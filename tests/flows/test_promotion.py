@@ -14,11 +14,7 @@ from tests.support.project import Project
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def project(project: Project, server: str) -> Project:
-    """A clone whose runs are told to the server that tests share: a temporary one starts longer than they take."""
-    project.env["PREFECT_API_URL"] = server
-    return project
+pytestmark = pytest.mark.usefixtures("on_server")
 
 
 def run(project: Project, *options: str, when: str = "better") -> str:

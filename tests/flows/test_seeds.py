@@ -10,13 +10,6 @@ from tests.support.project import Project
 from tests.support.wait import PATIENCE, until
 
 
-@pytest.fixture
-def project(project: Project, server: str) -> Project:
-    """A clone whose runs are told to the server that tests share: a temporary one starts longer than they take."""
-    project.env["PREFECT_API_URL"] = server
-    return project
-
-
 def experiments(project: Project) -> list[str]:
     """Return the names of the runs that have ended."""
     names = project.dvc("exp", "list", "--name-only").stdout.split()
@@ -29,6 +22,7 @@ def test_of_fewer_than_five_trainings_nothing_is_told(project: Project) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("on_server")
 def test_seeds_are_measured_once_whatever_is_killed_and_no_stage_becomes_stale(project: Project) -> None:
     params = project.root / "params.yaml"
     text = params.read_text("utf-8").replace("max_steps: -1", "max_steps: 12")

@@ -97,8 +97,8 @@ def test_a_sweep_that_is_killed_goes_on_with_the_same_trials_and_its_best_is_one
     assert not [*project.root.glob(".retrain/checkpoints/*/checkpoint-*")]
 
 
-def test_a_trial_that_fails_is_told_and_a_budget_of_time_ends_it(project: Project, server: str) -> None:
-    project.env["PREFECT_API_URL"] = server
+@pytest.mark.usefixtures("on_server")
+def test_a_trial_that_fails_is_told_and_a_budget_of_time_ends_it(project: Project) -> None:
     rows(project, "red", "blue")
     # no head fits a width that its heads do not divide, which shows only when the model is made
     (project.root / "other").mkdir()

@@ -1,7 +1,8 @@
 """`python -I tests/support/fork_server.py FOLDER/NAME`: a process that has imported much, and forks programs from itself.
 
 NAME says what: stages need torch and the rest, commands DVC. tests/support/forked_python.py asks it, over the socket
-FOLDER/NAME, to run a program with the asker's files, environment and working directory. Nothing of the project is imported here, because each clone under test has its own code. A program is killed when
+FOLDER/NAME, to run a program with the asker's files, environment and working directory. Nothing of the project is
+imported here, because each clone under test has its own code. A program is killed when
 whoever asked for it is gone.
 """
 

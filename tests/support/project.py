@@ -20,6 +20,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 Once = Callable[[str, Callable[[Path], object]], Path]
+# of this interpreter, also where a test has another one be called so meanwhile (tests/support/forking.py)
+PROGRAMS = Path(sys.executable).parent
 # has an interpreter of tests/support/forking.py fork commands too
 FORKED = {FORK_COMMANDS: "1"}
 
@@ -119,7 +121,7 @@ def environment(root: Path) -> dict[str, str]:
     """Return the environment of commands in a clone: nothing of the user's Prefect, DVC and Git settings, no hub."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return env | {
-        "PATH": f"{Path(sys.executable).parent}:{env['PATH']}",
+        "PATH": f"{PROGRAMS}:{env['PATH']}",
         "PREFECT_HOME": str(root / ".retrain/prefect"),
         "HF_HUB_OFFLINE": "1",
         # tests say when a checkpoint is kept, not the clock

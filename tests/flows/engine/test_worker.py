@@ -24,7 +24,8 @@ def waiting() -> None:
 def test_a_run_that_somebody_asked_for_is_not_cancelled_for_one_of_a_schedule(server: str) -> None:
     with temporary_settings({PREFECT_API_URL: server}), get_client(sync_client=True) as client:
         clock = DeploymentScheduleCreate(schedule=IntervalSchedule(interval=DAY), active=True)
-        made = client.create_deployment(client.create_flow(waiting), "clock", schedules=[clock])
+        of = client.create_flow(waiting)
+        made = client.create_deployment(of, "clock", schedules=[clock])
         late = {"start_time": f"{datetime.now(UTC) - 3 * DAY}", "end_time": f"{datetime.now(UTC) - DAY}"}
         request(
             server, f"deployments/{made}/schedule", {**late, "min_time": 0.0, "min_runs": 2, "max_runs": 2}
@@ -38,6 +39,8 @@ def test_a_run_that_somebody_asked_for_is_not_cancelled_for_one_of_a_schedule(se
         with disable_run_logger():
             _supersede(client, first)
         after = {run.id: run.state_name for run in client.read_flow_runs(deployment_filter=wanted)}
+        # its clock would go on
+        client.delete_flow(of)
     assert after[other.id] == "Cancelled"
     assert after[asked.id] in ("Scheduled", "Late")
     assert after[first.id] in ("Scheduled", "Late")

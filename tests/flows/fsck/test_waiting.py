@@ -44,11 +44,15 @@ def test_what_a_run_records_while_a_repair_waits_for_it_stays(small: Small) -> N
             stderr=subprocess.STDOUT,
         )
         assert repair.stdout is not None
-        assert "waiting for another run in this checkout" in repair.stdout.readline()
-        flip(small.object_of("tokens/train.arrow"))
-        (small.root / "dvc.yaml").write_text(STAGES.replace("rev raw", "tac raw"), "utf-8")
-        small.run()
-        recorded = (small.root / "dvc.lock").read_bytes()
+        try:
+            assert "waiting for another run in this checkout" in repair.stdout.readline()
+            flip(small.object_of("tokens/train.arrow"))
+            (small.root / "dvc.yaml").write_text(STAGES.replace("rev raw", "tac raw"), "utf-8")
+            small.run()
+            recorded = (small.root / "dvc.lock").read_bytes()
+        except BaseException:
+            repair.kill()
+            raise
     said, _ = repair.communicate(timeout=PATIENCE)
     assert said.endswith(": all whole\n")
     assert (small.root / "dvc.lock").read_bytes() == recorded

@@ -20,7 +20,8 @@ from flows.ledger.sharing import share_cache
 from flows.report.certificate import Certificate
 from tasks.shared.errors import InputError, readable
 from tests.support.forking import forking
-from tests.support.project import Project, copy_of, environment
+from tests.support.project import Project, copy_of
+from tests.support.repository import one_commit
 from tests.support.stages import STAGES, happened
 
 NOT_UTF8 = os.fsdecode(b"caf\xe9.txt")
@@ -29,14 +30,7 @@ NOT_UTF8 = os.fsdecode(b"caf\xe9.txt")
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A Git repository with one commit; what Git knows of its user is what the tests say."""
-    for name, value in environment(tmp_path).items():
-        monkeypatch.setenv(name, value)
-    folder = tmp_path / "checkout"
-    folder.mkdir()
-    (folder / ".gitignore").write_text(".retrain/\n*.log\n")
-    (folder / "dvc.lock").write_text("stages: {}\n")
-    commit(folder)
-    return folder
+    return one_commit(tmp_path, monkeypatch, ignored=".retrain/\n*.log\n")
 
 
 def commit(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Refs, notes and worktrees that all runs of a repository share: none is lost by many at once, and no kill blocks the next."""
 
 import json
-import multiprocessing
 import os
 import shutil
 import subprocess
@@ -20,8 +19,9 @@ from flows.ledger.experiments import experiments, save
 from flows.report.certificate import Certificate
 from tasks.shared.errors import InputError
 from tasks.shared.locks import alone
-from tests.support.project import ROOT, environment
-from tests.support.repository import a_run
+from tests.support.children import child
+from tests.support.project import ROOT
+from tests.support.repository import a_run, one_commit
 
 MANY = 50
 STRACE = shutil.which("strace")
@@ -32,21 +32,12 @@ CHANGES = "openat,rename,link,unlink,mkdir,rmdir,write"
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A Git repository with one commit."""
-    for name, value in environment(tmp_path).items():
-        monkeypatch.setenv(name, value)
-    folder = tmp_path / "checkout"
-    folder.mkdir()
-    (folder / ".gitignore").write_text(".retrain/\n")
-    (folder / "dvc.lock").write_text("stages: {}\n")
-    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
-        git(folder, *words)
-    return folder
+    return one_commit(tmp_path, monkeypatch)
 
 
 def at_once(work: Callable[..., object], checkout: Path, count: int = MANY) -> None:
     """Do some work in many processes at once, each with a number of its own."""
-    forked = multiprocessing.get_context("fork")
-    processes = [forked.Process(target=work, args=(checkout, number)) for number in range(count)]
+    processes = [child(work, checkout, number) for number in range(count)]
     for process in processes:
         process.start()
     for process in processes:

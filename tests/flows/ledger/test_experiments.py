@@ -8,21 +8,13 @@ from flows.git.commands import git
 from flows.git.worktrees import worktree
 from flows.ledger.experiments import commit_named, save, untracked_in
 from tasks.shared.errors import InputError
-from tests.support.project import environment
+from tests.support.repository import one_commit
 
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A Git repository with one commit."""
-    for name, value in environment(tmp_path).items():
-        monkeypatch.setenv(name, value)
-    folder = tmp_path / "checkout"
-    folder.mkdir()
-    (folder / ".gitignore").write_text(".retrain/\n")
-    (folder / "dvc.lock").write_text("stages: {}\n")
-    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
-        git(folder, *words)
-    return folder
+    return one_commit(tmp_path, monkeypatch)
 
 
 def test_any_number_of_files_is_taken_along_and_known(checkout: Path) -> None:

@@ -1,6 +1,7 @@
 """What sudden death leaves torn is put right at the start of the next run, and said."""
 
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -71,8 +72,14 @@ def test_what_a_dvc_that_is_alive_is_just_writing_is_left(
     theirs = make_lock(str(tmp_path / ".dvc/tmp/lock"))
     theirs.lock()
 
-    def write(_: float) -> None:
-        """Be done with it while somebody waits for the lock."""
+    sleep = time.sleep
+
+    def write(seconds: float) -> None:
+        """Be done with it while this thread, and no other of the tests' process, waits for the lock."""
+        if threading.current_thread() is not threading.main_thread():
+            sleep(seconds)
+            return
+        monkeypatch.setattr(time, "sleep", sleep)
         (tmp_path / place).write_text(whole)
         theirs.unlock()
 

@@ -4,6 +4,7 @@ from base64 import b64encode
 
 import pytest
 
+from flows.server.services import SETTINGS
 from tests.support.hold import held
 from tests.support.planted import Planted
 from tests.support.project import Project
@@ -13,6 +14,8 @@ from tests.support.wait import until
 from tests.support.webhook import TOKEN, make_channel, webhook
 
 PASSWORD = "retrain:planted-password"  # noqa: S105
+# as often as workers look at the queue where nobody says otherwise, as other tests do
+LOOKS = {name: SETTINGS[name] for name in ("PREFECT_WORKER_QUERY_SECONDS",)}
 pytestmark = pytest.mark.slow
 SECRETS = ("planted-password", b64encode(PASSWORD.encode()).decode(), TOKEN)
 
@@ -43,7 +46,7 @@ def test_new_data_starts_a_run_by_itself_failures_are_told_and_no_secret_leaves_
 ) -> None:
     project, planted = trained, Planted()
     environment = {"AWS_SECRET_ACCESS_KEY": planted["AWS"], "HF_TOKEN": planted["hub"]}
-    with webhook() as (url, taken), up(project, password=PASSWORD, **environment) as site:
+    with webhook() as (url, taken), up(project, password=PASSWORD, **environment, **LOOKS) as site:
         make_channel(site, url)
         again = site.up_again()
         assert "Custom Webhook" in again.stderr

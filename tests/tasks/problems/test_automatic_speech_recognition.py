@@ -115,9 +115,10 @@ def test_edits_of_any_two_texts_are_those_of_the_table_of_distances() -> None:
 
 def test_edits_of_long_texts_are_counted_in_no_time() -> None:
     said, actual = "a b c d e " * 400, "a c b d f " * 400
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert texts.edits(said, actual) == 1200
-    assert time.perf_counter() - begun < 1
+    # a table of both took minutes
+    assert time.process_time() - begun < 5
 
 
 def test_a_base_that_knows_capitals_alone_reads_small_letters_as_them_and_writes_small_ones(

@@ -11,7 +11,7 @@ import pytest
 
 from tasks.shared.choices import Optimizer
 from tasks.shared.errors import InputError
-from tasks.shared.extra import ALLOWED, MANAGED, OUTSIDE, known, training_arguments
+from tasks.shared.extra import ALLOWED, MANAGED, OUTSIDE, training_arguments
 from tasks.shared.params import Params, Train
 from tasks.shared.params_file import MOVED, Layer, lay_over
 from tests.support.project import ROOT
@@ -246,7 +246,8 @@ def test_no_argument_but_an_allowed_one_can_be_set_and_its_value_is_not_repeated
 def test_no_allowed_argument_speaks_of_files_hubs_tokens_or_services(name: str) -> None:
     from transformers import TrainingArguments
 
-    assert known({name: PLAIN[training_arguments()[name][0]]}, ())
+    extra = {name: PLAIN[training_arguments()[name][0]]}
+    assert Train(extra=extra).extra == extra
     (told,) = (field.metadata["help"] for field in fields(TrainingArguments) if field.name == name)
     assert not re.search(
         r"\b(path|file|folder|directory|hub|token|wandb|trackio|plugin|backend)\b", told.lower()

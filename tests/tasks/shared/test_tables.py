@@ -12,6 +12,7 @@ import pytest
 from tasks.shared import tables
 from tasks.shared.files import digests
 from tests.support.project import ROOT
+from tests.support.wait import PATIENCE
 
 # ingest and split, as a process of their own: polars counts cores when it is imported
 STAGES = """
@@ -41,19 +42,20 @@ tables.write(rows.filter(pl.col("row") % 9 > 0), Path(sys.argv[1]))
 """
 
 
-def started(script: str, threads: int, *arguments: Path) -> subprocess.Popen[bytes]:
+def run(script: str, threads: int, *arguments: Path) -> None:
     env = {**os.environ, "POLARS_MAX_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, "-c", script, *arguments], env=env, cwd=ROOT)
+    command = [sys.executable, "-c", script, *arguments]
+    subprocess.run(command, env=env, cwd=ROOT, check=True, timeout=PATIENCE)
 
 
 def test_a_table_has_the_same_bytes_on_one_core_and_on_eight(tmp_path: Path) -> None:
     files = {threads: tmp_path / f"{threads}.parquet" for threads in (1, 8)}
-    running = [started(FILTERED, threads, file) for threads, file in files.items()]
-    assert [process.wait(120) for process in running] == [0, 0]
+    for threads, file in files.items():
+        run(FILTERED, threads, file)
     assert files[1].read_bytes() == files[8].read_bytes()
 
 
-def test_all_tables_of_stages_are_written_so() -> None:
+def test_polars_writes_tables_nowhere_else() -> None:
     sources = {path: path.read_text("utf-8") for path in (ROOT / "tasks").rglob("*.py")}
     writing = [
         path.name for path, source in sources.items() if re.search(r"\.(write|sink)_(parquet|ipc)", source)
@@ -68,8 +70,8 @@ def test_ingest_and_split_write_the_same_bytes_on_one_core_and_on_eight(tmp_path
     source = tmp_path / "rows.csv"
     source.write_text("\n".join(["text,label,number", *lines]) + "\n", encoding="utf-8")
     outs = {threads: tmp_path / f"on {threads}" for threads in (1, 8)}
-    running = [started(STAGES, threads, source, out) for threads, out in outs.items()]
-    assert [process.wait(120) for process in running] == [0, 0]
+    for threads, out in outs.items():
+        run(STAGES, threads, source, out)
     found = [digests(out) for out in outs.values()]
     assert found[0] == found[1]
     assert "data/ingested/rows.parquet" in found[0]

@@ -63,4 +63,5 @@ def test_gradients_are_clipped_as_the_trainer_clips_them(
 
 def test_all_that_is_otherwise_with_shards_is_something_that_the_installed_trainer_does() -> None:
     own = {name for name, what in vars(ShardedTrainer).items() if callable(what)}
+    assert "save_model" in own
     assert [name for name in sorted(own) if not hasattr(Trainer, name)] == []
