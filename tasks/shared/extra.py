@@ -74,10 +74,13 @@ def _body(name: str) -> list[ast.stmt]:
 
 
 def plain(value: Any) -> Any:
-    """Read a word inside a mapping as params.yaml would: 2 and 1e-5 are numbers, true is a truth value."""
+    """Read a word inside a mapping as params.yaml would: 2 and 1e-5 are numbers, true is a truth value.
+
+    A word without a letter stays one: params.yaml has it from `''`.
+    """
     if not isinstance(value, dict):
         return value
-    return {key: _read(word) if isinstance(word, str) else word for key, word in value.items()}
+    return {key: _read(word) if isinstance(word, str) and word else word for key, word in value.items()}
 
 
 def _read(word: str) -> Any:
