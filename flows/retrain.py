@@ -1,6 +1,6 @@
-"""The pipeline: seven stages, from raw rows to a model that serves and is compared with the one that does."""
+"""The flow `retrain`, as it is deployed: the pipeline in a Git worktree, with params from a form."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
@@ -11,11 +11,10 @@ from flows.engine.form import form
 from flows.engine.processes import Processes
 from flows.engine.pruning import Bounds
 from flows.engine.stage import Run, fails_in_words
-from flows.engine.workspace import Workspace, isolated, root
-from flows.report import run_report
+from flows.engine.workspace import isolated, root
+from flows.pipeline import run_stages
 from flows.report.summary import Summary
-from tasks.shared import tracking
-from tasks.shared.params_file import PARAMS, Layer, together, written_in
+from tasks.shared.params_file import PARAMS, Layer, written_in
 
 if TYPE_CHECKING:
     from flows.engine.form import Given
@@ -48,30 +47,3 @@ def retrain(
         Processes(space.root) as processes,
     ):
         return run_stages(Run(space, processes, bounds))
-
-
-def retrain_in(space: Workspace, processes: Processes) -> State[Any]:
-    """Run the flow in a checkout that has been prepared, with the params that it has been given."""
-
-    @flow(name="retrain", persist_result=False)
-    @fails_in_words
-    def retrain(params: Given, update_data: bool) -> State[Summary]:  # noqa: ARG001, FBT001 (shown in the UI)
-        space.say = get_run_logger().info
-        return run_stages(Run(space, processes))
-
-    given = Given.model_validate(together(space.given))
-    return retrain(given, space.update_data, return_state=True)
-
-
-def run_stages(run: Run) -> State[Summary]:
-    """Bring all stages up to date, and report."""
-    # trackers call it so
-    run.processes.environment[tracking.NAME] = str(runtime.flow_run.name)
-    examples = run.stage("ingest")
-    splits = run.stage("split", examples)
-    tokens = run.stage("tokenize", splits)
-    model = run.stage("train", tokens)
-    scores = run.stage("evaluate", model, splits, tokens)
-    package = run.stage("package", model, scores)
-    run.stage("judge", package)
-    return run_report.publish(run)

@@ -92,8 +92,8 @@ def _in_place(space: "Workspace", session: Session, *, stays: bool) -> int:
             # something has changed, and Prefect takes as long to start its server as torch to import
             processes.start()
         from flows.engine.prepare import refuse_unknown_names
+        from flows.pipeline import retrain_in
         from flows.report.summary import show
-        from flows.retrain import retrain_in
 
         # params.yaml may have been edited by hand
         if not space.found_unchanged:

@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.ledger.results import Experiment
-from flows.registry import candidate
-from flows.registry.decision import Decision
-from flows.registry.promotion import Promoted
 from tasks.shared.errors import InputError
 from tasks.shared.params import Promote
 from tasks.shared.say import Say
+
+if TYPE_CHECKING:
+    from flows.registry.candidate import Candidate
+    from flows.registry.decision import Decision
+    from flows.registry.promotion import Promoted
 
 BY = "promote.when"
 
@@ -22,8 +25,8 @@ class Outcome:
     """
 
     sentence: str
-    decision: Decision | None = None
-    promoted: Promoted | None = None
+    decision: "Decision | None" = None
+    promoted: "Promoted | None" = None
     waits: bool = False
 
     @property
@@ -42,6 +45,9 @@ def follow(checkout: Path, saved: Experiment | None, rules: Promote, say: Say) -
     if saved is None:
         by_hand = "a run in the checkout is promoted by hand: commit it, then `retrain promote`"
         return Outcome(f"Not promoted: {by_hand}.")
+    # what decides takes a third of a second to import, and most runs have nothing to decide
+    from flows.registry import candidate
+
     try:
         with candidate.candidate(checkout, saved.commit, saved.name, say) as its:
             return _of(checkout, its, rules, say)
@@ -49,8 +55,10 @@ def follow(checkout: Path, saved: Experiment | None, rules: Promote, say: Say) -
         return Outcome(f"Not promoted: {error}.")
 
 
-def _of(checkout: Path, its: candidate.Candidate, rules: Promote, say: Say) -> Outcome:
+def _of(checkout: Path, its: "Candidate", rules: Promote, say: Say) -> Outcome:
     """Return what becomes of a candidate."""
+    from flows.registry import candidate
+
     found = candidate.decided(checkout, its, say)
     if not found.allows(rules.when):
         return Outcome(refusal(found), found)
@@ -62,7 +70,7 @@ def _of(checkout: Path, its: candidate.Candidate, rules: Promote, say: Say) -> O
     return Outcome(f"{found.sentence} {now}", found, done)
 
 
-def refusal(found: Decision) -> str:
+def refusal(found: "Decision") -> str:
     """Return why a model is not promoted, in a sentence."""
     if found.verdict == "same":
         return found.sentence

@@ -23,12 +23,11 @@ from flows.report.artifacts import pictures, publish_document
 from flows.report.comparison import LastRun, compare
 from flows.report.costs import likely
 from flows.report.summary import Summary, cost_cells, measured
-from tasks import problems
 from tasks.shared.errors import without_password
 from tasks.shared.markup import Markdown, code, plain
 from tasks.shared.params import Params
 from tasks.shared.paths import Paths
-from tasks.shared.predictions import read_samples
+from tasks.shared.samples import read_samples
 from tasks.shared.templates import render
 from tasks.shared.verdict import (
     Scores,
@@ -125,7 +124,6 @@ def markdown(summary: Summary, name: str, params: Params, plots: Path) -> str:
         TEMPLATE,
         name=name,
         params=params,
-        task=problems.load(params.problem, params.own).task,
         metrics=summary.metrics,
         results=summary.results,
         seconds=summary.seconds,

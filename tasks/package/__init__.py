@@ -21,6 +21,7 @@ from tasks.shared.files import digests, manifest, read_json, write_json
 from tasks.shared.markup import Markdown
 from tasks.shared.params import Params
 from tasks.shared.paths import Paths
+from tasks.shared.samples import read_samples
 from tasks.shared.stage import end_with_parent, pins
 from tasks.shared.templates import render
 from tasks.shared.verdict import Scores, beside_baselines, metrics
@@ -46,7 +47,7 @@ def package(params: Params, problem: Problem, paths: Paths) -> None:
     scores, counts = read_json(paths.metric("evaluate")), read_json(paths.metric("split"))
     predicted = predictions.read(paths.plots / "predictions.csv", problem.columns)
     example = next((given for given in problem.asked(out, test, predicted) if given is not None), None)
-    samples = predictions.read_samples(paths.plots / "samples.csv")
+    samples = read_samples(paths.plots / "samples.csv")
     (out / "README.md").write_text(
         card(params, problem, scores, counts["train"], example, samples), encoding="utf-8"
     )

@@ -18,7 +18,7 @@ from typing import Any
 
 import funcy
 
-from tasks.shared import converted_models, ctranslate2_files, ctranslate2_models, gguf_models
+from tasks.shared import converted_models, ctranslate2_files, gguf_models
 from tasks.shared.entries import refuse_odd_entries
 from tasks.shared.errors import InputError, readable
 from tasks.shared.files import folder_digest, made_once, read_json, sha256, write_json
@@ -118,7 +118,7 @@ def is_converted(name: str | None) -> bool:
 
 
 def _is_ctranslate2(folder: Path) -> bool:
-    return ctranslate2_models.is_one(folder) and not any(folder.glob("*.safetensors"))
+    return ctranslate2_files.is_one(folder) and not any(folder.glob("*.safetensors"))
 
 
 def warm_folder(revision: str) -> Path:
@@ -215,7 +215,12 @@ def _fetched(model: Model, name: str) -> Path:
         )
     if folder.is_file():
         return gguf_models.dequantised(folder, digest)
-    return ctranslate2_models.converted(folder, digest) if _is_ctranslate2(folder) else folder
+    if not _is_ctranslate2(folder):
+        return folder
+    # every command imports this module, and numpy takes a tenth of its time
+    from tasks.shared import ctranslate2_models
+
+    return ctranslate2_models.converted(folder, digest)
 
 
 def _digest(model: Path) -> str:
@@ -364,7 +369,7 @@ def _packaged(distribution: str) -> Path:
         return packed[0]
     if not folders:
         bins = {Path(str(file.locate())).parent for file in files if file.name == ctranslate2_files.FILE}
-        folders = sorted(folder for folder in bins if ctranslate2_models.is_one(folder))
+        folders = sorted(folder for folder in bins if ctranslate2_files.is_one(folder))
     if not folders:
         raise InputError(
             f"model.name: the Python package '{distribution}' carries no model.safetensors, "

@@ -7,12 +7,15 @@ number is held against the bytes that are there.
 """
 
 import math
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from tasks.shared.errors import InputError, readable
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FILE = "model.bin"
 VERSIONS = range(5, 7)
@@ -29,7 +32,7 @@ class Variables:
     """The variables of a file by their names, and by what type they were stored."""
 
     kind: str
-    arrays: dict[str, np.ndarray]
+    arrays: "dict[str, np.ndarray]"
     types: dict[str, str]
 
 
@@ -40,10 +43,10 @@ class _DamageError(ValueError):
 class _Bytes:
     """Bytes that are read from the front to the back, and not beyond."""
 
-    def __init__(self, content: np.ndarray) -> None:
+    def __init__(self, content: memoryview) -> None:
         self.content, self.at = content, 0
 
-    def take(self, count: int) -> np.ndarray:
+    def take(self, count: int) -> memoryview:
         if count > len(self.content) - self.at:
             raise _DamageError(
                 f"it ends at byte {len(self.content)}, and {count} more are to stand at {self.at}"
@@ -61,13 +64,18 @@ class _Bytes:
         return found[:-1].decode("ascii")
 
 
+def is_one(folder: Path) -> bool:
+    """Return whether a folder holds a model that CTranslate2 reads, of any kind."""
+    return kind(folder) is not None
+
+
 def kind(folder: Path) -> str | None:
     """Return the kind of model that a folder's model.bin holds; None where it is no file of CTranslate2's."""
     file = folder / FILE
     if not file.is_file():
         return None
     with file.open("rb") as opened:
-        start = _Bytes(np.frombuffer(opened.read(START), np.uint8))
+        start = _Bytes(memoryview(opened.read(START)))
     try:
         # a pickle of torch begins as a ZIP archive does
         return start.text() if start.number(4) in VERSIONS else None
@@ -78,7 +86,9 @@ def kind(folder: Path) -> str | None:
 def read(file: Path) -> Variables:
     """Return what a file holds; its arrays are mapped, not read. Raises InputError for a damaged file."""
     try:
-        return _read(_Bytes(np.memmap(file, np.uint8, mode="r")))
+        with file.open("rb") as opened:
+            content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        return _read(_Bytes(memoryview(content)))
     except (_DamageError, OSError, ValueError) as error:
         said = f"{file} is damaged, or no file of CTranslate2's: {error}"
         raise InputError(f"model.name: {said}; install or copy it again, or name another model") from None
@@ -105,7 +115,10 @@ def _read(content: _Bytes) -> Variables:
     return found
 
 
-def _variable(name: str, content: _Bytes) -> tuple[np.ndarray, str]:
+def _variable(name: str, content: _Bytes) -> "tuple[np.ndarray, str]":
+    # every command imports this module, and numpy takes a tenth of its time
+    import numpy as np
+
     rank = content.number(1)
     if rank > MOST_DIMENSIONS:
         raise _DamageError(f"{name} has {rank} dimensions")
@@ -117,4 +130,5 @@ def _variable(name: str, content: _Bytes) -> tuple[np.ndarray, str]:
     if math.prod(shape) * SIZES[type_] != size:
         raise _DamageError(f"{name} has {size} bytes, and {shape} numbers of {type_} are to be there")
     data = content.take(size)
-    return data.view(np.dtype("<u2") if type_ == "bfloat16" else np.dtype(type_)).reshape(shape), type_
+    stored = np.dtype("<u2") if type_ == "bfloat16" else np.dtype(type_)
+    return np.frombuffer(data, stored).reshape(shape), type_

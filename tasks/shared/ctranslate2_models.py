@@ -47,11 +47,6 @@ FUSED = {
 NAMES = {"gamma": "weight", "beta": "bias", "weight": "weight", "bias": "bias"}
 
 
-def is_one(folder: Path) -> bool:
-    """Return whether a folder holds a model that CTranslate2 reads, of any kind."""
-    return ctranslate2_files.kind(folder) is not None
-
-
 def converted(folder: Path, digest: str) -> Path:
     """Return a folder with its weights in fp32 safetensors, config, tokenizer and feature extractor.
 

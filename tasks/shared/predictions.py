@@ -8,9 +8,6 @@ import polars as pl
 from tasks.shared.columns import Columns, kind, shown, targets
 from tasks.shared.values import as_text
 
-# rows that a report or card shows
-SAMPLES = 5
-
 
 def table(found: list[dict[str, Any]], columns: Columns) -> pl.DataFrame:
     """Return what a problem predicts as a table, `predicted` of the type of the one target that there is."""
@@ -34,14 +31,6 @@ def read(file: Path, columns: Columns) -> pl.DataFrame:
     written = pl.read_csv(file, infer_schema=False)
     one = _one_target(columns)
     return written.with_columns(kind(columns[one]).parse(written["predicted"])) if one else written
-
-
-def read_samples(file: Path, most: int = SAMPLES) -> list[dict[str, str]]:
-    """Return the first rows that evaluate has kept for people to read; none where the problem keeps none."""
-    if not file.exists():
-        return []
-    read_in = pl.read_csv(file, infer_schema=False).head(most)
-    return [{name: text or "" for name, text in row.items()} for row in read_in.iter_rows(named=True)]
 
 
 def mistakes(predicted: pl.DataFrame, rows: pl.DataFrame, columns: Columns, most: int) -> pl.DataFrame:

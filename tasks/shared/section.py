@@ -35,6 +35,8 @@ class Section(BaseModel):
     has_tokenizer: ClassVar[bool] = True
 
     model_config = ConfigDict(
+        # a section inside another is built with it
+        defer_build=True,
         frozen=True,
         extra="forbid",
         validate_default=True,
