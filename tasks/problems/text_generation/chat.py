@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -24,6 +25,10 @@ NUMBER = re.compile(r"[-+]?\$?[0-9][0-9,]*(?:\.[0-9]+)?")
 ASKED = "retrain"
 # what a template is told of the time, whose own function of this name asks the clock: other bits tomorrow
 TODAY = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro %}"
+
+
+class TemplateTimeoutError(InputError):
+    """A chat template takes too long, whatever messages it is given."""
 
 
 class Part(NamedTuple):
@@ -196,7 +201,8 @@ def prompt(processor: "PreTrainedTokenizerBase", messages: list[Message], tools:
 def end(processor: "PreTrainedTokenizerBase", system: str | None, seconds: float) -> int | None:
     """Return the special token that ends an answer as it is learned; that of a text where none does.
 
-    A base model's template may end answers with another token than the one that ends its texts.
+    A base model's template may end answers with another token than the one that ends its texts. Raises
+    TemplateTimeoutError, as `render` does.
     """
     usual = pretrained.end(processor)
     if not processor.chat_template:
@@ -204,6 +210,8 @@ def end(processor: "PreTrainedTokenizerBase", system: str | None, seconds: float
     messages, _ = conversation({"prompt": ASKED, "answer": ASKED}, system)
     try:
         said = parts(processor, messages, None, seconds)[-1].text
+    except TemplateTimeoutError:
+        raise
     except InputError:
         # one that takes no such conversation, but those that rows hold
         return usual
@@ -224,7 +232,7 @@ def render(
     """Return messages as the model's chat template writes them, in the sandbox of transformers.
 
     ask: whether it ends with how an answer begins.
-    Raises InputError when the template fails or takes too long.
+    Raises InputError when the template fails, and TemplateTimeoutError when it takes too long.
     """
     try:
         with _at_most(seconds):
@@ -233,7 +241,7 @@ def render(
             return str(processor.apply_chat_template(messages, tokenize=False, **given))
     except TimeoutError:
         long = f"the model's chat template took longer than text_generation.template_seconds, {seconds:g}"
-        raise InputError(f"{long}; raise it, or name a model with another template") from None
+        raise TemplateTimeoutError(f"{long}; raise it, or name a model with another template") from None
     except Exception as error:  # noqa: BLE001 - whatever somebody's template raises
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         roles = ", ".join(message["role"] for message in messages)
@@ -256,7 +264,13 @@ def plain_prompt(messages: list[Message]) -> str:
 
 @contextmanager
 def _at_most(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError where what is done takes longer; in a main thread, as a stage's is."""
+    """Raise TimeoutError where what is done takes longer; in a main thread, as a stage's is.
+
+    Ray Train has a thread train, which no signal stops: tokenize has timed the template of every row before.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def stop(_: int, __: FrameType | None) -> None:
         raise TimeoutError

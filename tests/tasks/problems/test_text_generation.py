@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import threading
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -293,6 +294,20 @@ def test_an_answer_ends_with_the_first_special_token_behind_it() -> None:
     plain = thinks.replace("<|im_end|>", "").replace("<end>", "").replace("<|im_start|>", "")
     assert chat.end(tokenizer(plain), None, 5) == letters.eos_token_id
     assert chat.end(tokenizer("{{ raise_exception('no') }}"), None, 5) == letters.eos_token_id
+
+
+def test_an_answer_ends_in_a_thread_as_in_the_main_one() -> None:
+    letters, found = tokenizer(CHATML), []
+    thread = threading.Thread(target=lambda: found.append(chat.end(letters, None, 5)))
+    thread.start()
+    thread.join()
+    assert found == [chat.end(letters, None, 5)] == [letters.convert_tokens_to_ids("<|im_end|>")]
+
+
+def test_a_template_that_takes_too_long_does_not_end_answers_with_another_token() -> None:
+    endless = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
+    with pytest.raises(InputError, match=r"longer than text_generation\.template_seconds, 0\.2"):
+        chat.end(tokenizer(endless), None, 0.2)
 
 
 def test_a_prompt_is_a_conversation_by_the_template_and_else_a_line() -> None:
