@@ -77,10 +77,16 @@ class TextProblem(Problem):
     def encoded(
         self, processor: Any, rows: pl.DataFrame, first: int, targets: Targets, limit: int
     ) -> Encoded:
-        """Return `input_ids` list<int32>, special tokens included, cut; `length` int32; `labels`.
+        """Return some rows as `tokens` does; first: the number of the first row."""
+        inputs, is_cut = self.tokens(processor, rows, targets, limit)
+        return Encoded(inputs, sum(is_cut), num_unknown(processor, inputs["input_ids"]))
 
-        first: the number of the first row. limit: the most tokens of a model input.
-        Two texts become one row, the longer one cut first. Where a tokenizer has token types other than 0, as
+    def tokens(
+        self, processor: Any, rows: pl.DataFrame, targets: Targets, limit: int
+    ) -> "tuple[pa.RecordBatch, list[bool]]":
+        """Return model inputs of at most `limit` tokens, and whether each row was cut.
+
+        `input_ids` list<int32>, special tokens included; `length` int32; `labels`. Two texts become one row, the longer one cut first. Where a tokenizer has token types other than 0, as
         XLNet's does, and BERT's for the second text, there is `token_type_ids` list<int32> too. Straight from
         the Rust tokenizer's encodings to Arrow: the Python lists that `datasets.map` wants cost more than
         tokenizing.
@@ -89,7 +95,7 @@ class TextProblem(Problem):
 
         texts = [rows[name].to_list() for name in read(self.columns, rows)]
         example = processor(*["a"] * len(texts))
-        ids, types, truncated = _ids(processor, texts, limit)
+        ids, types, is_cut = _ids(processor, texts, limit)
         if processor.split_special_tokens:
             _check_ends(ids, texts[0], processor, example["input_ids"].count(processor.eos_token_id))
         lengths = np.fromiter(map(len, ids), np.int32, len(ids))
@@ -97,8 +103,7 @@ class TextProblem(Problem):
         if any(example.get("token_type_ids", ())):
             columns["token_type_ids"] = as_arrow(types, lengths)
         columns["labels"] = self.labels(rows, targets)
-        unknown = num_unknown(processor, columns["input_ids"])
-        return Encoded(pa.RecordBatch.from_pydict(columns), truncated, unknown)
+        return pa.RecordBatch.from_pydict(columns), is_cut
 
     def probe(self, model: "PreTrainedModel", batch: Mapping[str, Any]) -> Any:
         """Return the logits (rows, labels)."""
@@ -166,15 +171,15 @@ def _ids(
     processor: "PreTrainedTokenizerBase",
     texts: list[list[str]],
     max_length: int,
-) -> tuple[list[list[int]], Iterable[list[int]], int]:
-    """Return the tokens of each row, their types, and how many rows were cut.
+) -> tuple[list[list[int]], Iterable[list[int]], list[bool]]:
+    """Return the tokens of each row, their types, and whether it was cut.
 
     texts: of all rows, or the first and the second ones of all rows.
     """
     if not processor.is_fast:
         full = processor(*texts, truncation=False)["input_ids"]
         cut = processor(*texts, truncation=True, max_length=max_length)
-        return cut["input_ids"], cut.get("token_type_ids", ()), sum(len(row) > max_length for row in full)
+        return cut["input_ids"], cut.get("token_type_ids", ()), [len(row) > max_length for row in full]
     tokenizer = processor.backend_tokenizer
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length, direction=processor.truncation_side)
@@ -183,9 +188,9 @@ def _ids(
     encodings = tokenizer.encode_batch_fast(rows)
     ids = [encoding.ids for encoding in encodings]
     # only a row that fills max_length can have been cut, and few do: ask those for their overflow
-    filled = [encoding for row, encoding in zip(ids, encodings, strict=True) if len(row) == max_length]
-    truncated = sum(1 for encoding in filled if encoding.overflowing)
-    return ids, (encoding.type_ids for encoding in encodings), truncated
+    pairs = zip(ids, encodings, strict=True)
+    is_cut = [len(row) == max_length and bool(encoding.overflowing) for row, encoding in pairs]
+    return ids, (encoding.type_ids for encoding in encodings), is_cut
 
 
 def _check_ends(

@@ -85,17 +85,19 @@ class Text2TextGeneration(TextProblem):
         """Return `input_ids` as of every text; `labels` list<int64>: the target's tokens, with its end."""
         import pyarrow as pa
 
-        its, most = super().encoded(processor, rows, first, targets, limit), self.params.max_target_length
+        (inputs, is_cut), most = self.tokens(processor, rows, targets, limit), self.params.max_target_length
         labels, cut = [], 0
-        for ids in processor(text_target=rows["target"].to_list(), truncation=False)["input_ids"]:
+        whole = processor(text_target=rows["target"].to_list(), truncation=False)["input_ids"]
+        for ids, is_text_cut in zip(whole, is_cut, strict=True):
             # BERT's first token is what a decoder starts with anyway
             own = ids[1:] if processor.bos_token_id is None and ids[0] == processor.cls_token_id else ids
-            cut += len(own) > most
+            cut += is_text_cut or len(own) > most
             labels.append(languages.shortened(own, most, processor))
         said = pa.array(labels, pa.list_(pa.int64()))
-        inputs = its.inputs.set_column(its.inputs.schema.get_field_index("labels"), "labels", said)
+        unknown = num_unknown(processor, inputs["input_ids"]) + num_unknown(processor, said)
+        inputs = inputs.set_column(inputs.schema.get_field_index("labels"), "labels", said)
         tokens = sum(inputs["length"].to_pylist()) + len(said.flatten())
-        return Encoded(inputs, its.truncated + cut, its.unknown + num_unknown(processor, said), tokens)
+        return Encoded(inputs, cut, unknown, tokens)
 
     def model(
         self, base: Path, processor: Processor, targets: Targets

@@ -148,6 +148,15 @@ def test_a_target_is_cut_and_still_ends_with_the_end_token(tiny_model: Path) -> 
     assert processor.cls_token_id not in labels
 
 
+def test_a_row_whose_text_and_target_are_cut_is_one_cut_row(tiny_model: Path) -> None:
+    problem = load(max_target_length=4)
+    processor = problem.processor(tiny_model, pl.LazyFrame(), Tokenize(max_length=8))
+    long, short = "my order is very late again today", "late"
+    rows = pl.DataFrame({"text": [long, long, short, short], "target": [long, short, long, short]})
+    (encoded,) = problem.encode(processor, rows, {}, Tokenize(max_length=8))
+    assert encoded.truncated == 3
+
+
 def test_how_a_base_generated_for_its_own_task_is_forgotten_but_for_its_tokens(
     tiny_model: Path, tmp_path: Path
 ) -> None:
