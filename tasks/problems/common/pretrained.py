@@ -185,8 +185,11 @@ def saved_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
 
 def end(processor: "PreTrainedTokenizerBase") -> int | None:
     """Return the token that ends a text; None where the tokenizer has none."""
-    # BERT's have no end but [SEP]
+    # BERT's have no end but [SEP], and BigBird's end by that although they have another one
     ends: tuple[int | None, ...] = (processor.eos_token_id, processor.sep_token_id)
+    last = processor("a")["input_ids"][-1:]
+    if last and last[0] in ends:
+        return int(last[0])
     return next((token for token in ends if token is not None), None)
 
 

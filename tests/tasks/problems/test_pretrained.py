@@ -1,12 +1,14 @@
 """What is known of a base model before it is loaded."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import transformers as hf
 
-from tasks.problems.common.pretrained import OFFSET, positions
-from tests.support.families import LIKE_BERT
+from tasks.problems.common.pretrained import OFFSET, end, positions
+from tests.support.families import LIKE_BERT, distilbert, gpt2, llama, make, roberta
 
 # sizes that not all have
 MORE: dict[str, dict[str, Any]] = {
@@ -40,3 +42,20 @@ def test_a_model_without_a_row_per_position_loses_none_to_its_padding_token() ->
 
     sizes = {**LIKE_BERT, "vocab_size": 16, "max_position_embeddings": 20, "pad_token_id": 1}
     assert positions(AutoConfig.for_model("esm", **sizes, position_embedding_type="rotary")) == 20
+
+
+@pytest.mark.parametrize(
+    ("family", "last"), [(distilbert, "[SEP]"), (gpt2, "<|endoftext|>"), (llama, "</s>"), (roberta, "</s>")]
+)
+def test_a_text_ends_with_the_token_that_each_family_ends_it_with(
+    family: Any, last: str, tmp_path: Path, tiny_model: Path
+) -> None:
+    processor = hf.AutoTokenizer.from_pretrained(make(family, tmp_path / "base", tiny_model))
+    assert processor.convert_ids_to_tokens(end(processor)) == last
+
+
+def test_a_text_ends_as_its_tokenizer_ends_it_which_has_two_tokens_for_that() -> None:
+    pieces = ["<pad>", "</s>", "<s>", "<unk>", "[SEP]", "[CLS]", "[MASK]", "\u2581", *"abc"]
+    processor = hf.BigBirdTokenizer(vocab=[(piece, 0.0) for piece in pieces])
+    assert processor.eos_token == "</s>"
+    assert end(processor) == processor.sep_token_id == processor(text_target="ab")["input_ids"][-1]
