@@ -15,7 +15,8 @@ def are_told(processor: Processor) -> bool:
 def tell(processor: Processor, own: Any, base: Path) -> None:
     """Tell a tokenizer the languages that the params name, which it is saved with.
 
-    Raises InputError where it takes some and none are named, or it knows no such language, or takes none.
+    Raises InputError where it takes some and none are named, or it knows no such language, or takes none, or
+    puts it elsewhere in a target than `decoding` knows.
     """
     named = {"source_language": own.source_language, "target_language": own.target_language}
     if not are_told(processor):
@@ -35,6 +36,11 @@ def tell(processor: Processor, own: Any, base: Path) -> None:
             raise InputError(f"text2text_generation.{param}: there is no language '{code}'{hint}")
     processor.tgt_lang, processor.src_lang = own.target_language, own.source_language
     processor.init_kwargs |= {"src_lang": own.source_language, "tgt_lang": own.target_language}
+    target = processor(text_target="a")["input_ids"]
+    # SeamlessM4T's stands behind an end token
+    if _number(processor, own.target_language) not in (target[0], target[-1]):
+        place = f"a {type(processor).__name__} puts the language of a target neither first nor last"
+        raise InputError(f"model.name: {place}; name another base, such as an mBART, M2M100 or NLLB")
 
 
 def decoding(processor: Processor) -> dict[str, int | None]:

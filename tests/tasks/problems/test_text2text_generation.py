@@ -1,7 +1,10 @@
 """Text-to-text generation: pairs as people keep them, metrics as sacrebleu's and rouge-score's, and texts that do not depend on their neighbours."""
 
 import json
+import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,7 @@ from tasks import problems
 from tasks.ingest import ingest
 from tasks.problems import Problem
 from tasks.problems.common import counting, predicting
-from tasks.problems.text2text_generation import serve
+from tasks.problems.text2text_generation import languages, serve
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data, Ingest, Params, Tokenize
 from tasks.shared.paths import Paths
@@ -261,6 +264,57 @@ def test_languages_that_are_missing_or_unknown_are_named(tmp_path: Path, tiny_mo
         InputError, match=r"source_language: the tokenizer of .* is told no language; leave it out"
     ):
         load(source_language="eng_Latn").processor(tiny_model, pl.LazyFrame(), Tokenize())
+
+
+def test_a_tokenizer_that_puts_the_language_behind_an_end_is_refused(tmp_path: Path) -> None:
+    pieces = ["<pad>", "<unk>", "<s>", "</s>", "a", "\u2581", "__eng__", "__fra__"]
+    tokenizer: Any = hf.SeamlessM4TTokenizer(
+        vocab={piece: number for number, piece in enumerate(pieces)},
+        additional_special_tokens=["__eng__", "__fra__"],
+    )
+    tokenizer.save_pretrained(tmp_path)
+    hf.SeamlessM4TConfig(vocab_size=len(pieces)).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"a SeamlessM4TTokenizer puts the language .* neither first nor la"):
+        load(source_language="eng", target_language="fra").processor(tmp_path, pl.LazyFrame(), Tokenize())
+
+
+class Letters:
+    """What M2M100's tokenizer calls of the library sentencepiece, which is not installed: a piece per letter."""
+
+    def __init__(self, **_: Any) -> None:
+        pass
+
+    def Load(self, _: str) -> None:  # noqa: N802 - the library's name
+        pass
+
+    def encode(self, text: str, **_: Any) -> list[str]:
+        return list(text.replace(" ", "\u2581"))
+
+
+def test_m2m100_is_told_its_languages_by_their_codes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = ModuleType("sentencepiece")
+    monkeypatch.setattr(library, "SentencePieceProcessor", Letters, raising=False)
+    monkeypatch.setitem(sys.modules, "sentencepiece", library)
+    where = "transformers.models.m2m_100.tokenization_m2m_100"
+    kind = import_module(where).M2M100Tokenizer
+    monkeypatch.delitem(sys.modules, where)
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "\u2581", *"abcdefgh"]
+    (tmp_path / "vocab.json").write_text(
+        json.dumps({piece: number for number, piece in enumerate(pieces)}), "utf-8"
+    )
+    processor = kind(str(tmp_path / "vocab.json"), "letters")
+    languages.tell(processor, load(source_language="de", target_language="fr").params, tmp_path)
+    reads, writes = processor.convert_tokens_to_ids(["__de__", "__fr__"])
+    end = processor.eos_token_id
+    assert processor("a b")["input_ids"] == [reads, 5, 4, 6, end]
+    target = processor(text_target="b a")["input_ids"]
+    assert target == [writes, 6, 4, 5, end]
+    assert languages.shortened(target, 3, processor) == [writes, 6, end]
+    assert languages.decoding(processor) == {"forced_bos_token_id": writes}
+    with pytest.raises(InputError, match="there is no language 'fr_XX'"):
+        languages.tell(processor, load(source_language="de", target_language="fr_XX").params, tmp_path)
 
 
 @pytest.mark.parametrize("family", [None, bart, t5])
