@@ -124,7 +124,9 @@ class Classification(Problem):
         from tasks.problems.common import figures
 
         told = told.rename({"label": "actual"}).with_columns(predictions)
-        wrong = told.filter(pl.col("predicted") != pl.col("actual")).sort("confidence", descending=True)
+        wrong = told.filter(pl.col("predicted") != pl.col("actual"))
+        # of equal confidence, as their rows stand, on however many cores they are sorted
+        wrong = wrong.sort("confidence", descending=True, maintain_order=True)
         return figures.galleries({"samples": figures.spread(told), "mistakes": wrong}, column, picture)
 
     def agrees(self, served: Any, predicted: Prediction) -> bool:

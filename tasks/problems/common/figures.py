@@ -16,7 +16,7 @@ NAMED = 40  # labels whose names still fit beside a matrix
 NUMBERED = 20  # labels whose cells still fit a number
 ACROSS = 6  # pictures beside each other
 GALLERY = 4 * ACROSS  # pictures that a figure shows
-LETTERS = 28  # of a text below a picture
+LETTERS = 24  # of a line below a picture
 DARK = 0.5  # a share above which a number is white
 
 
@@ -85,11 +85,8 @@ def reliability(correct: pl.Series, confidence: pl.Series) -> Figure:
 
 
 def spread(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows from all over a table, about as many as a gallery shows.
-
-    The first ones would often be of one label.
-    """
-    return rows.gather_every(max(1, rows.height // GALLERY))
+    """Return as many rows as a gallery shows, evenly spaced: the first ones would often be of one label."""
+    return rows[np.linspace(0, rows.height - 1, min(GALLERY, rows.height), dtype=int)]
 
 
 def galleries(
@@ -110,26 +107,29 @@ def galleries(
 
 
 def _caption(row: Mapping[str, Any]) -> str:
-    """Return what was asked about a file and said of it, and what it is where that is something else."""
-    said, actual = (_short(row[name]) for name in ("predicted", "actual"))
-    line = said if row["predicted"] == row["actual"] else f"{said}, is {actual}"
-    return f"{_short(row['asked'])}\n{line}" if "asked" in row else line
+    """Return lines: what was asked about a file, what was said, and what is right where that is another."""
+    lines = [row["asked"]] if "asked" in row else []
+    lines.append(row["predicted"])
+    if row["predicted"] != row["actual"]:
+        lines.append(f"is {row['actual']}")
+    return "\n".join(map(_short, lines))
 
 
 def _short(text: str | None) -> str:
-    text = text or ""
+    """Return the beginning of a text, in one line."""
+    text = " ".join((text or "").split())
     return text if len(text) <= LETTERS else f"{text[:LETTERS]}…"
 
 
 def gallery(pictures: Sequence[Any], captions: Sequence[str]) -> Figure:
-    """Draw pictures beside each other, each with a line or two below it."""
+    """Draw pictures beside each other, each with a line, or some, below it."""
     rows = -(-len(pictures) // ACROSS)
     figure = canvas(1.6 * ACROSS, 1.9 * rows)
     for place, axes in enumerate(figure.subplots(rows, ACROSS, squeeze=False).flat):
         axes.axis("off")
         if place < len(pictures):
             axes.imshow(pictures[place])
-            axes.set_title(captions[place], fontsize=7, y=-0.04, va="top", pad=0)
+            axes.set_title(captions[place], fontsize=6, y=-0.04, va="top", pad=0)
     return figure
 
 

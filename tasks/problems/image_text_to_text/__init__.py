@@ -14,7 +14,7 @@ import polars as pl
 from tasks.problems import Encoded, Prediction, Targets
 from tasks.problems.common import counting, pixels
 from tasks.problems.common.pictures import PictureTextProblem
-from tasks.problems.common.text import BATCH
+from tasks.problems.common.text import BATCH, num_unknown
 from tasks.problems.image_text_to_text import baseline, serve, vision
 from tasks.problems.image_text_to_text.params import Own
 from tasks.shared.columns import Column
@@ -98,7 +98,7 @@ class ImageTextToText(PictureTextProblem):
                 "labels": pa.array(labels, pa.list_(pa.int64())),
                 "length": pa.array([length + patches for length in lengths], pa.int32()),
             }
-            unknown = sum(ids.count(words.unk_token_id) for ids in (*prompts, *answers))
+            unknown = sum(num_unknown(words, columns[name]) for name in ("input_ids", "labels"))
             yield Encoded(pa.RecordBatch.from_pydict(columns), cut, unknown, tokens=sum(lengths))
 
     def model(self, base: Path, processor: Any, targets: Targets) -> "tuple[PreTrainedModel, list[str]]":
@@ -152,7 +152,7 @@ class ImageTextToText(PictureTextProblem):
         return baseline.usual(train, test)
 
     def draw(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> "dict[str, Figure]":
-        """Draw some pictures with the first that is asked and written about each."""
+        """Draw pictures from all over the rows, with what is asked, written and right; see figures.galleries."""
         from tasks.problems.common import figures
 
         names = {"asked": "text"} if "text" in rows.columns else {}

@@ -1,5 +1,6 @@
 """Pictures: the same bytes for the same numbers, whatever labels are called."""
 
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib as mpl
@@ -67,13 +68,32 @@ def test_a_gallery_shows_each_file_once_from_all_over_the_rows_with_what_was_sai
     names = [f"{number // 2}.png" for number in range(count)]
     rows = pl.DataFrame({"image": names, "actual": ["a"] * (count // 2) + ["b"] * (count // 2)})
     rows = rows.with_columns(predicted=pl.lit("a"))
-    long = rows.head(1).with_columns(asked=pl.lit("what is it " * 9), predicted=pl.lit(None, pl.String))
+    long = rows.head(1).with_columns(asked=pl.lit("what is\nit " * 9), predicted=pl.lit(None, pl.String))
     tables = {"samples": spread(rows), "asked": long, "mistakes": rows.head(0)}
     drawn = galleries(tables, "image", lambda _: np.zeros((4, 4)))
     assert drawn.keys() == {"samples", "asked"}
     said = [axes.get_title() for axes in drawn["samples"].axes]
-    assert said == ["a"] * (GALLERY // 2) + ["a, is b"] * (GALLERY // 2)
-    assert drawn["asked"].axes[0].get_title() == "what is it what is it what i…\n, is a"
+    assert said == ["a"] * (GALLERY // 2) + ["a\nis b"] * (GALLERY // 2)
+    assert drawn["asked"].axes[0].get_title() == "what is it what is it wh…\n\nis a"
+
+
+@pytest.mark.parametrize("count", [0, 1, GALLERY - 1, GALLERY, 2 * GALLERY - 1, 1000])
+def test_rows_of_a_gallery_stand_evenly_from_the_first_to_the_last(count: int) -> None:
+    numbers = spread(pl.DataFrame({"row": range(count)}))["row"].to_list()
+    assert len(numbers) == min(count, GALLERY)
+    assert numbers[:1] + numbers[-1:] == ([0, count - 1] if count else [])
+    assert len(set(np.diff(numbers))) <= 2
+
+
+def test_what_is_said_of_a_picture_covers_neither_its_neighbours_nor_the_next_row() -> None:
+    text = "how many red squares are in the picture?"
+    rows = pl.DataFrame({"image": [f"{number}.png" for number in range(GALLERY)]})
+    rows = rows.with_columns(asked=pl.lit(text), predicted=pl.lit(text), actual=pl.lit(f"{text} two"))
+    (drawn,) = galleries({"samples": rows}, "image", lambda _: np.zeros((4, 4))).values()
+    drawn.draw_without_rendering()
+    boxes = [axes.title.get_window_extent() for axes in drawn.axes]
+    boxes += [axes.images[0].get_window_extent() for axes in drawn.axes]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def test_other_pictures_are_the_same_bytes_too(tmp_path: Path) -> None:

@@ -38,6 +38,21 @@ def test_a_token_that_is_unknown_is_counted(
     assert found.unknown == 1
 
 
+def test_of_a_picture_s_texts_unknown_tokens_are_counted_where_they_are_read_or_learned(
+    tiny_model: Path,
+) -> None:
+    from transformers import GitProcessor, ViTImageProcessorPil
+
+    name = "image_text_to_text"
+    its = problems.load(name, Params.model_validate({"problem": name, name: {"max_new_tokens": 4}}).own)
+    pictures = ViTImageProcessorPil(size={"height": 32, "width": 32})
+    processor = GitProcessor(image_processor=pictures, tokenizer=pretrained.tokenizer(tiny_model, 32))
+    # the answer's second one stands behind where it is cut
+    row = {"image": "a.png", "text": f"my {UNKNOWN}", "answer": f"{UNKNOWN} my order my order {UNKNOWN}"}
+    (found,) = its.encode(processor, pl.DataFrame([row]), {}, Tokenize(max_length=32))
+    assert found.unknown == 2
+
+
 def test_unknown_tokens_are_a_share_of_all_that_is_read_and_said(tiny_model: Path) -> None:
     processor = pretrained.tokenizer(tiny_model, 32)
     rows = pl.DataFrame({"text": ["my order is late"], "text_pair": ["refund me"], "target": ["refund me"]})
