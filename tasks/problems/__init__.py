@@ -95,7 +95,7 @@ class Problem(Protocol):
     # the encoded column that nothing but an encoder reads, so that where it is frozen, and reads as much of
     # every row, rows hold what it answers instead: `encoder_outputs`; empty: there is none
     encoder_reads: str = ""
-    # whether labels are one per row or token, which is all that the Trainer's label smoothing knows
+    # whether each row, or each token, has one label, as the Trainer's label smoothing takes for granted
     smooths: bool = False
     # how training measures the metrics on validation: None, by what a forward pass answers for every row;
     # a number, by predicting so many rows as evaluate does; 0, not at all: the loss selects the checkpoint
@@ -185,9 +185,9 @@ class Problem(Protocol):
         return None
 
     def refuse_smoothing(self, params: "Train") -> None:
-        """Raise InputError for label smoothing where labels are not one per row or token."""
+        """Raise InputError for label smoothing where not each row, or each token, has one label."""
         if params.label_smoothing_factor and not self.smooths:
-            raise InputError("train.label_smoothing_factor is for one label per row; set it to 0")
+            raise InputError("train.label_smoothing_factor is for one label per row or token; set it to 0")
 
     def collator(self, processor: Processor) -> Collator:
         """Return what pads and stacks rows into a batch of tensors."""

@@ -86,10 +86,10 @@ class TextProblem(Problem):
     ) -> "tuple[pa.RecordBatch, list[bool]]":
         """Return model inputs of at most `limit` tokens, and whether each row was cut.
 
-        `input_ids` list<int32>, special tokens included; `length` int32; `labels`. Two texts become one row, the longer one cut first. Where a tokenizer has token types other than 0, as
-        XLNet's does, and BERT's for the second text, there is `token_type_ids` list<int32> too. Straight from
-        the Rust tokenizer's encodings to Arrow: the Python lists that `datasets.map` wants cost more than
-        tokenizing.
+        `input_ids` list<int32>, special tokens included; `length` int32; `labels`. Two texts become one row,
+        the longer one cut first. Where a tokenizer has token types other than 0, as XLNet's does, and BERT's
+        for the second text, there is `token_type_ids` list<int32> too. Straight from the Rust tokenizer's
+        encodings to Arrow: the Python lists that `datasets.map` wants cost more than tokenizing.
         """
         import pyarrow as pa
 

@@ -152,7 +152,7 @@ class ImageTextToText(PictureTextProblem):
         return baseline.usual(train, test)
 
     def draw(self, predictions: pl.DataFrame, rows: pl.DataFrame, targets: Targets) -> "dict[str, Figure]":
-        """Draw pictures from all over the rows, with what is asked, written and right; see figures.galleries."""
+        """Draw pictures from all over the rows, with what is asked and written of each, and what is right."""
         from tasks.problems.common import figures
 
         names = {"asked": "text"} if "text" in rows.columns else {}

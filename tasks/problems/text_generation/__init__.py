@@ -35,8 +35,8 @@ class TextGeneration(RowsProblem):
     head = "AutoModelForCausalLM"
     metrics = ("nats_per_character", "nats_per_token", "perplexity", "exact_match")
     headline = "nats_per_character"
-    # what is learned is what is measured: evaluate needs it too
     smooths = True
+    # what is learned is what is measured: evaluate needs it too
     learned = ()
     ties = 0.1
     formats = (".txt, .text and .md (rows text): documents, in parts of about chars_per_row characters",)

@@ -23,7 +23,7 @@ from tasks.problems.token_classification import aligned, conll, scores
 from tasks.problems.token_classification.entities import have_prefix, tag
 from tasks.problems.token_classification.guesses import guesses
 from tasks.problems.token_classification.params import Own
-from tasks.problems.token_classification.rows import NOTHING, ROWS, Spans, Tags
+from tasks.problems.token_classification.rows import NOTHING, ROWS, Spans, Tags, rooms
 from tasks.shared.columns import labels
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data, Ingest, Tokenize
@@ -144,7 +144,8 @@ class TokenClassification(RowsProblem):
     ) -> list[Prediction]:
         """Return tags or spans; the probability of the least sure tag, and how far ahead the closest one is.
 
-        `at`: which token stands for each word, where rows are words.
+        `at`: which token stands for each word, where rows are words; else `room`: from where to where in the
+        text each span stands alone.
         """
         logits = logits_of(model, without_carried(self, batch), logits)
         shares = logits.double().softmax(-1).cpu().numpy()
@@ -159,6 +160,8 @@ class TokenClassification(RowsProblem):
                 # without the padding on the left
                 token_of = dict(zip(parts, (places - mask[row].argmax()).tolist(), strict=True))
                 said["at"] = json.dumps([token_of.get((word, word + 1)) for word in range(size)])
+            else:
+                said["room"] = json.dumps(rooms(entities, parts, size))
             found.append(said | how_sure)
         return found
 

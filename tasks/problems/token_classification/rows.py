@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
 
 from tasks.problems import Prediction, Targets
@@ -141,20 +142,34 @@ class Spans:
         return WORD.findall(given)
 
     def agrees(self, served: list[dict[str, Any]], mine: list[Entity], predicted: Prediction) -> bool:
-        """Return whether the served entities are some, but for blanks at their ends."""
-        found = [group for group in served if not _is_blank(group, mine)]
-        return len(found) == len(mine) and all(map(_holds, found, mine))
+        """Return whether the served entities are some, but for blanks at their ends, by their `room`."""
+        wanted = list(zip(mine, json.loads(predicted["room"]), strict=True))
+        # blanks alone may be a group too
+        found = [one for one in served if one["word"].strip() or any(_is(one, *its) for its in wanted)]
+        pairs = zip(found, wanted, strict=False)
+        return len(found) == len(wanted) and all(_is(group, *its) for group, its in pairs)
 
 
-def _holds(group: Mapping[str, Any], entity: Entity) -> bool:
+def _is(group: Mapping[str, Any], entity: Entity, room: Part) -> bool:
     """Return whether what the pipeline has grouped is an entity, and blanks at most beside it."""
-    within = group["start"] <= entity.start and entity.end <= group["end"]
-    return bool(within and group["entity_group"] == entity.type)
+    is_left = room[0] <= group["start"] <= entity.start
+    is_right = entity.end <= group["end"] <= room[1]
+    return bool(is_left and is_right and group["entity_group"] == entity.type)
 
 
-def _is_blank(group: Mapping[str, Any], entities: list[Entity]) -> bool:
-    """Return whether what the pipeline has grouped is blanks alone, as no entity is."""
-    return not group["word"].strip() and not any(_holds(group, entity) for entity in entities)
+def rooms(entities: Sequence[Entity], parts: Sequence[Part], size: int) -> list[Part]:
+    """Return from where to where in a row of some size each entity stands alone: what is beside it is blank.
+
+    Up to the nearest parts that are none of its own; an empty one is blank.
+    """
+    starts, ends = np.array(parts, int).reshape(-1, 2).T
+    is_said = starts < ends
+    found = []
+    for start, end, _ in entities:
+        before = ends[is_said & (ends <= start)].max(initial=0)
+        after = starts[is_said & (starts >= end)].min(initial=size)
+        found.append((int(before), int(after)))
+    return found
 
 
 ROWS: dict[str, Tags | Spans] = {"tags": Tags(), "spans": Spans()}

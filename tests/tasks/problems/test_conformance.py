@@ -157,7 +157,9 @@ def test_label_smoothing_is_refused_where_labels_are_not_one_per_row_or_token(na
     several |= {"text2text_generation", "sentence_similarity", "automatic_speech_recognition"}
     assert its.smooths == (name not in several)
     if not its.smooths:
-        with pytest.raises(InputError, match="label_smoothing_factor is for one label per row; set it to 0"):
+        with pytest.raises(
+            InputError, match="label_smoothing_factor is for one label per row or token; set it to 0"
+        ):
             its.loss(pl.DataFrame(), {"labels": []}, Train(label_smoothing_factor=0.1))
 
 

@@ -291,9 +291,7 @@ class Letters:
         return list(text.replace(" ", "\u2581"))
 
 
-def test_m2m100_is_told_its_languages_by_their_codes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_m2m100_is_told_its_languages_by_their_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = ModuleType("sentencepiece")
     monkeypatch.setattr(library, "SentencePieceProcessor", Letters, raising=False)
     monkeypatch.setitem(sys.modules, "sentencepiece", library)

@@ -85,7 +85,7 @@ def test_accuracy_at_a_threshold_says_how_often_both_numbers_lie_on_one_side() -
     [
         (
             {"label_smoothing_factor": 0.1},
-            "train.label_smoothing_factor is for one label per row; set it to 0",
+            "train.label_smoothing_factor is for one label per row or token; set it to 0",
         ),
         (
             {"class_weights": "balanced"},

@@ -278,6 +278,29 @@ def test_the_pipeline_finds_the_entities_that_were_predicted_in_texts_with_blank
     assert all(found)
 
 
+def test_a_package_that_says_more_than_the_predicted_entities_and_blanks_is_refused(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    families.roberta(tmp_path, tiny_model)
+    text = "Anna lives in  Oslo  today"
+    spans = [{"start": 15, "end": 19, "label": "place"}]
+    (row,), _, processor = encoded(tmp_path, pl.DataFrame({"text": [text], "spans": [spans]}), "spans", 64)
+    its = problem("spans")
+    batch = its.collator(processor)([{name: row[name] for name in ("input_ids", "starts", "ends", "size")}])
+    logits = torch.nn.functional.one_hot(torch.tensor([[max(label, 0) for label in row["labels"]]]), 3) * 9.0
+    (said,) = its.predict(None, processor, batch, PLACE, logits)
+    assert said["predicted"] == spans
+    for start, end, is_it in (
+        (15, 19, True),
+        (13, 21, True),
+        (0, 26, False),
+        (12, 19, False),
+        (15, 22, False),
+    ):
+        served = [{"entity_group": "place", "word": text[start:end], "start": start, "end": end}]
+        assert its.agrees(served, said) == is_it, (start, end)
+
+
 @pytest.mark.parametrize(
     ("spans", "reason"),
     [
