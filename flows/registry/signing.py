@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from flows.git.commands import git
-from tasks.shared.errors import InputError
+from tasks.shared.errors import InputError, first_line
 
 # Git's configuration of this machine, which nothing that is fetched can change
 SIGNING_KEY, VERIFYING_KEY = "retrain.signingKey", "retrain.verifyingKey"
@@ -52,7 +52,7 @@ def signature(checkout: Path, package: Path) -> str | None:
             using.sign(package, written)
         except (AttributeError, OSError, TypeError, ValueError) as error:
             remedy = f"it must be a private EC key in PEM; where it has a password, {PASSWORD} gives it"
-            raise InputError(f"{SIGNING_KEY} {private}: {_first(error)}; {remedy}") from None
+            raise InputError(f"{SIGNING_KEY} {private}: {first_line(error)}; {remedy}") from None
         return written.read_text("utf-8")
 
 
@@ -74,7 +74,7 @@ def why_unsigned(package: Path, bundle: str, public: Path) -> str | None:
         except InvalidSignature:
             return "the key has not made it"
         except Exception as error:  # noqa: BLE001 (a forged bundle fails in any of its parsers)
-            told = _first(error)
+            told = first_line(error)
             return next((why for begins, why in WHY.items() if told.startswith(begins)), UNREADABLE)
     return None
 
@@ -87,7 +87,7 @@ def _refuse_other_keys(public: Path) -> None:
     try:
         its = load_pem_public_key(public.read_bytes())
     except (OSError, ValueError) as error:
-        raise InputError(f"{wanted} ({_first(error)}); name one that is") from None
+        raise InputError(f"{wanted} ({first_line(error)}); name one that is") from None
     if not isinstance(its, EllipticCurvePublicKey):
         raise InputError(f"{wanted} but one of another kind; name one that is")
 
@@ -98,8 +98,3 @@ def _installed() -> None:
     except ImportError:
         needs = "signatures need the package model-signing"
         raise InputError(f"{needs}; install it by `pip install -e '.[signing]'`") from None
-
-
-def _first(error: Exception) -> str:
-    """Return the first line of what an error says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -51,6 +51,11 @@ def readable(name: str) -> str:
     return " ".join(name.encode(errors="surrogateescape").decode(errors="replace").splitlines())
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class DiskError(InputError):
     """A disk is full, or fails."""
 

@@ -2,6 +2,8 @@
 
 import re
 
+from tasks.shared.errors import first_line
+
 MOST = 200  # letters of it
 # a buffer's address is another one each time
 ADDRESS = " object at 0x"
@@ -10,6 +12,5 @@ OPENING = re.compile(r"Error opening <.*?>: ")
 
 def brief(what: str, error: Exception) -> str:
     """Return what is wrong and the first line of an error, or its kind where it has no line to say."""
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    said = OPENING.sub("", first)
+    said = OPENING.sub("", first_line(error))
     return what if ADDRESS in said else f"{what}: {said[:MOST]}"

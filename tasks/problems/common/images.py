@@ -37,6 +37,8 @@ def keep(content: bytes, params: Ingest) -> Media:
     """
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever a decoder raises of a file that is none
         raise Unusable(brief("no picture that can be read", error)) from None
     if image.width * image.height > params.max_pixels:

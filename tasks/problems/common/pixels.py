@@ -1,10 +1,8 @@
-"""Pictures as a model's pixels: the base model's image processor, model inputs, batches, augmentation."""
+"""Pictures as a model's pixels: what an image processor makes of them, model inputs, batches."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,28 +22,14 @@ if TYPE_CHECKING:
 
 BATCH = 256  # pictures read at once
 PATCH = 16  # pixels on each side of what is counted as one
-USUAL = 224  # pixels on each side, where nothing else is said
 # width and height of pictures by which a processor is tried
 SIDES = ((64, 48), (48, 64), (300, 200))
 # of an image processor what makes its colours
 COLOURS = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std", "resample")
+# of the last each channel has another number
+TRIED = ("black", "white", "orange")
 SAME = 1e-4  # how far numbers may be apart, by rounding
 AXES = 3  # of a picture: channels, height, width
-
-
-def processor(base: Path, size: int | None) -> "BaseImageProcessor":
-    """Return the base model's image processor, or for a model from scratch one that squeezes into a square.
-
-    size: pixels on each side; None: as the base says. Raises InputError where the base has none, its pictures
-    do not all become one size, or batches would not hold what it makes of them.
-    """
-    if pretrained.is_from_scratch(base):
-        return squeezing(base, size or getattr(pretrained.config(base), "image_size", None) or USUAL)
-    made = pretrained.image_processor(base)
-    if size:
-        made = _squared(made, size, base)
-    _refuse_other_pixels(made, base)
-    return made
 
 
 def squeezing(base: Path, side: int | Sequence[int]) -> "BaseImageProcessor":
@@ -63,70 +47,21 @@ def squeezing(base: Path, side: int | Sequence[int]) -> "BaseImageProcessor":
     its = pretrained.image_processor(base)
     made = ViTImageProcessorPil(size=square, **{name: getattr(its, name, None) for name in COLOURS})
     try:
-        is_same = np.allclose(_line(made), _line(its), atol=SAME)
+        is_same = all(np.allclose(_middle(made, colour), _middle(its, colour), atol=SAME) for colour in TRIED)
     except Exception as error:  # noqa: BLE001 - whatever a processor raises that wants other pictures
-        raise InputError(brief(f"{_named(its, base)} makes no pixels of a picture", error)) from None
+        raise InputError(brief(f"{named(its, base)} makes no pixels of a picture", error)) from None
     if not is_same:
         more = "does more to colours than to rescale and normalize them"
-        raise InputError(f"{_named(its, base)} {more}; name another model")
+        raise InputError(f"{named(its, base)} {more}; name another model")
     return made
 
 
-def _squared(made: "BaseImageProcessor", side: int, base: Path) -> "BaseImageProcessor":
-    """Return a processor that makes squares of so many pixels on each side.
-
-    It squeezes where it can; else it resizes by the shortest side, and cuts out the middle. Raises InputError
-    where it does neither.
-    """
-    square, shortest = {"height": side, "width": side}, {"shortest_edge": side}
-    for size, is_cut in ((square, False), (shortest, False), (shortest, True)):
-        changed = deepcopy(made)
-        changed.size = size
-        if is_cut:
-            changed.do_center_crop = True
-        if is_cut or getattr(made, "crop_size", None):
-            changed.crop_size = square
-        # a processor says what it cannot do with an error of any kind
-        with suppress(Exception):
-            if {_made(changed, images.blank(*sides)).shape[1:] for sides in SIDES} == {(side, side)}:
-                return changed
-    what = f"the image processor in {base} ({type(made).__name__}) makes no squares of {side} pixels"
-    raise InputError(f"image_classification.image_size: {what}; leave it empty, or name another model")
-
-
-def _refuse_other_pixels(processor: "BaseImageProcessor", base: Path) -> None:
-    """Raise InputError unless pictures become one size, and batches hold what the processor makes of them."""
-    its = _named(processor, base)
-    try:
-        sizes = {_made(processor, images.blank(*sides)).shape for sides in SIDES}
-        beside = set(processor(images.blank(*SIDES[0]), return_tensors="np")) - {"pixel_values"}
-    except Exception as error:  # noqa: BLE001 - whatever a processor raises that wants other pictures
-        raise InputError(brief(f"{its} makes no pixels of a picture", error)) from None
-    if beside:
-        raise InputError(f"{its} gives {', '.join(sorted(beside))} beside pixels; name another model")
-    if len(sizes) > 1:
-        each = "makes pictures of different sizes, which cannot share a batch"
-        raise InputError(f"{its} {each}; give image_classification.image_size")
-    if not all(_is_same(processor, images.noise(*sides)) for sides in SIDES):
-        more = "does more to a picture than to resize, cut, rescale and normalize it"
-        raise InputError(f"{its} {more}; name another model")
-
-
-def _is_same(processor: "BaseImageProcessor", image: Any) -> bool:
-    """Return whether a batch holds what a processor makes of a picture, as near as 8 bits come."""
-    factor, _ = _line(processor)
-    if not factor.all():
-        return False
-    (ours,) = Collator(processor, Path())([{"pixels": _array(processor, image)}])["pixel_values"].numpy()
-    half: np.ndarray = np.abs(factor)[:, None, None] / 2 + SAME
-    return bool((np.abs(ours - _made(processor, image)) <= half).all())
-
-
-def _named(processor: "BaseImageProcessor", base: Path) -> str:
+def named(processor: "BaseImageProcessor", base: Path) -> str:
+    """Return what a sentence calls a base's image processor."""
     return f"model.name: the image processor in {base} ({type(processor).__name__})"
 
 
-def _made(processor: "BaseImageProcessor", image: Any) -> np.ndarray:
+def made_of(processor: "BaseImageProcessor", image: Any) -> np.ndarray:
     """Return what a processor makes of a picture: (channels, height, width) float32."""
     made = processor(image, return_tensors="np")
     if "pixel_values" not in made:
@@ -138,35 +73,44 @@ def _made(processor: "BaseImageProcessor", image: Any) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _line(processor: "BaseImageProcessor") -> tuple[np.ndarray, np.ndarray]:
+def line(processor: "BaseImageProcessor") -> tuple[np.ndarray, np.ndarray]:
     """Return what a processor multiplies 8 bits by, and what it adds, of each channel: (channels,) float32.
 
     As it makes them of black and of white: some rescale otherwise, or normalize twice.
     """
-    pictures = [_made(processor, images.blank(*SIDES[0], colour)) for colour in ("black", "white")]
-    # at the edges may be what pads it
-    black, white = (made[:, made.shape[1] // 2, made.shape[2] // 2].astype(np.float64) for made in pictures)
+    black, white = (_middle(processor, colour) for colour in ("black", "white"))
     return ((white - black) / 255).astype(np.float32), black.astype(np.float32)
 
 
-def _array(processor: "BaseImageProcessor", image: Any) -> np.ndarray:
+def _middle(processor: "BaseImageProcessor", colour: str) -> np.ndarray:
+    """Return what a processor makes of a colour: (channels,) float64."""
+    made = made_of(processor, images.blank(*SIDES[0], colour))
+    # at the edges may be what pads it
+    middle: np.ndarray = made[:, made.shape[1] // 2, made.shape[2] // 2].astype(np.float64)
+    return middle
+
+
+def as_resized(processor: "BaseImageProcessor", image: Any) -> np.ndarray:
     """Return a picture as the processor resizes and cuts it: (channels, height, width) uint8."""
     size = _plain_size(processor)
     if size is not None:
         # what the processor would do, without its checks, which take ten times as long
         resized: np.ndarray = np.asarray(image.resize(size, processor.resample)).transpose(2, 0, 1)
         return resized
-    factor, offset = (its[:, None, None] for its in _line(processor))
-    bits = (_made(processor, image) - offset) / factor
+    factor, offset = (its[:, None, None] for its in line(processor))
+    bits = (made_of(processor, image) - offset) / factor
     found: np.ndarray = np.clip(np.rint(bits), 0, 255).astype(np.uint8)
     return found
 
 
 def _read(processor: "BaseImageProcessor", file: Path) -> np.ndarray:
-    """Return a kept picture as `_array` does; raise InputError for one that the processor cannot take."""
+    """Return a kept picture as `as_resized` does; raise InputError for one that the processor cannot take."""
     image = images.load(file)
     try:
-        return _array(processor, image)
+        return as_resized(processor, image)
+    except MemoryError:
+        # that is no fault of the picture's
+        raise
     except Exception as error:  # noqa: BLE001 - whatever a processor raises of a picture that is too small
         size = f"{file}, {image.width} x {image.height} pixels"
         what = f"{size}: take its row out, or name another model; {type(processor).__name__} cannot take it"
@@ -179,7 +123,9 @@ def _plain_size(processor: "BaseImageProcessor") -> tuple[int, int] | None:
     from transformers.image_processing_backends import PilBackend
 
     size, kind = processor.size or {}, type(processor)
-    is_plain = kind._preprocess is PilBackend._preprocess and kind.resize is PilBackend.resize  # noqa: SLF001 (whether it is another)
+    # whether it is another's
+    is_plain = kind._preprocess is PilBackend._preprocess  # noqa: SLF001
+    is_plain = is_plain and kind.resize is PilBackend.resize
     others = any(
         getattr(processor, name, None) for name in ("do_center_crop", "do_pad", "do_convert_annotations")
     )
@@ -194,7 +140,7 @@ def _plain_size(processor: "BaseImageProcessor") -> tuple[int, int] | None:
 @lru_cache(maxsize=8)
 def shape(processor: "BaseImageProcessor") -> tuple[int, ...]:
     """Return the shape of pictures as the model is given them: (channels, height, width)."""
-    return _array(processor, images.blank(64, 48)).shape
+    return as_resized(processor, images.blank(64, 48)).shape
 
 
 def size(processor: "BaseImageProcessor") -> int:
@@ -261,7 +207,7 @@ class Collator:
         import torch
 
         arrays = [array(self.processor, row, self.folder) for row in rows]
-        factor, offset = (torch.from_numpy(its)[None, :, None, None] for its in _line(self.processor))
+        factor, offset = (torch.from_numpy(its)[None, :, None, None] for its in line(self.processor))
         pixels = torch.from_numpy(np.stack(arrays)).float().mul_(factor).add_(offset)
         batch = {"pixel_values": pixels}
         if "labels" in rows[0]:

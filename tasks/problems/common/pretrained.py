@@ -13,7 +13,7 @@ from tasks.problems.common import vocabulary
 from tasks.problems.common.vocabulary import Texts
 from tasks.shared import devices
 from tasks.shared.base_models import FROM_SCRATCH
-from tasks.shared.errors import InputError
+from tasks.shared.errors import InputError, first_line
 from tasks.shared.files import read_json
 from tasks.shared.foreign_code import refuse_code
 from tasks.shared.params import Tokenize
@@ -63,6 +63,7 @@ SAME_ANSWER = 0.01
 ROUNDING = 1e-4
 # a row of fewer tokens says nothing
 FEWEST = 4
+MOST_LETTERS = 300  # of what an error says
 SHOWN = 100  # texts, and letters of each, by which a tokenizer is compared
 # bytes; as torch allocates on a CPU (c10/core/alignment.h)
 ALIGNMENT = 64
@@ -464,8 +465,8 @@ def _built(head: str, settings: "PreTrainedConfig") -> "PreTrainedModel":
         made: PreTrainedModel = getattr(transformers, head).from_config(settings, dtype="float32")
     except Exception as error:  # noqa: BLE001 - whatever a model raises that cannot be of these sizes
         what = f"a {settings.model_type} with a head for {ANSWERS.get(head, head)}"
-        said = f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no more is known'])[0][:300]}"
-        raise InputError(f"model.from_scratch: {what} cannot be built of these sizes: {said}") from None
+        where = f"model.from_scratch: {what} cannot be built of these sizes"
+        raise InputError(f"{where}: {_kind_and_line(error)}") from None
     return made
 
 
@@ -586,6 +587,10 @@ def try_out(
 
 
 def _brief(error: Exception) -> str:
-    """Return an error's kind and first line."""
-    said = f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no more is known'])[0][:300]}"
-    return f"{said}; save or download it anew, or name another model"
+    """Return an error's kind and first line, and what to do."""
+    return f"{_kind_and_line(error)}; save or download it anew, or name another model"
+
+
+def _kind_and_line(error: Exception) -> str:
+    kind, line = type(error).__name__, first_line(error)
+    return line if line == kind else f"{kind}: {line[:MOST_LETTERS]}"

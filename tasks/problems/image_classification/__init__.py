@@ -15,6 +15,7 @@ from tasks.problems import Encoded, Loss, Targets
 from tasks.problems.common import pixels
 from tasks.problems.common.classification import Classification, numbers
 from tasks.problems.common.pictures import PictureProblem
+from tasks.problems.image_classification import processors
 from tasks.problems.image_classification.params import Own
 from tasks.shared.columns import Column
 from tasks.shared.errors import InputError
@@ -49,7 +50,7 @@ class ImageClassification(PictureProblem, Classification):
 
     def processor(self, base: Path, train: pl.LazyFrame, params: Tokenize) -> Any:
         """Return the base model's image processor, or one for a model from scratch."""
-        return pixels.processor(base, self.params.image_size)
+        return processors.processor(base, self.params.image_size)
 
     def encode(
         self, processor: Any, rows: pl.DataFrame, targets: Targets, params: Tokenize

@@ -62,14 +62,16 @@ def generated(processor: Any, model: Any, batch: Any) -> list[str]:
 def picture(image: Any) -> Any:
     """Return a picture as training saw it: the first of several, upright, on white, in 8 bits of RGB.
 
-    image: a path, a URL (of http, https or data), or one of Pillow's.
+    image: a path, a URL (of http, https or data), or one of Pillow's. The same function
+    stands in serve.py of visual question answering: each is all that its package has.
     """
     import numpy as np
     from PIL import Image, ImageOps
 
-    if isinstance(image, str):
-        is_url = image.startswith(("http://", "https://", "data:"))
-        content = urlopen(image).read() if is_url else Path(image).read_bytes()  # noqa: S310 (of these alone)
+    if isinstance(image, str | Path):
+        name = str(image)
+        is_url = name.startswith(("http://", "https://", "data:"))
+        content = urlopen(name).read() if is_url else Path(name).read_bytes()  # noqa: S310 (of these alone)
         image = Image.open(BytesIO(content))
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I"):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from tasks.problems import Collator, Encoded, Prediction, Targets
+from tasks.problems.common import pretrained
 from tasks.problems.common.lists import IGNORED
 from tasks.problems.common.predicting import logits_by_row
 from tasks.problems.common.text import RowsProblem, num_unknown, slices
@@ -96,8 +97,6 @@ class TextGeneration(RowsProblem):
         self, base: Path, processor: "PreTrainedTokenizerBase", targets: Targets
     ) -> "tuple[PreTrainedModel, list[str]]":
         """Load a language model that sees nothing of what comes after, with adapters where asked for."""
-        from tasks.problems.common import pretrained
-
         settings = pretrained.config(base)
         # BERT and its like see what comes after unless they are told to decode
         is_encoder = hasattr(settings, "is_decoder") and not settings.is_encoder_decoder

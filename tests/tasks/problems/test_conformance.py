@@ -146,6 +146,14 @@ def made(name: str, own: dict[str, Any], scratch: dict[str, Any], folder: Path, 
 
 
 @pytest.mark.parametrize("name", problem_names())
+def test_a_problem_of_which_nothing_is_said_is_as_its_defaults_say(name: str) -> None:
+    kind: type[Any] = type(problems.load(name))
+    own = Params.model_validate({"problem": name}).own
+    assert own is not None
+    assert kind().params.model_dump() == own.model_dump()
+
+
+@pytest.mark.parametrize("name", problem_names())
 def test_label_smoothing_is_refused_where_labels_are_not_one_per_row_or_token(name: str) -> None:
     its = problems.load(name, Params.model_validate({"problem": name}).own)
     several = {

@@ -72,7 +72,14 @@ def test_a_temperature_divides_all_of_a_head_s_answers(kind: str) -> None:
     np.testing.assert_allclose(heads.logits(model, collate, DATA), before / 1.7, rtol=1e-3, atol=1e-4)
 
 
-def test_a_head_that_cannot_be_divided_stays_as_it_was() -> None:
+def test_a_head_that_cannot_be_divided_is_tried_once_and_stays_as_it_was() -> None:
     model, before = made(Squashed, hf.ViTConfig(**TINY, image_size=64), pictures)
-    assert not heads.divide(model, 1.7, pictures, DATA, before)
+    asked = []
+
+    def collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        asked.append(len(rows))
+        return pictures(rows)
+
+    assert not heads.divide(model, 1.7, collate, DATA, before)
+    assert asked == [ROWS]
     assert np.array_equal(heads.logits(model, pictures, DATA), before)

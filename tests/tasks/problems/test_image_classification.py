@@ -12,6 +12,7 @@ import transformers
 from tasks import problems
 from tasks.ingest import ingest
 from tasks.problems.common import losses, pixels
+from tasks.problems.image_classification import processors
 from tasks.problems.image_classification.augmentation import augment
 from tasks.problems.image_classification.params import Augment
 from tasks.shared import base_models
@@ -111,7 +112,7 @@ def test_pixels_are_kept_where_they_take_less_room_than_the_file(raw: Path, tmp_
     its = params(raw)
     rows = ingested(its, tmp_path)
     for size, are_kept in ((8, True), (64, False)):
-        processor = pixels.processor(_blueprint(), size)
+        processor = processors.processor(_blueprint(), size)
         ((columns, count),) = pixels.encoded(processor, rows["image"], tmp_path / "data/media")
         assert count == 60
         assert (columns["pixels"].null_count == 0) == are_kept
@@ -293,7 +294,7 @@ def test_a_model_from_scratch_may_have_pictures_that_are_no_squares() -> None:
 
 
 def test_a_picture_that_is_gone_is_named(tmp_path: Path) -> None:
-    processor = pixels.processor(_blueprint(), 24)
+    processor = processors.processor(_blueprint(), 24)
     with pytest.raises(InputError, match=r"a.png is gone, which ingest had kept; run the same command again"):
         list(pixels.encoded(processor, pl.Series(["a.png"]), tmp_path))
     with pytest.raises(InputError, match=r"a.png is gone, which ingest had kept; run the same command again"):

@@ -11,6 +11,7 @@ from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPI
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from tasks.problems.common import images, pixels
+from tasks.problems.image_classification import processors
 from tasks.shared.errors import InputError
 
 # of the families that classify pictures: all whose image processor makes squares of any picture
@@ -82,7 +83,7 @@ def test_batches_hold_what_the_base_s_own_processor_makes_of_a_picture(
     kind: str, how: dict[str, Any], tmp_path: Path
 ) -> None:
     made = saved(tmp_path, kind, **how)
-    refuse_other_numbers(pixels.processor(tmp_path, None), made, tmp_path)
+    refuse_other_numbers(processors.processor(tmp_path, None), made, tmp_path)
 
 
 @pytest.mark.parametrize("kind", sorted({*SQUARE, "TextNetImageProcessorPil"}))
@@ -90,7 +91,7 @@ def test_every_family_s_pictures_become_squares_of_image_size_as_it_is_served(
     kind: str, tmp_path: Path
 ) -> None:
     saved(tmp_path, kind)
-    processor = pixels.processor(tmp_path, 40)
+    processor = processors.processor(tmp_path, 40)
     processor.save_pretrained(tmp_path / "package")
     served = transformers.AutoImageProcessor.from_pretrained(tmp_path / "package", backend="pil")
     refuse_other_numbers(processor, served, tmp_path)
@@ -101,19 +102,19 @@ def test_every_family_s_pictures_become_squares_of_image_size_as_it_is_served(
 def test_a_processor_whose_pictures_cannot_be_a_batch_is_refused(kind: str, tmp_path: Path) -> None:
     saved(tmp_path, kind)
     with pytest.raises(InputError, match=f"{kind}.*{REFUSED[kind]}"):
-        pixels.processor(tmp_path, None)
+        processors.processor(tmp_path, None)
 
 
 def test_a_processor_that_makes_no_squares_is_refused_with_image_size(tmp_path: Path) -> None:
     saved(tmp_path, "Siglip2ImageProcessorPil")
     with pytest.raises(InputError, match=r"image_size: .*Siglip2.* makes no squares of 32 pixels; leave it"):
-        pixels.processor(tmp_path, 32)
+        processors.processor(tmp_path, 32)
 
 
 @pytest.mark.parametrize("kind", SQUARE)
 def test_a_picture_of_one_pixel_is_taken(kind: str, tmp_path: Path) -> None:
     saved(tmp_path, kind)
-    processor = pixels.processor(tmp_path, None)
+    processor = processors.processor(tmp_path, None)
     images.blank(1, 1, "orange").save(tmp_path / "1.png")
     made = pixels.array(processor, {"image": "1.png", "pixels": None}, tmp_path)
     assert made.shape == pixels.shape(processor)
@@ -135,6 +136,19 @@ def test_a_picture_that_a_processor_cannot_take_is_named(tmp_path: Path) -> None
         pixels.array(Choosy(), {"image": "1.png", "pixels": None}, tmp_path)
 
 
+class Full(transformers.ViTImageProcessorPil):
+    """Finds no memory for a picture."""
+
+    def resize(self, image: np.ndarray, *given: Any, **named: Any) -> np.ndarray:
+        raise MemoryError
+
+
+def test_memory_that_is_full_is_no_fault_of_a_picture(tmp_path: Path) -> None:
+    images.blank(9, 9).save(tmp_path / "1.png")
+    with pytest.raises(MemoryError):
+        pixels.array(Full(), {"image": "1.png", "pixels": None}, tmp_path)
+
+
 class OwnContrast(transformers.ViTImageProcessorPil):
     """Normalizes each picture by its own mean."""
 
@@ -146,7 +160,7 @@ def test_a_processor_that_makes_other_numbers_than_batches_would_hold_is_refused
     with pytest.raises(
         InputError, match=r"OwnContrast.* does more to a picture than to resize, cut, rescale"
     ):
-        pixels._refuse_other_pixels(OwnContrast(), Path("base"))
+        processors.refuse_other_pixels(OwnContrast(), Path("base"))
 
 
 def test_squares_of_a_base_have_its_colours_or_it_is_refused(tmp_path: Path) -> None:
@@ -154,11 +168,11 @@ def test_squares_of_a_base_have_its_colours_or_it_is_refused(tmp_path: Path) -> 
     made = saved(tmp_path, "ViltImageProcessorPil", **how)
     processor = pixels.squeezing(tmp_path, 64)
     image = images.blank(64, 64, "orange")
-    mine = pixels.Collator(processor, tmp_path)([{"pixels": pixels._array(processor, image)}])
+    mine = pixels.Collator(processor, tmp_path)([{"pixels": pixels.as_resized(processor, image)}])
     wanted = made(image, return_tensors="pt")["pixel_values"][0, :, 9, 9]
     assert torch.allclose(mine["pixel_values"][0, :, 9, 9], wanted, atol=1e-5)
-    saved(tmp_path, "EfficientNetImageProcessorPil")
-    with pytest.raises(
-        InputError, match=r"EfficientNet.* does more to colours than to rescale and normalize"
-    ):
-        pixels.squeezing(tmp_path, 64)
+    # the second changes red for blue, of which black and white show nothing
+    for kind in ("EfficientNet", "MobileViT"):
+        saved(tmp_path, f"{kind}ImageProcessorPil")
+        with pytest.raises(InputError, match=rf"{kind}.* does more to colours than to rescale and normalize"):
+            pixels.squeezing(tmp_path, 64)

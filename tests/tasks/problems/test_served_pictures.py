@@ -46,5 +46,5 @@ def test_a_served_picture_is_seen_as_it_would_be_trained_on(
     wanted = np.asarray(images.load(kept))
     assert wanted.std() > 0
     url = "data:image/png;base64," + base64.b64encode(FILES[name]).decode()
-    for given in (str(file), url, Image.open(file)):
+    for given in (str(file), file, url, Image.open(file)):
         assert np.array_equal(np.asarray(serve.picture(given)), wanted)

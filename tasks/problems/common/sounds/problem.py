@@ -25,7 +25,7 @@ class SoundProblem(Problem):
     media_endings = reading.ENDINGS
     serve = Path(served.__file__)
 
-    def __init__(self, params: Any) -> None:
+    def __init__(self, params: Any = None) -> None:
         """Know whether anything is to be taken out of train sounds."""
         super().__init__(params)
         self.augments = self.params.masks != type(self.params.masks)()
