@@ -1,16 +1,25 @@
 """What follows a training: checkpoints that are marked, logged and asked for, and who asks for the end."""
 
+import json
+import sys
+import threading
+import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from tasks.shared.errors import InputError
+from tasks.shared.role import Role
 from tasks.train.checkpoints import last_whole
 from tasks.train.epochs import EpochSampler
 from tasks.train.follow import End, Follow, seconds_between_checkpoints
+from tasks.train.together import Together
 from tests.support.checkpoints import saved
+from tests.support.children import child
+from tests.support.wait import until
 
 
 def sampler() -> EpochSampler:
@@ -28,43 +37,66 @@ def test_a_checkpoint_is_marked_when_it_is_saved_and_logged_when_it_is_due(tmp_p
     assert last_whole(tmp_path) == torn
 
 
-class AskedMeanwhile:
-    """Processes that agree on nothing to do while this one is asked to end; later they all have been asked."""
-
-    is_first = True
-
-    def __init__(self, follow: Follow) -> None:
-        self.follow, self.given = follow, list[bool]()
-
-    def any(self, *flags: bool) -> list[bool]:
-        self.given.append(flags[0])
-        self.follow.ask_to_end()
-        return [self.given.count(True) > 0, *(False for _ in flags[1:])]
+def saves_at_a_step(follow: Follow, arguments: TrainingArguments) -> bool:
+    control, state = TrainerControl(), TrainerState(global_step=3, max_steps=9, epoch=0.3)
+    follow.on_step_end(arguments, state, control)
+    return bool(control.should_save)
 
 
-def test_a_process_that_is_asked_to_end_while_all_agree_does_so_with_the_others(tmp_path: Path) -> None:
-    follow = Follow(sampler(), tmp_path)
-    together: Any = AskedMeanwhile(follow)
-    follow.together = together
-    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
-    state = TrainerState(global_step=3, max_steps=9, epoch=0.3)
-    for saves in (False, True):
-        control = TrainerControl()
-        follow.on_step_end(arguments, state, control)
-        assert control.should_save is saves
-    assert together.given == [False, True]
-
-
-def test_a_process_that_is_asked_to_end_while_all_save_goes_on_as_the_others_do(tmp_path: Path) -> None:
-    follow = Follow(sampler(), tmp_path)
-    together: Any = AskedMeanwhile(follow)
-    follow.together = together
-    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+def ends_at_a_checkpoint(follow: Follow, arguments: TrainingArguments) -> bool:
     state = TrainerState(global_step=3, max_steps=9, epoch=1.0)
-    end = End(follow)
-    end.on_save(arguments, state, TrainerControl())
-    with pytest.raises(SystemExit):
-        end.on_save(arguments, state, TrainerControl())
+    try:
+        End(follow).on_save(arguments, state, TrainerControl())
+    except SystemExit:
+        return True
+    return False
+
+
+def ask_meanwhile(follow: Follow, thread: int, folder: Path) -> None:
+    """Ask for the end while a thread waits for the other process to agree."""
+
+    def is_agreeing() -> bool:
+        stack = traceback.walk_stack(sys._current_frames()[thread])
+        return Together.any.__code__ in {frame.f_code for frame, _ in stack}
+
+    until(is_agreeing, every=0.01)
+    follow.ask_to_end()
+    (folder / "asked").touch()
+
+
+def twice(
+    rank: int,
+    act: Callable[[Follow, TrainingArguments], bool],
+    arguments: TrainingArguments,
+    folder: Path,
+) -> None:
+    """Write down what one of two processes does twice; the first is asked to end the first time."""
+    store = f"file://{folder}/store"
+    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+    follow = Follow(sampler(), folder, Together(folder, Role(rank, 2)))
+    if rank == 0:
+        asks = (follow, threading.get_ident(), folder)
+        threading.Thread(target=ask_meanwhile, args=asks, daemon=True).start()
+    else:
+        until((folder / "asked").exists, every=0.01)
+    done = [act(follow, arguments) for _ in range(2)]
+    (folder / f"done-{rank}").write_text(json.dumps(done))
+
+
+@pytest.mark.parametrize("act", [saves_at_a_step, ends_at_a_checkpoint])
+def test_a_process_that_is_asked_to_end_while_all_agree_does_so_with_the_others(
+    act: Callable[..., bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # no other network is needed
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    both = [child(twice, rank, act, arguments, tmp_path) for rank in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+        assert one.exitcode == 0
+    assert [json.loads((tmp_path / f"done-{rank}").read_text()) for rank in range(2)] == [[False, True]] * 2
 
 
 def test_the_sampler_follows_the_epoch_also_in_the_middle_of_one(tmp_path: Path) -> None:
