@@ -7,7 +7,8 @@ import pytest
 import torch
 import transformers as hf
 
-from tasks.problems.common.pretrained import OFFSET, end, positions
+from tasks.problems.common.pretrained import end, positions
+from tasks.problems.common.pretrained.configs import OFFSET
 from tests.support.families import LIKE_BERT, distilbert, gpt2, llama, make, roberta
 
 # sizes that not all have
