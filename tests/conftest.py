@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from tests.support.server import lasting_server
 # one of several processes of pytest-xdist that share the tests of a session
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 SESSION = os.getppid() if IS_WORKER else os.getpid()
+# seconds since the epoch after which no test is begun: .ci/run has a limit, however slow the machine is
+UNTIL = "RETRAIN_TESTS_UNTIL"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,6 +39,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             # not by keyword: a folder of tests is called so too
             if item.get_closest_marker("shared"):
                 item.add_marker(mark)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Skip what there is no time left for, and say so."""
+    if UNTIL in os.environ and time.time() > float(os.environ[UNTIL]):
+        pytest.skip(f"no time is left for it before {UNTIL}")
 
 
 @pytest.fixture(scope="session")
