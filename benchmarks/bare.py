@@ -10,6 +10,7 @@ from tasks.evaluate import evaluate
 from tasks.ingest import ingest
 from tasks.judge import judge
 from tasks.package import package
+from tasks.shared import base_models
 from tasks.shared.params_file import load
 from tasks.shared.paths import Paths
 from tasks.split import split
@@ -24,7 +25,7 @@ def main() -> None:
     ingest(params.data, params.ingest, problem, paths)
     split(params.split, problem.columns, paths)
     tokenize(params.tokenize, params.model, problem, paths)
-    train(params.train, params.model, problem, paths, Path(".retrain/bare"))
+    train(params.train, base_models.fetch(params.model), problem, paths, Path(".retrain/bare"))
     evaluate(params.evaluate, problem, paths)
     package(params, problem, paths)
     judge(params.evaluate, params.promote.champion, problem, paths)

@@ -38,8 +38,8 @@ def clone_at(commit: str) -> Iterator[Project]:
     folder = Path(tempfile.mkdtemp(prefix="retrain-bench-"))
     try:
         root = folder / "project"
-        for words in (["clone", "-q", "--no-local", ROOT, root], ["-C", root, "checkout", "-q", commit]):
-            subprocess.run(["git", *words], check=True)
+        subprocess.run(["git", "clone", "-q", "--no-local", ROOT, root], check=True)
+        subprocess.run(["git", "-C", root, "checkout", "-q", commit], check=True)
         subprocess.run(["git", "-C", root, "remote", "remove", "origin"], check=True)
         subprocess.run(["make", "-s", "-C", root, "install", f"PYTHON={sys.executable}"], check=True)
         python, env = root / ".venv/bin/python", environment(root)

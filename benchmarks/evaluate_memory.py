@@ -17,6 +17,7 @@ from benchmarks.examples import by_example, prepare
 from benchmarks.measure import Options, Table, peak
 from benchmarks.training import results_of
 from tasks import problems
+from tasks.shared import base_models
 from tasks.shared.files import write_json
 from tasks.shared.params import Params
 from tasks.shared.params_file import load, save
@@ -77,7 +78,7 @@ def stage() -> None:
     if args.stage == "train":
         from tasks.train import train
 
-        train(params.train, params.model, problem, paths, args.output_dir / "resume")
+        train(params.train, base_models.fetch(params.model), problem, paths, args.output_dir / "resume")
     else:
         from tasks.evaluate import evaluate
 

@@ -14,7 +14,7 @@ import polars as pl
 from scipy.stats import binomtest
 
 from benchmarks.measure import Options, Table
-from benchmarks.simulated import Accuracy, EntityF1, MacroF1, Pair, WordErrorRate
+from benchmarks.simulated import Accuracy, EntityF1, MacroF1, Numbers, Pair, WordErrorRate
 from tasks.shared.evidence import OfSums, evidence_of, of_flags, shape_of
 from tasks.shared.paired import alpha_of_look, compare, verdict, worse_slices
 from tasks.shared.proportions import Pairs
@@ -217,7 +217,7 @@ def _year_of_the_same(random: np.random.Generator) -> bool:
     return _any_promoted(np.cumsum(mine), np.cumsum(other), np.cumsum(new_rows))
 
 
-def _any_promoted(mine: Sequence[int], other: Sequence[int], rows: Sequence[int]) -> bool:
+def _any_promoted(mine: Numbers, other: Numbers, rows: Numbers) -> bool:
     nights = zip(mine, other, rows, strict=True)
     for look, (my_rows, its_rows, all_rows) in enumerate(nights, 1):
         # less than one standard deviation beyond the margin never suffices, and takes no time
@@ -253,7 +253,7 @@ def _held(repeat: int) -> Table:
         (Accuracy(400), MacroF1(400, labels=5), EntityF1(400, 40), WordErrorRate(400))
     ):
         random = _random(4, number)
-        said = [_worse(pair, [0] * 5, random)["detectable"].mean() for _ in range(20)]
+        said = [_worse(pair, [0] * 5, random)["detectable"].to_numpy().mean() for _ in range(20)]
         detectable = float(np.mean(said))
         held = falsely = 0
         for _ in range(repeat):
@@ -269,13 +269,13 @@ def _held(repeat: int) -> Table:
 def _worse(pair: Pair, better_by: Sequence[float], random: np.random.Generator) -> pl.DataFrame:
     """Return the table of slices that are better by so much each."""
     drawn = [pair.draw(random, by) for by in better_by]
-    mine, other = (
-        Statistic(pair.metric, pl.concat([part[place].columns for part in drawn])) for place in (0, 1)
-    )
+    mine = Statistic(pair.metric, pl.concat([its.columns for its, _, _ in drawn]))
+    other = Statistic(pair.metric, pl.concat([its.columns for _, its, _ in drawn]))
     slices = pl.DataFrame({"part": np.repeat(np.arange(len(drawn)), pair.rows)})
     groups = None
     if pair.groups is not None:
-        groups = pl.concat([part[2] + number * pair.groups for number, part in enumerate(drawn)])
+        own = [its for _, _, its in drawn if its is not None]
+        groups = pl.concat([its + number * pair.groups for number, its in enumerate(own)])
     return worse_slices(mine, other, slices, MARGIN, ALPHA, groups, RESAMPLES, 0)
 
 

@@ -247,10 +247,14 @@ async def late(client: PrefectClient, flow_id: UUID) -> str:
         )
     await asyncio.sleep(SCHEDULED + PREFETCH)
     end = datetime.now(UTC) - timedelta(seconds=PREFETCH)
-    runs = [run for run in await all_runs(client) if run.auto_scheduled and run.expected_start_time]
-    due = [run for run in runs if run.expected_start_time <= end]
-    begun = [run for run in due if run.start_time]
-    seconds = sorted((run.start_time - run.expected_start_time).total_seconds() for run in begun)
+    scheduled_at = [
+        (run.expected_start_time, run.start_time)
+        for run in await all_runs(client)
+        if run.auto_scheduled and run.expected_start_time
+    ]
+    due = [(expected, start) for expected, start in scheduled_at if expected <= end]
+    begun = [(expected, start) for expected, start in due if start]
+    seconds = sorted((start - expected).total_seconds() for expected, start in begun)
     if not seconds:
         return f"none of {len(due)} began"
     most = f"95 % {seconds[int(0.95 * (len(seconds) - 1))]:.1f}, most {seconds[-1]:.1f}"

@@ -98,9 +98,9 @@ def train(options: Options) -> Seen:
     with fresh_clone() as project:
         project.env |= {"OMP_NUM_THREADS": "1"}
         for workers in WORKERS:
-            words = (name, str(workers), "--train.batch-size", str(options.batch_size // workers))
-            words += ("--train.cpu-shortcuts", "off")
-            project.retrain(*words, "--train.max-steps", str(options.steps))
+            rows = ("--train.batch-size", str(options.batch_size // workers))
+            steps = ("--train.cpu-shortcuts", "off", "--train.max-steps", str(options.steps))
+            project.retrain(name, str(workers), *rows, *steps)
             found[str(workers)] = noted(project, "train")
     return found
 

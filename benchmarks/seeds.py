@@ -66,7 +66,7 @@ def _runs(checkout: Path) -> dict[int, Record]:
 
 def _measured(checkout: Path, run: Record) -> Measured:
     """Return what each test row adds to a run's metrics, out of the cache."""
-    with packages.taken_out(checkout, run, "benchmarks", print) as out:
+    with packages.TakenOut(checkout, run, "benchmarks", print) as out:
         return measured.read(out.folder(EVALUATED, [FILE]) / FILE)
 
 

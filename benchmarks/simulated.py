@@ -102,8 +102,9 @@ class MacroF1(Pair):
 
     @property
     def _shares(self) -> Numbers:
-        shares = np.geomspace(10, 1, self.labels)
-        return shares / shares.sum()
+        falling = np.geomspace(10, 1, self.labels)
+        shares: Numbers = falling / falling.sum()
+        return shares
 
     def _frames(self, random: Generator, mended: Numbers, made: Numbers) -> tuple[pl.DataFrame, pl.DataFrame]:
         names = pl.Enum([f"label {number}" for number in range(self.labels)])

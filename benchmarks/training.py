@@ -198,7 +198,7 @@ def ours() -> None:
     params, prepared, paths = load(args.params), Paths(args.params.parent), Paths(args.output_dir)
     paths.media, paths.splits, paths.tokens = prepared.media, prepared.splits, prepared.tokens
     problem = problems.load(params.problem, params.own)
-    train(params.train, params.model, problem, paths, args.output_dir / "resume")
+    train(params.train, base_models.fetch(params.model), problem, paths, args.output_dir / "resume")
     results: dict[str, Any] = {"seconds": stopwatch.seconds, "steps": stopwatch.steps}
     results["gpu"] = gpu.use(params.train, paths.tokens / "train.arrow", paths.checkpoint, stopwatch)
     if args.do_predict:

@@ -90,7 +90,7 @@ def _qa(params: Params, paths: Paths, file: Path) -> dict[str, Any]:
     return {
         "train_file": file,
         **given,
-        "doc_stride": params.own.doc_stride,
+        "doc_stride": params.own.model_dump()["doc_stride"],
         "pad_to_max_length": False,
         **GROUPED,
     }

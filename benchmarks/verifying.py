@@ -8,6 +8,7 @@ turn: all cached, and with ingest stale (package follows it, as it names all par
 import itertools
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from benchmarks.clones import clone_at, fresh_clone, seconds
@@ -41,16 +42,9 @@ def _tables(size: str, projects: dict[str, Project], limits: Iterator[int], repe
     def stale(project: Project) -> float:
         return seconds(project, "flows", "run", "--ingest.max-chars", str(next(limits)))
 
-    cached = in_turn(
-        {
-            name: lambda project=project: seconds(project, "flows", "run")
-            for name, project in projects.items()
-        },
-        repeat,
-    )
-    ran = in_turn(
-        {name: lambda project=project: stale(project) for name, project in projects.items()}, repeat
-    )
+    runs = {name: partial(seconds, project, "flows", "run") for name, project in projects.items()}
+    cached = in_turn(runs, repeat)
+    ran = in_turn({name: partial(stale, project) for name, project in projects.items()}, repeat)
     found = {"All cached": cached, "One stale stage": ran}
     return [
         compare(f"{title}, {size} of raw files", "s", times, OURS, {BEFORE: TARGET})

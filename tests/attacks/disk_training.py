@@ -26,8 +26,9 @@ STAGE = "tasks.train"
 CALLS = "openat,write,pwrite64,ftruncate,fsync,rename,mkdir,unlink,unlinkat,rmdir"
 # of a line of strace: the call, the first path below the checkpoints (by which it finds a call again), and the rest
 TRACED = re.compile(rf"\d+ +(\w+)\(.*?({re.escape(CHECKPOINTS)}/[^\">]+)[\">](.*)")
-# safetensors writes weights under a name drawn at random, which cannot be told beforehand: a full disk fails there
-RANDOM_NAME = "/.tmp"
+# names drawn at random (safetensors' weights) or with the number of a process: they cannot be told beforehand,
+# and a full disk fails there
+OF_ONE_PROCESS = re.compile(r"/\.tmp|\.part(/|$)")
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def writes(training: Training, trace: Path) -> list[Write]:
     found = []
     for line in trace.read_text("utf-8", "replace").splitlines():
         told = TRACED.match(line)
-        if told is None or RANDOM_NAME in told[2]:
+        if told is None or OF_ONE_PROCESS.search(told[2]):
             continue
         call, place, rest = told.groups()
         # what is opened to be read is counted too, but is not to fail

@@ -6,6 +6,7 @@ imported here, because each clone under test has its own code. A program is kill
 whoever asked for it is gone.
 """
 
+import atexit
 import contextlib
 import fcntl
 import gc
@@ -18,6 +19,7 @@ import selectors
 import signal
 import socket
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any, NoReturn
@@ -130,6 +132,8 @@ def become(request: dict[str, Any], files: list[int]) -> NoReturn:
         sys.dont_write_bytecode = "PYTHONDONTWRITEBYTECODE" in os.environ
         os.chdir(request["cwd"])
         gc.enable()
+        # what the program itself has done at its end is done, and nothing of this server's
+        atexit._clear()
         random.seed()
         sys.executable = request["executable"]
         status = run(request["arguments"])
@@ -169,6 +173,8 @@ def run(arguments: list[str]) -> int:
     except BaseException:  # noqa: BLE001 (as the interpreter does)
         traceback.print_exc()
         status = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     return status
