@@ -1,17 +1,17 @@
 """Text-to-text generation: pairs as people keep them, metrics as sacrebleu's and rouge-score's, and texts that do not depend on their neighbours."""
 
 import json
-import sys
-from importlib import import_module
+import shutil
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import sentencepiece
 import torch
 import transformers as hf
+from transformers.models.m2m_100.tokenization_m2m_100 import FAIRSEQ_LANGUAGE_CODES
 
 from tasks import problems
 from tasks.ingest import ingest
@@ -189,15 +189,43 @@ def test_how_a_base_generated_for_its_own_task_is_forgotten_but_for_its_tokens(
 
 
 # codes of two languages, as each kind spells them
-CODES = {"mbart": ("en_XX", "fr_XX"), "nllb": ("eng_Latn", "fra_Latn")}
+CODES = {"m2m100": ("en", "fr"), "mbart": ("en_XX", "fr_XX"), "nllb": ("eng_Latn", "fra_Latn")}
+LETTERS = "abcdefghijklmnopqrstuvwxyz."
+
+
+def spelling(folder: Path) -> Path:
+    """Write a model of SentencePiece with a piece for each letter, and return its file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([" ".join(LETTERS)] * 9),
+        model_prefix=str(folder / "letters"),
+        model_type="char",
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    return folder / "letters.model"
+
+
+def pieces_of(file: Path) -> list[str]:
+    """Return the pieces of a model of SentencePiece."""
+    its = sentencepiece.SentencePieceProcessor(model_file=str(file))
+    return [its.id_to_piece(number) for number in range(its.get_piece_size())]
 
 
 def multilingual(kind: str, folder: Path) -> None:
     """Write an encoder-decoder for many languages with a token for each letter."""
     special = ["<s>", "<pad>", "</s>", "<unk>", "\u2581"]
-    pieces = [*special, *"abcdefghijklmnopqrstuvwxyz."]
+    pieces = [*special, *LETTERS]
     tokenizer: Any
-    if kind == "mbart":
+    if kind == "m2m100":
+        letters = spelling(folder)
+        known = dict.fromkeys([*special, *pieces_of(letters)])
+        vocabulary = folder / "vocab.json"
+        vocabulary.write_text(json.dumps(dict(zip(known, range(len(known)), strict=True))))
+        # the hub's names them as additional ones
+        spoken = [f"__{code}__" for code in FAIRSEQ_LANGUAGE_CODES[kind]]
+        tokenizer = hf.M2M100Tokenizer(str(vocabulary), str(letters), additional_special_tokens=spoken)
+    elif kind == "mbart":
         tokenizer = hf.MBartTokenizer(vocab=[(piece, -1.0) for piece in pieces])
     else:
         tokenizer = hf.NllbTokenizer(vocab={piece: number for number, piece in enumerate(pieces)})
@@ -211,14 +239,15 @@ def multilingual(kind: str, folder: Path) -> None:
     save(model, tokenizer, folder)
 
 
-@pytest.mark.parametrize("kind", ["mbart", "nllb"])
+@pytest.mark.parametrize("kind", CODES)
 def test_a_model_of_many_languages_is_told_which_it_reads_and_writes(kind: str, tmp_path: Path) -> None:
     multilingual(kind, tmp_path / "base")
     source, target = CODES[kind]
     own = {"source_language": source, "target_language": target, "max_new_tokens": 6, "max_target_length": 5}
     problem = load(**own)
     processor = problem.processor(tmp_path / "base", pl.LazyFrame(), Tokenize())
-    reads, writes = processor.convert_tokens_to_ids([source, target])
+    spoken = [f"__{code}__" if kind == "m2m100" else code for code in (source, target)]
+    reads, writes = processor.convert_tokens_to_ids(spoken)
     rows = pl.DataFrame({"text": ["is it late", "no"], "target": ["est ce en retard", "n"]})
     (found,) = problem.encode(processor, rows, {}, Tokenize())
     (long, short), labels = found.inputs["input_ids"].to_pylist(), found.inputs["labels"].to_pylist()
@@ -243,7 +272,7 @@ def test_a_model_of_many_languages_is_told_which_it_reads_and_writes(kind: str, 
     assert served[0](rows["text"].to_list())["input_ids"] == [long, short]
     predicted = problem.predict(model, processor, batch, {})
     assert serve.answer(*served, rows["text"].to_list()) == [one["predicted"] for one in predicted]
-    assert not any(target in one["predicted"] for one in predicted)
+    assert not any(spoken[1] in one["predicted"] for one in predicted)
 
 
 def test_languages_that_are_missing_or_unknown_are_named(tmp_path: Path, tiny_model: Path) -> None:
@@ -278,41 +307,46 @@ def test_a_tokenizer_that_puts_the_language_behind_an_end_is_refused(tmp_path: P
         load(source_language="eng", target_language="fra").processor(tmp_path, pl.LazyFrame(), Tokenize())
 
 
-class Letters:
-    """What M2M100's tokenizer calls of the library sentencepiece, which is not installed: a piece per letter."""
-
-    def __init__(self, **_: Any) -> None:
-        pass
-
-    def Load(self, _: str) -> None:  # noqa: N802 - the library's name
-        pass
-
-    def encode(self, text: str, **_: Any) -> list[str]:
-        return list(text.replace(" ", "\u2581"))
-
-
-def test_m2m100_is_told_its_languages_by_their_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    library = ModuleType("sentencepiece")
-    monkeypatch.setattr(library, "SentencePieceProcessor", Letters, raising=False)
-    monkeypatch.setitem(sys.modules, "sentencepiece", library)
-    where = "transformers.models.m2m_100.tokenization_m2m_100"
-    kind = import_module(where).M2M100Tokenizer
-    monkeypatch.delitem(sys.modules, where)
-    pieces = ["<s>", "<pad>", "</s>", "<unk>", "\u2581", *"abcdefgh"]
-    (tmp_path / "vocab.json").write_text(
-        json.dumps({piece: number for number, piece in enumerate(pieces)}), "utf-8"
-    )
-    processor = kind(str(tmp_path / "vocab.json"), "letters")
-    languages.tell(processor, load(source_language="de", target_language="fr").params, tmp_path)
+def test_m2m100_is_told_its_languages_by_their_codes(tmp_path: Path) -> None:
+    multilingual("m2m100", tmp_path)
+    problem = load(source_language="de", target_language="fr", max_target_length=32, max_new_tokens=8)
+    processor = problem.processor(tmp_path, pl.LazyFrame(), Tokenize())
     reads, writes = processor.convert_tokens_to_ids(["__de__", "__fr__"])
-    end = processor.eos_token_id
-    assert processor("a b")["input_ids"] == [reads, 5, 4, 6, end]
-    target = processor(text_target="b a")["input_ids"]
-    assert target == [writes, 6, 4, 5, end]
-    assert languages.shortened(target, 3, processor) == [writes, 6, end]
+    (first, *_, last), target = processor("a b")["input_ids"], processor(text_target="b a")["input_ids"]
+    assert (first, last) == (reads, processor.eos_token_id)
+    assert (target[0], target[-1]) == (writes, processor.eos_token_id)
+    assert languages.shortened(target, 3, processor) == [*target[:2], target[-1]]
     assert languages.decoding(processor) == {"forced_bos_token_id": writes}
     with pytest.raises(InputError, match="there is no language 'fr_XX'"):
         languages.tell(processor, load(source_language="de", target_language="fr_XX").params, tmp_path)
+
+
+def test_a_marian_whose_tokenizer_is_of_sentencepiece_is_a_base(tmp_path: Path) -> None:
+    letters = spelling(tmp_path / "letters")
+    base = tmp_path / "base"
+    base.mkdir()
+    for name in ("source.spm", "target.spm"):
+        shutil.copy(letters, base / name)
+    pieces = dict.fromkeys(["</s>", "<unk>", *pieces_of(letters), "<pad>"])
+    (base / "vocab.json").write_text(json.dumps(dict(zip(pieces, range(len(pieces)), strict=True))))
+    files = [str(base / name) for name in ("source.spm", "target.spm", "vocab.json")]
+    tokenizer = hf.MarianTokenizer(*files, source_lang="en", target_lang="fr")
+    sizes = {"d_model": 32, "max_position_embeddings": 64, "vocab_size": len(tokenizer), **HALVES}
+    tokens = {"pad_token_id": tokenizer.pad_token_id, "decoder_start_token_id": tokenizer.pad_token_id}
+    torch.manual_seed(0)
+    config = hf.MarianConfig(**sizes, **tokens, eos_token_id=tokenizer.eos_token_id, forced_eos_token_id=None)
+    save(hf.MarianMTModel(config), tokenizer, base)
+    problem = load(max_new_tokens=6, max_target_length=5)
+    processor = problem.processor(base, pl.LazyFrame(), Tokenize())
+    rows = pl.DataFrame({"text": ["is it late", "no"], "target": ["est ce en retard", "n"]})
+    (found,) = problem.encode(processor, rows, {}, Tokenize())
+    assert found.truncated == 1
+    assert all(labels[-1] == processor.eos_token_id for labels in found.inputs["labels"].to_pylist())
+    model = problem.model(base, processor, {})[0].eval()
+    batch = problem.collator(processor)(found.inputs.drop_columns(["length"]).to_pylist())
+    predicted = [one["predicted"] for one in problem.predict(model, processor, batch, {})]
+    save(model, processor, tmp_path / "package")
+    assert serve.answer(*serve.load(str(tmp_path / "package")), rows["text"].to_list()) == predicted
 
 
 @pytest.mark.parametrize("family", [None, bart, t5])
