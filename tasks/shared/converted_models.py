@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tasks.shared.errors import InputError
+from tasks.shared.errors import InputError, is_memory_full
 from tasks.shared.files import made_once, read_json, sha256, write_json
 
 # what stands here was made from what its name says, and can be made again
@@ -33,9 +33,10 @@ def once(
         logging.disable_progress_bar()
         try:
             how = write(part)
-        except InputError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever is raised by a file that is not sound, or of a kind of model that is not known
+        except Exception as error:
+            # whatever is raised by a file that is not sound, or of a kind of model that is not known
+            if isinstance(error, InputError) or is_memory_full(error):
+                raise
             said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             raise InputError(
                 f"model.name: {source} cannot be made into a model: {said}; name another model"

@@ -56,6 +56,12 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def is_memory_full(error: BaseException) -> bool:
+    """Return whether an error says that this machine's memory is full."""
+    # torch's allocator on a CPU has no class for it
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+
+
 class DiskError(InputError):
     """A disk is full, or fails."""
 

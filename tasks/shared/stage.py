@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tasks.shared import costs, environment, progress, tracking
-from tasks.shared.errors import InputError, disk_in_words, full
+from tasks.shared.errors import InputError, disk_in_words, full, is_memory_full
 from tasks.shared.params import Params
 from tasks.shared.params_file import load, read
 from tasks.shared.role import role
@@ -19,6 +19,10 @@ from tasks.shared.role import role
 PR_SET_PDEATHSIG = 1
 PINS = Path("pins.yaml")
 ANY_VERSION = "RETRAIN_ANY_VERSION"
+MEMORY_FULL = (
+    "this machine's memory does not hold what the stage needs; end what else runs here, or take a larger "
+    "machine, and run the same command again"
+)
 FAILED = 1  # the exit status of a stage that could not do its work
 
 
@@ -38,9 +42,10 @@ def stage(name: str) -> Iterator[Params]:
             progress.cost(costs.note(name, params))
     except InputError as error:
         _fail(f"{name}: {error}")
-    except Exception:
+    except Exception as error:
         # a library that has no word for it
-        if (sentence := full(Path())) is None:
+        sentence = MEMORY_FULL if is_memory_full(error) else full(Path())
+        if sentence is None:
             raise
         _fail(f"{name}: {sentence}")
 

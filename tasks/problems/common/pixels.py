@@ -14,7 +14,7 @@ import polars as pl
 from tasks.problems.common import images, pretrained
 from tasks.problems.common.brief import brief
 from tasks.problems.common.kept import there
-from tasks.shared.errors import InputError
+from tasks.shared.errors import InputError, is_memory_full
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,19 +49,19 @@ def squeezing(base: Path, side: int | Sequence[int]) -> "BaseImageProcessor":
     try:
         is_same = all(np.allclose(_middle(made, colour), _middle(its, colour), atol=SAME) for colour in TRIED)
     except Exception as error:  # noqa: BLE001 - whatever a processor raises that wants other pictures
-        raise InputError(brief(f"{named(its, base)} makes no pixels of a picture", error)) from None
+        raise InputError(brief(f"{described(its, base)} makes no pixels of a picture", error)) from None
     if not is_same:
         more = "does more to colours than to rescale and normalize them"
-        raise InputError(f"{named(its, base)} {more}; name another model")
+        raise InputError(f"{described(its, base)} {more}; name another model")
     return made
 
 
-def named(processor: "BaseImageProcessor", base: Path) -> str:
+def described(processor: "BaseImageProcessor", base: Path) -> str:
     """Return what a sentence calls a base's image processor."""
     return f"model.name: the image processor in {base} ({type(processor).__name__})"
 
 
-def made_of(processor: "BaseImageProcessor", image: Any) -> np.ndarray:
+def pixel_values(processor: "BaseImageProcessor", image: Any) -> np.ndarray:
     """Return what a processor makes of a picture: (channels, height, width) float32."""
     made = processor(image, return_tensors="np")
     if "pixel_values" not in made:
@@ -73,7 +73,7 @@ def made_of(processor: "BaseImageProcessor", image: Any) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def line(processor: "BaseImageProcessor") -> tuple[np.ndarray, np.ndarray]:
+def factor_and_offset(processor: "BaseImageProcessor") -> tuple[np.ndarray, np.ndarray]:
     """Return what a processor multiplies 8 bits by, and what it adds, of each channel: (channels,) float32.
 
     As it makes them of black and of white: some rescale otherwise, or normalize twice.
@@ -84,7 +84,7 @@ def line(processor: "BaseImageProcessor") -> tuple[np.ndarray, np.ndarray]:
 
 def _middle(processor: "BaseImageProcessor", colour: str) -> np.ndarray:
     """Return what a processor makes of a colour: (channels,) float64."""
-    made = made_of(processor, images.blank(*SIDES[0], colour))
+    made = pixel_values(processor, images.blank(*SIDES[0], colour))
     # at the edges may be what pads it
     middle: np.ndarray = made[:, made.shape[1] // 2, made.shape[2] // 2].astype(np.float64)
     return middle
@@ -97,8 +97,8 @@ def as_resized(processor: "BaseImageProcessor", image: Any) -> np.ndarray:
         # what the processor would do, without its checks, which take ten times as long
         resized: np.ndarray = np.asarray(image.resize(size, processor.resample)).transpose(2, 0, 1)
         return resized
-    factor, offset = (its[:, None, None] for its in line(processor))
-    bits = (made_of(processor, image) - offset) / factor
+    factor, offset = (its[:, None, None] for its in factor_and_offset(processor))
+    bits = (pixel_values(processor, image) - offset) / factor
     found: np.ndarray = np.clip(np.rint(bits), 0, 255).astype(np.uint8)
     return found
 
@@ -108,10 +108,10 @@ def _read(processor: "BaseImageProcessor", file: Path) -> np.ndarray:
     image = images.load(file)
     try:
         return as_resized(processor, image)
-    except MemoryError:
-        # that is no fault of the picture's
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a processor raises of a picture that is too small
+    except Exception as error:
+        # a processor raises whatever it likes of a picture that is too small
+        if is_memory_full(error):
+            raise
         size = f"{file}, {image.width} x {image.height} pixels"
         what = f"{size}: take its row out, or name another model; {type(processor).__name__} cannot take it"
         raise InputError(brief(what, error)) from None
@@ -207,7 +207,9 @@ class Collator:
         import torch
 
         arrays = [array(self.processor, row, self.folder) for row in rows]
-        factor, offset = (torch.from_numpy(its)[None, :, None, None] for its in line(self.processor))
+        factor, offset = (
+            torch.from_numpy(its)[None, :, None, None] for its in factor_and_offset(self.processor)
+        )
         pixels = torch.from_numpy(np.stack(arrays)).float().mul_(factor).add_(offset)
         batch = {"pixel_values": pixels}
         if "labels" in rows[0]:

@@ -48,7 +48,7 @@ def _squared(made: "BaseImageProcessor", side: int, base: Path) -> "BaseImagePro
             changed.crop_size = square
         # a processor says what it cannot do with an error of any kind
         with suppress(Exception):
-            found = {pixels.made_of(changed, images.blank(*sides)).shape[1:] for sides in pixels.SIDES}
+            found = {pixels.pixel_values(changed, images.blank(*sides)).shape[1:] for sides in pixels.SIDES}
             if found == {(side, side)}:
                 return changed
     what = f"the image processor in {base} ({type(made).__name__}) makes no squares of {side} pixels"
@@ -57,9 +57,9 @@ def _squared(made: "BaseImageProcessor", side: int, base: Path) -> "BaseImagePro
 
 def refuse_other_pixels(processor: "BaseImageProcessor", base: Path) -> None:
     """Raise InputError unless pictures become one size, and batches hold what the processor makes of them."""
-    its = pixels.named(processor, base)
+    its = pixels.described(processor, base)
     try:
-        sizes = {pixels.made_of(processor, images.blank(*sides)).shape for sides in pixels.SIDES}
+        sizes = {pixels.pixel_values(processor, images.blank(*sides)).shape for sides in pixels.SIDES}
         beside = set(processor(images.blank(*pixels.SIDES[0]), return_tensors="np")) - {"pixel_values"}
     except Exception as error:  # noqa: BLE001 - whatever a processor raises that wants other pictures
         raise InputError(brief(f"{its} makes no pixels of a picture", error)) from None
@@ -75,10 +75,10 @@ def refuse_other_pixels(processor: "BaseImageProcessor", base: Path) -> None:
 
 def _is_same(processor: "BaseImageProcessor", image: Any) -> bool:
     """Return whether a batch holds what a processor makes of a picture, as near as 8 bits come."""
-    factor, _ = pixels.line(processor)
+    factor, _ = pixels.factor_and_offset(processor)
     if not factor.all():
         return False
     batch = pixels.Collator(processor, Path())([{"pixels": pixels.as_resized(processor, image)}])
     half: np.ndarray = np.abs(factor)[:, None, None] / 2 + pixels.SAME
-    apart = np.abs(batch["pixel_values"][0].numpy() - pixels.made_of(processor, image))
+    apart = np.abs(batch["pixel_values"][0].numpy() - pixels.pixel_values(processor, image))
     return bool((apart <= half).all())

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from tasks.problems.common import pretrained
+from tasks.problems.common.pretrained.errors import in_words
 from tasks.shared.base_models import fetch, resolve
-from tasks.shared.errors import InputError
+from tasks.shared.errors import InputError, is_memory_full
 from tasks.shared.params import Model
 
 
@@ -128,3 +131,10 @@ def test_a_broken_file_of_a_base_model_is_said_in_a_sentence_with_what_to_do(
 def test_the_home_of_a_user_who_is_not_here_is_no_model() -> None:
     with pytest.raises(InputError, match="give the whole path"):
         resolve(Model(name="~nobody-at-all/model"))
+
+
+@pytest.mark.parametrize("empty", [np.empty, torch.empty])
+def test_memory_that_is_full_is_no_fault_of_a_model_s(empty: Callable[[int], Any]) -> None:
+    with pytest.raises((MemoryError, RuntimeError)) as raised, in_words("model.name: it cannot be loaded"):
+        empty(1 << 50)
+    assert is_memory_full(raised.value)

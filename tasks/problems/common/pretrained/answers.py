@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tasks.problems.common.pretrained.errors import brief
+from tasks.problems.common.pretrained.errors import in_words
 from tasks.shared.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,12 +47,8 @@ def try_out(
 
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), in_words(f"model.name: {kind} cannot be fine-tuned on these rows"):
             together, alone = answer(rows), torch.cat([answer([row]) for row in rows])
-    except InputError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a model raises that wants other inputs
-        raise InputError(f"model.name: {kind} cannot be fine-tuned on these rows: {brief(error)}") from None
     finally:
         model.train(training)
     if not together.isfinite().all():

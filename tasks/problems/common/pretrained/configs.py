@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.problems.common.pretrained.errors import brief
+from tasks.problems.common.pretrained.errors import in_words
 from tasks.shared.base_models import FROM_SCRATCH
 from tasks.shared.errors import InputError
 from tasks.shared.files import read_json
@@ -62,10 +62,8 @@ def config(folder: Path) -> "PreTrainedConfig":
 
     refuse_code(folder)
     _refuse_giants(folder)
-    try:
+    with in_words(f"model.name: config.json in {folder} cannot be loaded"):
         return AutoConfig.from_pretrained(folder, **HERE)
-    except Exception as error:  # noqa: BLE001 - whatever files raise that are not sound
-        raise InputError(f"model.name: config.json in {folder} cannot be loaded: {brief(error)}") from None
 
 
 def _refuse_giants(folder: Path) -> None:

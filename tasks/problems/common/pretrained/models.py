@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.problems.common.pretrained.configs import HERE, config, is_from_scratch
-from tasks.problems.common.pretrained.errors import brief
+from tasks.problems.common.pretrained.errors import in_words
 from tasks.problems.common.pretrained.processors import end
 from tasks.problems.common.pretrained.scratch import ANSWERS, built, from_scratch, refuse_unbuildable
 from tasks.shared.errors import InputError
@@ -87,7 +87,7 @@ def _model(
         if processor is not None:
             fit(made, processor)
         return made, [], False
-    try:
+    with in_words(f"model.name: the model in {base} cannot be loaded for {ANSWERS.get(head, head)}"):
         made, how = getattr(transformers, head).from_pretrained(
             base,
             **settings,
@@ -97,9 +97,6 @@ def _model(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except Exception as error:  # noqa: BLE001 - whatever files raise that are not sound
-        where = f"the model in {base} cannot be loaded for {ANSWERS.get(head, head)}"
-        raise InputError(f"model.name: {where}: {brief(error)}") from None
     _align(made)
     said = _drawn(made, how, base)
     if processor is not None:
@@ -120,10 +117,8 @@ def encoder_decoder(base: Path, processor: "PreTrainedTokenizerBase") -> "tuple[
     how: dict[str, Any] = {}
     for name, value in {**HERE, "dtype": "float32", "use_safetensors": True}.items():
         how |= {f"encoder_{name}": value, f"decoder_{name}": value}
-    try:
+    with in_words(f"model.name: no encoder-decoder can be made of {base}"):
         made = EncoderDecoderModel.from_encoder_decoder_pretrained(base, base, **how)
-    except Exception as error:  # noqa: BLE001 - whatever files raise that are not sound
-        raise InputError(f"model.name: no encoder-decoder can be made of {base}: {brief(error)}") from None
     starts = (processor.cls_token_id, processor.bos_token_id, processor.pad_token_id)
     _align(made)
     made.config.decoder_start_token_id = next(token for token in starts if token is not None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.problems.common import vocabulary
 from tasks.problems.common.pretrained.configs import HERE, config, is_from_scratch, positions
-from tasks.problems.common.pretrained.errors import brief
+from tasks.problems.common.pretrained.errors import in_words
 from tasks.problems.common.pretrained.scratch import refuse_unbuildable
 from tasks.problems.common.vocabulary import Texts
 from tasks.shared.errors import InputError
@@ -73,10 +73,8 @@ def tokenizer(folder: Path, max_length: int) -> "PreTrainedTokenizerBase":
     settings = config(folder)
     # a decoder's head reads the end token, so a text that spells it must not make another
     names = {"split_special_tokens": True} if settings.is_encoder_decoder else {}
-    try:
+    with in_words(f"model.name: the tokenizer in {folder} cannot be loaded"):
         made = AutoTokenizer.from_pretrained(folder, **HERE, **names)
-    except Exception as error:  # noqa: BLE001 - whatever files raise that are not sound
-        raise InputError(f"model.name: the tokenizer in {folder} cannot be loaded: {brief(error)}") from None
     missing = _missing_vocabulary(made, folder)
     if missing:
         wanted = f"no vocabulary for its {type(made).__name__}: neither tokenizer.json nor {missing}"
@@ -90,21 +88,32 @@ def tokenizer(folder: Path, max_length: int) -> "PreTrainedTokenizerBase":
         raise InputError(f"model.name: {sizes}; they do not belong together")
     # a padding token that was added to the tokenizer alone has no row in the model's embedding
     if made.pad_token is None or made.pad_token_id >= known:
-        padding = getattr(settings.get_text_config(), "pad_token_id", None)
-        # a config from scratch names no token of this tokenizer
-        in_config = padding is not None and 0 <= padding < made.vocab_size and not is_from_scratch(folder)
-        made.pad_token = made.convert_ids_to_tokens(padding) if in_config else made.eos_token
-        made.padding_side = "right"
-        if made.pad_token is None:
-            neither = f"the tokenizer in {folder} has neither a padding token nor an end token to pad by"
-            raise InputError(f"model.name: {neither}; name another model")
+        _give_padding(made, settings, folder)
+    padding = made.pad_token_id if is_from_scratch(folder) else None
+    most = min(max_length, _own_limit(made, folder), positions(settings, padding) or max_length)
+    made.model_max_length = int(most)
+    return made
+
+
+def _give_padding(made: "PreTrainedTokenizerBase", settings: "PreTrainedConfig", folder: Path) -> None:
+    """Have a tokenizer pad on the right, by the token that config.json names or by its end token."""
+    padding = getattr(settings.get_text_config(), "pad_token_id", None)
+    # a config from scratch names no token of this tokenizer
+    in_config = padding is not None and 0 <= padding < made.vocab_size and not is_from_scratch(folder)
+    made.pad_token = made.convert_ids_to_tokens(padding) if in_config else made.eos_token
+    made.padding_side = "right"
+    if made.pad_token is None:
+        neither = f"the tokenizer in {folder} has neither a padding token nor an end token to pad by"
+        raise InputError(f"model.name: {neither}; name another model")
+
+
+def _own_limit(made: "PreTrainedTokenizerBase", folder: Path) -> float:
+    """Return how many tokens a tokenizer says that it reads; raise InputError for what is no such number."""
     limit = made.model_max_length
     if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit >= 1:
         said = f"model_max_length in the tokenizer_config.json of {folder} is {limit!r}"
         raise InputError(f"model.name: {said}, not how many tokens it reads; mend or remove it")
-    padding = made.pad_token_id if is_from_scratch(folder) else None
-    made.model_max_length = int(min(max_length, limit, positions(settings, padding) or max_length))
-    return made
+    return limit
 
 
 def saved_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
@@ -148,16 +157,15 @@ def characters(folder: Path) -> Any:
 
 def _preprocessor(auto: Any, folder: Path, what: str, **how: Any) -> Any:
     refuse_code(folder)
-    try:
+    with in_words(f"model.name: {folder} has no {what} that can be loaded"):
         return auto.from_pretrained(folder, **HERE, **how)
-    except Exception as error:  # noqa: BLE001 - whatever files raise that are not sound
-        raise InputError(f"model.name: {folder} has no {what} that can be loaded: {brief(error)}") from None
 
 
 def _missing_vocabulary(made: "PreTrainedTokenizerBase", folder: Path) -> str:
     """Return the files that a tokenizer lacks; empty when it lacks none, or reads bytes and needs none."""
     names = type(made).vocab_files_names
-    if not names or any((folder / name).exists() for name in WHOLE):
+    # one in Python has read its files, or failed; one in Rust is made without any too
+    if not made.is_fast or not names or any((folder / name).exists() for name in WHOLE):
         return ""
     kinds = {"vocab_file", "merges_file"} & names.keys() or names.keys()
     return " and ".join(sorted(names[kind] for kind in kinds if not (folder / names[kind]).exists()))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.problems.common.pretrained.configs import config
-from tasks.problems.common.pretrained.errors import kind_and_line
+from tasks.problems.common.pretrained.errors import in_words
 from tasks.shared import devices
 from tasks.shared.errors import InputError
 
@@ -80,10 +80,7 @@ def built(head: str, settings: "PreTrainedConfig") -> "PreTrainedModel":
     """Build a model with a head of these sizes, its weights drawn; raise InputError when there is none."""
     import transformers
 
-    try:
+    what = f"a {settings.model_type} with a head for {ANSWERS.get(head, head)}"
+    with in_words(f"model.from_scratch: {what} cannot be built of these sizes", remedy=""):
         made: PreTrainedModel = getattr(transformers, head).from_config(settings, dtype="float32")
-    except Exception as error:  # noqa: BLE001 - whatever a model raises that cannot be of these sizes
-        what = f"a {settings.model_type} with a head for {ANSWERS.get(head, head)}"
-        where = f"model.from_scratch: {what} cannot be built of these sizes"
-        raise InputError(f"{where}: {kind_and_line(error)}") from None
     return made
