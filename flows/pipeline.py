@@ -18,12 +18,13 @@ from tasks.shared.params_file import together
 def retrain_in(space: Workspace, processes: Processes) -> State[Any]:
     """Run the flow in a checkout that has been prepared, with the params that it has been given.
 
-    It needs no form, which takes longer to make than all stages that are cached.
+    It needs no form: to make one takes longer than all that finds out that nothing has changed.
     """
 
     @flow(name="retrain", persist_result=False)
     @fails_in_words
-    def retrain(params: dict[str, Any], update_data: bool) -> State[Summary]:  # noqa: ARG001, FBT001 (shown in the UI)
+    # both are shown in the UI
+    def retrain(params: dict[str, Any], update_data: bool) -> State[Summary]:  # noqa: ARG001, FBT001
         space.say = get_run_logger().info
         return run_stages(Run(space, processes))
 

@@ -10,7 +10,6 @@ from tasks.shared.params import Promote
 from tasks.shared.say import Say
 
 if TYPE_CHECKING:
-    from flows.registry.candidate import Candidate
     from flows.registry.decision import Decision
     from flows.registry.promotion import Promoted
 
@@ -50,22 +49,15 @@ def follow(checkout: Path, saved: Experiment | None, rules: Promote, say: Say) -
 
     try:
         with candidate.candidate(checkout, saved.commit, saved.name, say) as its:
-            return _of(checkout, its, rules, say)
+            found = candidate.decided(checkout, its, say)
+            if not found.allows(rules.when):
+                return Outcome(refusal(found), found)
+            if rules.when == "ask":
+                approve = f"It waits for somebody to approve it: `retrain promote {its.run.name}`."
+                return Outcome(f"{found.sentence} {approve}", found, waits=True)
+            done = candidate.promoted(checkout, its, found, say, by=f"{BY}: {rules.when}")
     except InputError as error:
         return Outcome(f"Not promoted: {error}.")
-
-
-def _of(checkout: Path, its: "Candidate", rules: Promote, say: Say) -> Outcome:
-    """Return what becomes of a candidate."""
-    from flows.registry import candidate
-
-    found = candidate.decided(checkout, its, say)
-    if not found.allows(rules.when):
-        return Outcome(refusal(found), found)
-    if rules.when == "ask":
-        approve = f"It waits for somebody to approve it: `retrain promote {its.run.name}`."
-        return Outcome(f"{found.sentence} {approve}", found, waits=True)
-    done = candidate.promoted(checkout, its, found, say, by=f"{BY}: {rules.when}")
     now = f"Promoted: {done.version.tag} has {done.assignment.stage}."
     return Outcome(f"{found.sentence} {now}", found, done)
 

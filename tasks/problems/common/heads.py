@@ -85,7 +85,8 @@ def divide(
     ends, body = _ends(model), f"{model.base_model_prefix}."
     last = [layer for _, layer in ends[-1:]]
     of_head = [layer for name, layer in ends if not name.startswith(body)]
-    for layers in [last] if of_head == last else [last, of_head]:
+    tries = [last] if of_head == last else [last, of_head]
+    for layers in tries:
         kept = [deepcopy(layer.state_dict()) for layer in layers]
         for layer in layers:
             _rescale(layer, 1 / temperature)

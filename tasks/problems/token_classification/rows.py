@@ -145,12 +145,12 @@ class Spans:
         """Return whether the served entities are some, but for blanks at their ends, by their `room`."""
         wanted = list(zip(mine, json.loads(predicted["room"]), strict=True))
         # blanks alone may be a group too
-        found = [one for one in served if one["word"].strip() or any(_is(one, *its) for its in wanted)]
+        found = [one for one in served if one["word"].strip() or any(_is_entity(one, *its) for its in wanted)]
         pairs = zip(found, wanted, strict=False)
-        return len(found) == len(wanted) and all(_is(group, *its) for group, its in pairs)
+        return len(found) == len(wanted) and all(_is_entity(group, *its) for group, its in pairs)
 
 
-def _is(group: Mapping[str, Any], entity: Entity, room: Part) -> bool:
+def _is_entity(group: Mapping[str, Any], entity: Entity, room: Part) -> bool:
     """Return whether what the pipeline has grouped is an entity, and blanks at most beside it."""
     is_left = room[0] <= group["start"] <= entity.start
     is_right = entity.end <= group["end"] <= room[1]
