@@ -80,6 +80,23 @@ def test_stages_that_start_as_users_start_them_make_the_bytes_of_those_that_are_
     assert outputs(project) == outputs(computed)
 
 
+COMPUTE = ("numpy", "polars", "pyarrow", "torch", "transformers")
+RUN = f"""import sys
+from flows.cli.app import main
+try:
+    main(["run"])
+except SystemExit as end:
+    assert end.code == 0
+    print("imported", *(name for name in {COMPUTE} if name in sys.modules))
+"""
+
+
+def imported(project: Project) -> list[str]:
+    """Return which of the libraries that compute a run imports in its own process."""
+    *_, last = project.run(project.python, "-c", RUN).stdout.splitlines()
+    return last.split()[1:]
+
+
 def test_only_what_changed_runs(trained: Project, server: str) -> None:
     trained.env["PREFECT_API_URL"] = server
     reference = outputs(trained)
@@ -98,6 +115,11 @@ def test_only_what_changed_runs(trained: Project, server: str) -> None:
     assert [name for name, what in flow.items() if what == "ran"] == ["evaluate", "package", "judge"], (
         "and so it does under Prefect"
     )
+
+    assert imported(trained) == [], "where nothing has changed, nothing that computes is imported"
+    del trained.env["PREFECT_API_URL"]
+    assert imported(trained) == [], "nor without a server"
+    trained.env["PREFECT_API_URL"] = server
 
     csv = trained.root / "data/raw/tickets.csv"
     header, first, *lines = csv.read_text("utf-8").splitlines()

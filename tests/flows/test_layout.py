@@ -1,7 +1,5 @@
 """The shape of the project: who may import whom, and params that explain themselves."""
 
-import subprocess
-import sys
 from functools import cache
 
 import grimp
@@ -94,14 +92,6 @@ def test_what_finds_nothing_to_do_imports_no_prefect() -> None:
     }
     assert quick <= modules("flows")
     assert importers("prefect").isdisjoint(quick)
-
-
-def test_a_run_and_a_report_in_which_nothing_has_changed_import_nothing_that_computes() -> None:
-    asked = "import sys, flows.cli.run, flows.engine.workspace, flows.ledger.stages, flows.report.run_report"
-    heavy = "print(sorted({'numpy', 'polars', 'pyarrow', 'torch', 'transformers'} & {*sys.modules}))"
-    words = [sys.executable, "-c", f"{asked}, flows.pipeline; {heavy}"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_stages_never_import_each_other() -> None:
