@@ -24,8 +24,9 @@ METRICS = "metrics/train.json"
 STAGE = "tasks.train"
 # what changes a file or a folder, or has the disk take it
 CALLS = "openat,write,pwrite64,ftruncate,fsync,rename,mkdir,unlink,unlinkat,rmdir"
-# of a line of strace: the call, the first path below the checkpoints (by which it finds a call again), and the rest
-TRACED = re.compile(rf"\d+ +(\w+)\(.*?({re.escape(CHECKPOINTS)}/[^\">]+)[\">](.*)")
+# of a line of strace: the call, and the paths below the checkpoints, by which it finds a call again
+CALL = re.compile(r"\d+ +(\w+)\(")
+PLACE = re.compile(rf"{re.escape(CHECKPOINTS)}/[^\">]+(?=[\">])")
 # names drawn at random (safetensors' weights) or with the number of a process: they cannot be told beforehand,
 # and a full disk fails there
 OF_ONE_PROCESS = re.compile(r"/\.tmp|\.part(/|$)")
@@ -33,7 +34,10 @@ OF_ONE_PROCESS = re.compile(r"/\.tmp|\.part(/|$)")
 
 @dataclass(frozen=True)
 class Write:
-    """A system call of a training on something among its checkpoints: the `number`-th of its kind there."""
+    """A system call of a training on something among its checkpoints: the `number`-th of its kind there.
+
+    Of its kind anywhere, where something is renamed: what it was called before has the number of a process.
+    """
 
     call: str
     place: str
@@ -83,8 +87,9 @@ class Training:
 
     def failing(self, trace: Path, write: Write, code: str) -> subprocess.CompletedProcess[str]:
         """Train with a write that fails."""
-        # as the training names it, and as the kernel does
-        places = ("-P", write.place, "-P", str(self.project.root / write.place))
+        # as the training names it, and as the kernel does; what is renamed strace knows by neither name
+        names = (write.place, str(self.project.root / write.place)) if write.call != "rename" else ()
+        places = [word for name in names for word in ("-P", name)]
         fails = f"inject={write.call}:error={code}:when={write.number}"
         return self.traced(trace, *places, "-e", f"trace={write.call}", "-e", fails)
 
@@ -115,14 +120,19 @@ def writes(training: Training, trace: Path) -> list[Write]:
     seen: Counter[tuple[str, str]] = Counter()
     found = []
     for line in trace.read_text("utf-8", "replace").splitlines():
-        told = TRACED.match(line)
-        if told is None or OF_ONE_PROCESS.search(told[2]):
+        told, places = CALL.match(line), PLACE.findall(line)
+        if told is None:
             continue
-        call, place, rest = told.groups()
-        # what is opened to be read is counted too, but is not to fail
-        seen[call, place] += 1
-        if call != "openat" or "O_RDONLY" not in rest:
-            found.append(Write(call, place, seen[call, place]))
+        call = told[1]
+        if call == "rename":
+            seen[call, ""] += 1
+            if places:
+                found.append(Write(call, places[-1], seen[call, ""]))
+        elif places and not OF_ONE_PROCESS.search(places[0]):
+            # what is opened to be read is counted too, but is not to fail
+            seen[call, places[0]] += 1
+            if call != "openat" or "O_RDONLY" not in line:
+                found.append(Write(call, places[0], seen[call, places[0]]))
     return found
 
 
