@@ -78,11 +78,13 @@ class Project:
         self, *words: str, status: int | None = 0, command: str = "run"
     ) -> subprocess.CompletedProcess[str]:
         """Run `retrain COMMAND ...` with the clone's own code."""
-        return self.run(self.python, "-m", "flows", command, *words, status=status, **FORKED)
+        return self.run(
+            self.python, "-m", "flows", command, *words, status=status, timeout=PATIENCE, **FORKED
+        )
 
     def dvc(self, *words: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run `dvc ...`."""
-        return self.run(self.python, "-m", "dvc", *words, status=status, **FORKED)
+        return self.run(self.python, "-m", "dvc", *words, status=status, timeout=PATIENCE, **FORKED)
 
     def popen(self, *words: str) -> subprocess.Popen[str]:
         """Start `python -m ...` in a process group of its own."""
