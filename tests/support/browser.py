@@ -46,8 +46,8 @@ def keep(page: Page, name: str) -> Path:
 def submit(button: Locator, taken: Callable[[float], object]) -> None:
     """Submit a form, again where nothing comes of it within a minute.
 
-    Prefect drops without a word a form that is submitted while it takes a late answer to earlier values for an
-    error. taken: waits for so many milliseconds until the form is taken, and raises when it is not.
+    After a refusal Prefect only looks anew at a form when it is submitted, and sends it, without a word about
+    either, the time after. taken: waits for so many milliseconds until the form is taken, and raises when it is not.
     """
 
     def is_taken() -> bool:
