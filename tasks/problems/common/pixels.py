@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -46,10 +47,8 @@ def squeezing(base: Path, side: int | Sequence[int]) -> "BaseImageProcessor":
         return ViTImageProcessorPil(size=square)
     its = pretrained.image_processor(base)
     made = ViTImageProcessorPil(size=square, **{name: getattr(its, name, None) for name in COLOURS})
-    try:
+    with refused_in_words(its, base):
         is_same = all(np.allclose(_middle(made, colour), _middle(its, colour), atol=SAME) for colour in TRIED)
-    except Exception as error:  # noqa: BLE001 - whatever a processor raises that wants other pictures
-        raise InputError(brief(f"{described(its, base)} makes no pixels of a picture", error)) from None
     if not is_same:
         more = "does more to colours than to rescale and normalize them"
         raise InputError(f"{described(its, base)} {more}; name another model")
@@ -59,6 +58,12 @@ def squeezing(base: Path, side: int | Sequence[int]) -> "BaseImageProcessor":
 def described(processor: "BaseImageProcessor", base: Path) -> str:
     """Return what a sentence calls a base's image processor."""
     return f"model.name: the image processor in {base} ({type(processor).__name__})"
+
+
+def refused_in_words(processor: "BaseImageProcessor", base: Path) -> AbstractContextManager[None]:
+    """Return a context that raises InputError for whatever a processor raises that wants other pictures."""
+    what = f"{described(processor, base)} makes no pixels of a picture"
+    return pretrained.in_words(what, remedy="name another model")
 
 
 def pixel_values(processor: "BaseImageProcessor", image: Any) -> np.ndarray:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tasks.problems.common import images, pixels, pretrained
-from tasks.problems.common.brief import brief
 from tasks.shared.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,11 +57,9 @@ def _squared(made: "BaseImageProcessor", side: int, base: Path) -> "BaseImagePro
 def refuse_other_pixels(processor: "BaseImageProcessor", base: Path) -> None:
     """Raise InputError unless pictures become one size, and batches hold what the processor makes of them."""
     its = pixels.described(processor, base)
-    try:
+    with pixels.refused_in_words(processor, base):
         sizes = {pixels.pixel_values(processor, images.blank(*sides)).shape for sides in pixels.SIDES}
         beside = set(processor(images.blank(*pixels.SIDES[0]), return_tensors="np")) - {"pixel_values"}
-    except Exception as error:  # noqa: BLE001 - whatever a processor raises that wants other pictures
-        raise InputError(brief(f"{its} makes no pixels of a picture", error)) from None
     if beside:
         raise InputError(f"{its} gives {', '.join(sorted(beside))} beside pixels; name another model")
     if len(sizes) > 1:

@@ -45,8 +45,8 @@ OTHERWISE: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 REFUSED = {
     "Gemma3ImageProcessorPil": "gives num_crops beside pixels",
-    "ImageGPTImageProcessorPil": "makes no pixels of a picture: Clusters must be provided",
-    "Siglip2ImageProcessorPil": "makes no pixels of a picture: it gives",
+    "ImageGPTImageProcessorPil": "makes no pixels of a picture: ValueError: Clusters must be provided",
+    "Siglip2ImageProcessorPil": "makes no pixels of a picture: ValueError: it gives",
     "TextNetImageProcessorPil": "pictures of different sizes, which cannot share a batch; give image_class",
 }
 SIDES = ((300, 200), (31, 97), (9, 7))

@@ -5,6 +5,7 @@ The one place that loads what others wrote: never their code, never a pickle, ne
 
 from tasks.problems.common.pretrained.answers import class_logits, try_out
 from tasks.problems.common.pretrained.configs import HERE, config, is_from_scratch, positions
+from tasks.problems.common.pretrained.errors import in_words
 from tasks.problems.common.pretrained.models import classifier, encoder_decoder, model
 from tasks.problems.common.pretrained.processors import (
     characters,
@@ -26,6 +27,7 @@ __all__ = [
     "end",
     "feature_extractor",
     "image_processor",
+    "in_words",
     "is_from_scratch",
     "model",
     "positions",

@@ -10,7 +10,7 @@ from tasks.problems.common.pretrained.configs import HERE, config, is_from_scrat
 from tasks.problems.common.pretrained.errors import in_words
 from tasks.problems.common.pretrained.scratch import refuse_unbuildable
 from tasks.problems.common.vocabulary import Texts
-from tasks.shared.errors import InputError
+from tasks.shared.errors import InputError, is_memory_full
 from tasks.shared.foreign_code import refuse_code
 from tasks.shared.params import Tokenize
 
@@ -54,7 +54,10 @@ def _refuse_another(
         learned.save_pretrained(folder)
         try:
             loaded = AutoTokenizer.from_pretrained(folder, **HERE)
-        except Exception:  # noqa: BLE001 - whatever it raises of files that another class reads
+        except Exception as error:
+            # whatever it raises of files that another class reads
+            if is_memory_full(error):
+                raise
             loaded = None
     if loaded is None or loaded(some)["input_ids"] != learned(some)["input_ids"]:
         kind = f"transformers loads no {type(learned).__name__} beside a {settings.model_type} model"
