@@ -19,7 +19,8 @@ from tasks.problems import Problem
 from tasks.shared import columns
 from tasks.shared.errors import InputError
 from tasks.shared.files import read_json
-from tasks.shared.params import SPLITS, Params
+from tasks.shared.params import Params
+from tasks.shared.params.split import SPLITS
 from tasks.shared.paths import Paths
 from tasks.split import split
 

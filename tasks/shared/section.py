@@ -1,4 +1,4 @@
-"""What sections of params are made of; those of tasks/shared/params.py, and those of the problems."""
+"""What sections of params are made of; those of tasks/shared/params/, and those of the problems."""
 
 from typing import Any, ClassVar, get_args
 

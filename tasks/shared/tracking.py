@@ -17,11 +17,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tasks.shared.choices import Tracker
 from tasks.shared.errors import InputError
 from tasks.shared.files import folder_digest, private_folder, read_json, replace
 from tasks.shared.locks import alone
 from tasks.shared.params import Params, Trackers
+from tasks.shared.params.trackers import Tracker
 from tasks.shared.paths import Paths
 from tasks.shared.role import role
 from tasks.shared.verdict import beside_baselines, metrics

@@ -9,7 +9,8 @@ from tasks.shared import tables
 from tasks.shared.columns import Columns, labels, rows_per_label, strata
 from tasks.shared.errors import InputError, did_you_mean
 from tasks.shared.files import read_json, write_json
-from tasks.shared.params import SPLITS, Split
+from tasks.shared.params import Split
+from tasks.shared.params.split import SPLITS
 from tasks.shared.paths import Paths
 from tasks.shared.stage import warn
 from tasks.shared.values import as_text

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import polars as pl
 
-from tasks.shared.choices import EPOCHS
 from tasks.shared.errors import InputError
+from tasks.shared.params.split import EPOCHS
 from tasks.shared.values import as_text
 
 START = datetime(1970, 1, 1, tzinfo=UTC)

@@ -14,7 +14,8 @@ from tasks.problems.common.encoding import encoded
 from tasks.shared import base_models, columns
 from tasks.shared.engine import LOCAL, Engine
 from tasks.shared.files import write_json
-from tasks.shared.params import SPLITS, Model, Tokenize
+from tasks.shared.params import Model, Tokenize
+from tasks.shared.params.split import SPLITS
 from tasks.shared.paths import Paths
 from tasks.shared.progress import Progress
 from tasks.shared.stage import warn

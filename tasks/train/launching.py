@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from tasks import problems
 from tasks.shared import base_models, devices, tracking
 from tasks.shared.errors import InputError, MemoryFullError
-from tasks.shared.params import Distributed, Params
+from tasks.shared.params import Params
+from tasks.shared.params.train import Distributed
 from tasks.shared.paths import Paths
 from tasks.shared.role import Role, role
 from tasks.shared.stage import FAILED

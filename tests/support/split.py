@@ -10,7 +10,8 @@ from tasks import problems
 from tasks.ingest import content_id
 from tasks.shared.errors import InputError
 from tasks.shared.files import write_json
-from tasks.shared.params import SPLITS, Split
+from tasks.shared.params import Split
+from tasks.shared.params.split import SPLITS
 from tasks.shared.paths import Paths
 from tasks.split import split
 

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pytest
 
 from tasks.shared import tracking
-from tasks.shared.choices import Tracker
+from tasks.shared.params.trackers import Tracker
 
 
 @dataclass

@@ -13,7 +13,8 @@ from tasks.ingest import content_id
 from tasks.package import package
 from tasks.shared import base_models
 from tasks.shared.files import read_json, write_json
-from tasks.shared.params import SPLITS, Model, Params
+from tasks.shared.params import Model, Params
+from tasks.shared.params.split import SPLITS
 from tasks.shared.params_file import load
 from tasks.shared.paths import Paths
 from tasks.tokenize import tokenize

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.shared.architectures import sizes, with_head
 from tasks.shared.errors import InputError
-from tasks.shared.params import Tokenize, TokenizerTraining
+from tasks.shared.params import Tokenize
+from tasks.shared.params.tokenize import TokenizerTraining
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -9,10 +9,10 @@ from typing import Any, get_args
 
 import pytest
 
-from tasks.shared.choices import Optimizer
 from tasks.shared.errors import InputError
 from tasks.shared.extra import ALLOWED, MANAGED, OUTSIDE, training_arguments
 from tasks.shared.params import Params, Train
+from tasks.shared.params.train import Optimizer
 from tasks.shared.params_file import MOVED, Layer, lay_over
 from tests.support.project import ROOT
 

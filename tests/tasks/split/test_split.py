@@ -10,7 +10,8 @@ import pytest
 from tasks.ingest import content_id
 from tasks.shared.errors import InputError
 from tasks.shared.files import digests, read_json
-from tasks.shared.params import SPLITS, Split
+from tasks.shared.params import Split
+from tasks.shared.params.split import SPLITS
 from tasks.split import METHODS, SYNONYMS, uniform, with_groups
 from tests.support.split import many, parts_of, run, table
 

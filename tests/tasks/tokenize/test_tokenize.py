@@ -17,7 +17,8 @@ from tasks.ingest import content_id
 from tasks.problems.common.text import BATCH
 from tasks.shared import base_models
 from tasks.shared.files import digests, read_json
-from tasks.shared.params import SPLITS, Model, Tokenize
+from tasks.shared.params import Model, Tokenize
+from tasks.shared.params.split import SPLITS
 from tasks.shared.paths import Paths
 from tasks.tokenize import tokenize
 from tests.support.project import ROOT

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tasks.shared.choices import Sampling
+from tasks.shared.params.train import Sampling
 from tasks.train.epochs import EpochSampler
 
 LENGTHS = [3 + (7 * i) % 50 for i in range(1003)]
