@@ -13,8 +13,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 from tasks.shared.files import digests
 from tests.support.processes import alive, command, processes, started_by
@@ -65,7 +67,9 @@ def kill(made: Project, running: subprocess.Popen[str], victim: str) -> str:
         victim, []
     )
     for process in hit:
-        process.kill()
+        # one may have ended by itself, or with another
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     if victim == "flow" or not hit:
         running.kill()
         return "flow"

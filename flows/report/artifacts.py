@@ -6,6 +6,7 @@ each would open the last one's.
 
 import re
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -13,7 +14,8 @@ from prefect import runtime
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate
-from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
 from prefect.exceptions import ObjectNotFound
 
 from flows.engine.run_name import ID_PART, safe
@@ -29,15 +31,12 @@ def publish_document(kind: str, markdown: str, sentence: str) -> None:
     description = plain(sentence)
     create_markdown_artifact(markdown, key=own_key(kind), description=description)
     with get_client(sync_client=True) as client:
-        before = _latest(client, kind)
         latest = ArtifactCreate(type="markdown", key=kind, data=markdown, description=description)
         client.create_artifact(latest)
-        if before is not None:
-            try:
+        for before in _latest(client, kind)[1:]:
+            # a run that ends at the same time may remove it too
+            with suppress(ObjectNotFound):
                 client.delete_artifact(before)
-            except ObjectNotFound:
-                # a run that ended at the same time has replaced it too
-                return
 
 
 def pictures(folder: Path) -> dict[str, Markdown]:
@@ -59,13 +58,11 @@ def own_key(kind: str) -> str:
     return f"{kind}-{name}" if name.endswith(mine) else f"{kind}-{name}-{mine}"
 
 
-def _latest(client: SyncPrefectClient, kind: str) -> UUID | None:
-    """Return the latest document of its kind.
+def _latest(client: SyncPrefectClient, kind: str) -> list[UUID]:
+    """Return the documents that were the latest of their kind, the newest first.
 
-    None: there is none, or it is a run's own, as earlier versions of retrain left it.
+    A run's own, as earlier versions of retrain left them under the same key, are none.
     """
-    wanted = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[kind]))
-    for found in client.read_latest_artifacts(artifact_filter=wanted):
-        if found.flow_run_id is None:
-            return found.latest_id
-    return None
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[kind]))
+    found = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC)
+    return [one.id for one in found if one.flow_run_id is None]

@@ -223,7 +223,8 @@ def _end(say: Say, *processes: psutil.Process) -> None:
     _, left = psutil.wait_procs(processes, GRACE)
     for process in left:
         say(f"process {process.pid} did not end within {GRACE:.0f} s: killed")
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     psutil.wait_procs(left)
 
 

@@ -11,10 +11,7 @@ import pytest
 from tests.support.colors import LEARNS, rows
 from tests.support.project import Project
 
-pytestmark = pytest.mark.slow
-
-
-pytestmark = pytest.mark.usefixtures("on_server")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("on_server")]
 
 
 def run(project: Project, *options: str, when: str = "better") -> str:

@@ -28,7 +28,7 @@ def _wait_for_the_test(follow, moment, step):
     import time
 
     file = Path({file!r})
-    told = file.with_name("held.part")
+    told = file.with_name(f"held.{{os.getpid()}}.part")
     while not follow.asked_to_end:
         try:
             wanted = json.loads(file.read_text("utf-8"))

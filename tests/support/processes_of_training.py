@@ -52,7 +52,8 @@ class Training:
         """
         before = self.kept()
         running = self.start(RETRAIN_CHECKPOINT_SECONDS="0", **env)
-        until(lambda: self.kept() > before)
+        # a short training is not to end meanwhile
+        until(lambda: self.kept() > before, every=0.01)
         if who == "all":
             os.killpg(running.pid, how)
         elif who == "launcher":

@@ -2,11 +2,10 @@
 
 import os
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +13,7 @@ from tempfile import TemporaryDirectory
 import psutil
 
 from tasks.shared.files import read_json, replace
+from tests.support.ports import free_port
 from tests.support.project import Project
 from tests.support.wait import until
 
@@ -135,7 +135,9 @@ def _kill(node: subprocess.Popen[bytes]) -> None:
     if node.poll() is None:
         its = psutil.Process(node.pid)
         for process in [its, *its.children(recursive=True)]:
-            process.kill()
+            # of them some end with others
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         node.wait()
 
 
@@ -147,11 +149,8 @@ def cluster(nodes: int, *, asks: bool = True) -> Iterator[Cluster]:
         "RAY_AUTH_TOKEN": secrets.token_hex(16),
         "RAY_USAGE_STATS_ENABLED": "0",
     }
-    with TemporaryDirectory(prefix="ray-") as folder, socket.socket() as free:
-        free.bind((f"127.0.0.{FIRST}", 0))
-        port = free.getsockname()[1]
-        free.close()
-        made = Cluster(Path(folder), port, os.environ | token, asks=asks)
+    with TemporaryDirectory(prefix="ray-") as folder:
+        made = Cluster(Path(folder), free_port(f"127.0.0.{FIRST}"), os.environ | token, asks=asks)
         try:
             for _ in range(1 + nodes):
                 made.start()

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import chdir
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
+import psutil
 from dvc.repo import Repo
 
 from flows.git.commands import git
@@ -20,6 +22,7 @@ from flows.registry.looks import take
 from flows.registry.promotion import Promoted, promote
 from flows.registry.tags import Assignment, Record, Registry, read
 from tasks.shared.errors import InputError
+from tests.support.wait import PATIENCE
 
 NAME, STAGE = "tickets", "prod"
 SHARED = "['core']\n    analytics = false\n['exp']\n    auto_push = true\n"
@@ -168,10 +171,10 @@ def looker(checkout: Path, candidate: str, says: Connection) -> None:
 def at_once(
     checkouts: Sequence[Path],
     turn: int,
-    kill_within: float,
+    kill_within: float | None,
     work: Callable[[Path, str, Connection], None] = promoter,
 ) -> list[str]:
-    """Have a promoter in each checkout at once, killed at a random moment of that many seconds.
+    """Have a promoter in each checkout at once, killed at a random moment of that many seconds; None: not at all.
 
     work: what each does instead. Returns how each ended: `killed` where it has not said.
     """
@@ -187,13 +190,21 @@ def at_once(
     ends = []
     for process, hears in promoters:
         assert hears.recv() == "begins"
-        ends.append((time.monotonic() + chance.uniform(0, kill_within), process))
+        seconds = PATIENCE if kill_within is None else chance.uniform(0, kill_within)
+        ends.append((time.monotonic() + seconds, process))
     for end, process in sorted(ends, key=lambda one: one[0]):
         process.join(max(0.0, end - time.monotonic()))
         if process.exitcode is None:
-            os.killpg(int(process.pid or 0), signal.SIGKILL)
+            _kill(process)
         process.join()
     return [_said(hears) for _, hears in promoters]
+
+
+def _kill(process: ForkProcess) -> None:
+    """Kill a promoter, and wait for the Git that it has started, which is in a process group of its own."""
+    its = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(int(process.pid or 0), signal.SIGKILL)
+    psutil.wait_procs(its, timeout=PATIENCE)
 
 
 def _said(hears: Connection) -> str:

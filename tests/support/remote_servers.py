@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 from moto.server import ThreadedMotoServer
 
+from tests.support.ports import free_port
 from tests.support.wait import PATIENCE, until
 
 SSHD = "/usr/sbin/sshd"
@@ -23,9 +24,7 @@ class SshServer:
     def __init__(self, home: Path) -> None:
         home.mkdir()
         self.home, self.key, self.store = home, home / "key", home / "store"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         for key in (self.key, home / "host_key"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
         (home / "authorized").write_bytes((home / "key.pub").read_bytes())

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -16,6 +15,7 @@ from typing import Any
 import urllib3
 
 from flows.server.guard import protect
+from tests.support.ports import free_port
 from tests.support.project import ROOT
 from tests.support.stages import STAGES
 from tests.support.until_gone import end
@@ -62,9 +62,7 @@ def lasting_server(home: Path, pid: int) -> str:
 
 
 def _start(home: Path, password: str | None, before: tuple[str, ...]) -> tuple[subprocess.Popen[bytes], str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     env = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     url = f"http://127.0.0.1:{port}/api"

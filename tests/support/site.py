@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from tests.support.ports import free_port
 from tests.support.project import Project
 from tests.support.server import kind, request, task_states
 from tests.support.wait import until
@@ -107,13 +107,6 @@ class Site:
     def up_again(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `retrain up` once more."""
         return self.project.retrain("--port", self.url.rpartition(":")[2], *words, command="up")
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def pause_schedules(project: Project) -> None:

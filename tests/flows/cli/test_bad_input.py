@@ -17,6 +17,7 @@ from tests.support.errors import only_error
 from tests.support.project import Project
 from tests.support.server import ask, flow_run
 from tests.support.stages import STAGES
+from tests.support.wait import until
 
 ROWS = [
     f"{word} number {i},{label}"
@@ -34,12 +35,12 @@ def told(project: Project, status: int, *words: str) -> str:
     assert (done.stdout + done.stderr).count(sentence.removeprefix("error: ")) == 1, "a failure is said once"
     if "PREFECT_API_URL" in project.env and status == 1:
         run = flow_run(project.env["PREFECT_API_URL"], done.stderr)
-        (task,) = ask(
-            project.env["PREFECT_API_URL"],
-            "task_runs/filter",
-            flow_runs={"id": {"any_": [run["id"]]}},
-            task_runs={"state": {"type": {"any_": ["FAILED"]}}},
-        )
+        asked = {
+            "flow_runs": {"id": {"any_": [run["id"]]}},
+            "task_runs": {"state": {"type": {"any_": ["FAILED"]}}},
+        }
+        # the server learns of tasks later than of the run
+        (task,) = until(lambda: ask(project.env["PREFECT_API_URL"], "task_runs/filter", **asked))
         assert f"error: {run['state']['message']}" == f"error: {task['state']['message']}" == sentence
     return sentence
 

@@ -7,7 +7,6 @@ import pytest
 
 from tests.support.project import Project
 from tests.support.server import flow_run
-from tests.support.site import free_port
 
 HEAVY = ("torch", "transformers", "datasets", "prefect")
 ALONE = f"""import sys
@@ -80,7 +79,7 @@ def test_nothing_heavy_is_imported_where_there_is_no_server(trained: Project) ->
 
 
 def test_a_server_tells_of_the_last_runs_and_one_that_is_gone_is_a_sentence(
-    trained: Project, server: str
+    trained: Project, server: str, nowhere: str
 ) -> None:
     trained.env["PREFECT_API_URL"] = server
     name = flow_run(server, trained.retrain().stderr)["name"]
@@ -92,7 +91,7 @@ def test_a_server_tells_of_the_last_runs_and_one_that_is_gone_is_a_sentence(
     assert "7 of 7 stages cached" in run["said"]
     assert "7 of 7 stages cached" in " ".join(trained.retrain(command="status").stdout.split())
 
-    trained.env["PREFECT_API_URL"] = f"http://127.0.0.1:{free_port()}/api"
+    trained.env["PREFECT_API_URL"] = f"{nowhere}/api"
     assert "no Prefect server answers at" in trained.retrain(command="status").stdout
     assert "no Prefect server answers at" in status(trained)["server"]["fault"]
 

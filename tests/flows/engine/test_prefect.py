@@ -91,7 +91,7 @@ def test_a_form_refuses_what_cannot_be_and_its_run_shows_stages_logs_progress_an
         own = ask(server, "artifacts/filter", artifacts={"key": {"any_": [key]}})
         assert [artifact["flow_run_id"] for artifact in own] == [shown["id"]]
         assert own[0]["data"].startswith(f"# ticket-intents: {shown['name']}")
-    (latest,) = ask(server, "artifacts/filter", artifacts={"key": {"any_": ["report"]}})
+    (latest,) = ask(server, "artifacts/latest/filter", artifacts={"key": {"any_": ["report"]}})
     assert latest["flow_run_id"] is None, "no run's Artifacts tab leads to it"
     every = ask(
         server, "artifacts/filter", artifacts={"key": {"like_": "report-"}}, sort="CREATED_DESC", limit=200

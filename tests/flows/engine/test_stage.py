@@ -1,6 +1,5 @@
 """A stage goes on while nobody can be told how far it is, and is shown again as soon as somebody can."""
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -23,17 +22,13 @@ Path("done").touch()
 """
 
 
-@pytest.fixture
-def nowhere() -> str:
-    """The address of a server that is not there."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}/api"
-
-
 def test_a_server_that_is_gone_for_a_moment_ends_no_stage(tmp_path: Path, nowhere: str) -> None:
     (tmp_path / "stage.py").write_text(STAGE)
-    with temporary_settings({PREFECT_API_URL: nowhere}), disable_run_logger(), Processes(tmp_path) as running:
+    with (
+        temporary_settings({PREFECT_API_URL: f"{nowhere}/api"}),
+        disable_run_logger(),
+        Processes(tmp_path) as running,
+    ):
         show_running("train", "exec python -m stage", running)
     assert (tmp_path / "done").exists()
 
@@ -54,7 +49,7 @@ def test_a_trial_that_is_out_of_bounds_is_pruned_once_the_server_can_be_told(
 ) -> None:
     shown = Shown("train", Bounds(metric="f1", higher_is_better=True, reach=[0.5]))
     message = {"evaluations": [{"step": 1, "f1": 0.1}], "steps": 4}
-    with temporary_settings({PREFECT_API_URL: nowhere}):
+    with temporary_settings({PREFECT_API_URL: f"{nowhere}/api"}):
         shown.update(message)
     with temporary_settings({PREFECT_API_URL: server}), pytest.raises(PrunedError, match="step 1 of 4"):
         shown.update(message)

@@ -151,7 +151,8 @@ def test_of_two_promoters_at_once_killed_at_random_moments_one_wins_and_nothing_
 def a_turn(checkouts: Sequence[Path], where: Path, turn: int) -> list[str]:
     """Have two promote at once, look whether at most one has won, and return how both ended."""
     before = check(where)
-    ends = at_once(checkouts, turn, WITHIN)
+    # now and then nobody is killed, so that somebody wins however slow the machine is
+    ends = at_once(checkouts, turn, WITHIN if turn % FEW else None)
     known = check(where)
     assert known.assignments[: len(before.assignments)] == before.assignments
     # the second may have begun when the first was done; `check` has seen what each was compared with

@@ -21,7 +21,7 @@ from tests.support.project import ROOT
 # a stage that is started by a process that has held more than it ever will
 PARENT = """
 import subprocess, sys
-held = bytearray(b"x") * 1_500_000_000
+held = bytearray(b"x") * 1_100_000_000
 sys.exit(subprocess.run([sys.executable, "-c", sys.argv[1]]).returncode)
 """
 STAGE = """

@@ -27,6 +27,7 @@ from tasks.shared.files import read_json
 from tasks.shared.params import Params, Train
 from tasks.shared.role import Role
 from tasks.train import launching, micro_batch, sharded
+from tests.support.ports import free_port
 from tests.support.processes_of_training import Training, training
 from tests.support.project import Once
 from tests.support.tiny import SIZES
@@ -166,26 +167,20 @@ def test_two_machines_that_share_no_disk_go_on_from_the_first_ones_checkpoint(
 ) -> None:
     here, there = machines(dropping, tmp_path, "fsdp")
     port = free_port()
-    other = there.start(MASTER_PORT=port)
-    here.interrupted("all", signal.SIGKILL, status=-signal.SIGKILL, MASTER_PORT=port)
+    other = there.start(MASTER_PORT=str(port))
+    here.interrupted("all", signal.SIGKILL, status=-signal.SIGKILL, MASTER_PORT=str(port))
     said, _ = other.communicate(timeout=PATIENCE)
     assert other.returncode == 1, said
     assert not there.kept(), "the first machine has all of it"
     port = free_port()
-    other = there.start(MASTER_PORT=port)
-    assert "going on from checkpoint-" in here.run(MASTER_PORT=port)
+    other = there.start(MASTER_PORT=str(port))
+    assert "going on from checkpoint-" in here.run(MASTER_PORT=str(port))
     said, _ = other.communicate(timeout=PATIENCE)
     assert other.returncode == 0, said
     assert not (there.folder / "models").exists()
     whole = training(dropping, tmp_path / "whole", **by_two("fsdp"))
     whole.run()
     assert here.made() == whole.made()
-
-
-def free_port() -> str:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return str(server.getsockname()[1])
 
 
 # what cannot be right
@@ -229,17 +224,17 @@ def test_threads_are_read_as_openmp_reads_them(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.slow
 def test_where_one_machine_holds_fewer_rows_all_take_as_few(even: Way, tmp_path: Path) -> None:
-    here, there = machines(even, tmp_path, "ddp", max_steps=6)
+    here, there = machines(even, tmp_path, "ddp", max_steps=12)
     port = free_port()
-    other = there.start(MASTER_PORT=port)
-    here.interrupted("all", signal.SIGKILL, status=-signal.SIGKILL, MASTER_PORT=port)
+    other = there.start(MASTER_PORT=str(port))
+    here.interrupted("all", signal.SIGKILL, status=-signal.SIGKILL, MASTER_PORT=str(port))
     other.communicate(timeout=PATIENCE)
     (folder,) = [path for path in there.folder.glob(".retrain/checkpoints/*") if path.is_dir()]
     fewer = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
     (folder / micro_batch.FOUND).write_text(json.dumps([{"from_step": 0, "as": fewer}]), encoding="utf-8")
     port = free_port()
-    other = there.start(MASTER_PORT=port)
-    here.run(MASTER_PORT=port)
+    other = there.start(MASTER_PORT=str(port))
+    here.run(MASTER_PORT=str(port))
     said, _ = other.communicate(timeout=PATIENCE)
     assert other.returncode == 0, said
     (told,) = read_json(here.folder / "metrics/train.json")["micro_batches"]
