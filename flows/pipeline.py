@@ -28,7 +28,15 @@ def retrain_in(space: Workspace, processes: Processes) -> State[Any]:
         space.say = get_run_logger().info
         return run_stages(Run(space, processes))
 
-    return retrain(together(space.given), space.update_data, return_state=True)
+    given = _as_read(together(space.given), space.params.values())
+    return retrain(given, space.update_data, return_state=True)
+
+
+def _as_read(given: Any, values: Any) -> Any:
+    """Return what is given with the values that were read from it: 0.003 of a command line is a number."""
+    if isinstance(given, dict) and isinstance(values, dict):
+        return {name: _as_read(value, values.get(name, value)) for name, value in given.items()}
+    return values
 
 
 def run_stages(run: Run) -> State[Summary]:

@@ -76,7 +76,7 @@ def test_a_new_problem_runs_through_all_stages_under_both_drivers(
     report = artifacts(server, flow_run(server, run.stderr))["report"]["data"]
     assert headline.replace("_", "\\_") in report or headline in report
     assert report.count("![") == len(list((theirs.root / "plots/evaluate/figures").iterdir()))
-    assert "pipeline('text-classification', 'models/package')" in report
+    assert "`models/package/README.md` is the model's card" in report
     card = (theirs.root / "models/package/README.md").read_text("utf-8")
     assert f"| `{headline}` |" in card
     assert headline in theirs.dvc("metrics", "show").stdout

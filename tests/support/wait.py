@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE = 600.0  # seconds
+PATIENCE = 1200.0  # seconds
 
 
 def until(look: Callable[[], Any], every: float = 0.2) -> Any:
