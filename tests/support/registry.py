@@ -22,7 +22,7 @@ from flows.registry.looks import take
 from flows.registry.promotion import Promoted, promote
 from flows.registry.tags import Assignment, Record, Registry, read
 from tasks.shared.errors import InputError
-from tests.support.wait import PATIENCE
+from tests.support.wait import PATIENCE, until
 
 NAME, STAGE = "tickets", "prod"
 SHARED = "['core']\n    analytics = false\n['exp']\n    auto_push = true\n"
@@ -202,9 +202,20 @@ def at_once(
 
 def _kill(process: ForkProcess) -> None:
     """Kill a promoter, and wait for the Git that it has started, which is in a process group of its own."""
-    its = psutil.Process(process.pid).children(recursive=True)
-    os.killpg(int(process.pid or 0), signal.SIGKILL)
-    psutil.wait_procs(its, timeout=PATIENCE)
+    promoter = psutil.Process(process.pid)
+    # it starts nothing any more while it is looked what it has started
+    promoter.suspend()
+    its = promoter.children(recursive=True)
+    os.killpg(promoter.pid, signal.SIGKILL)
+    until(lambda: all(map(_is_over, its)), every=0.02)
+
+
+def _is_over(process: psutil.Process) -> bool:
+    """Return whether a process has ended, also where nobody collects those that are orphaned."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _said(hears: Connection) -> str:
