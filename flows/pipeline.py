@@ -12,7 +12,7 @@ from flows.engine.workspace import Workspace
 from flows.report import run_report
 from flows.report.summary import Summary
 from tasks.shared import tracking
-from tasks.shared.params_file import together
+from tasks.shared.params_file import as_read
 
 
 def retrain_in(space: Workspace, processes: Processes) -> State[Any]:
@@ -28,15 +28,7 @@ def retrain_in(space: Workspace, processes: Processes) -> State[Any]:
         space.say = get_run_logger().info
         return run_stages(Run(space, processes))
 
-    given = _as_read(together(space.given), space.params.values())
-    return retrain(given, space.update_data, return_state=True)
-
-
-def _as_read(given: Any, values: Any) -> Any:
-    """Return what is given with the values that were read from it: 0.003 of a command line is a number."""
-    if isinstance(given, dict) and isinstance(values, dict):
-        return {name: _as_read(value, values.get(name, value)) for name, value in given.items()}
-    return values
+    return retrain(as_read(space.given, space.params), space.update_data, return_state=True)
 
 
 def run_stages(run: Run) -> State[Summary]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from flows.cli.common import OK, Flag, FromRevision, ParamsFile, TypedParams, given, say
 from flows.cli.session import Session
-from tasks.shared.params_file import PARAMS, Layer, lay_over, together, written_in
+from tasks.shared.params_file import PARAMS, Layer, as_read, lay_over, written_in
 
 if TYPE_CHECKING:
     from flows.engine.workspace import Workspace
@@ -72,7 +72,7 @@ def _isolated(layers: Sequence[Layer], session: Session, *, update_data: bool) -
     from flows.report.summary import show
     from flows.retrain import retrain
 
-    summary, status = session.run(lambda: retrain(together(layers), update_data, return_state=True))
+    summary, status = session.run(lambda: retrain(as_read(layers, wanted), update_data, return_state=True))
     if summary is not None:
         show(summary)
     return status

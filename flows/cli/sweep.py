@@ -11,7 +11,7 @@ from cyclopts.validators import Number
 from flows.cli.common import AsJson, FromRevision, ParamsFile, TypedParams, given
 from flows.cli.session import Session
 from flows.sweeps.budget import MINUTES, TRIALS
-from tasks.shared.params_file import PARAMS, Layer, together, written_in
+from tasks.shared.params_file import PARAMS, Layer, as_read, together, written_in
 
 Count = Annotated[int, Parameter(validator=Number(gte=1, lte=TRIALS))]
 Minutes = Annotated[float, Parameter(validator=Number(gt=0, lte=MINUTES))]
@@ -115,4 +115,4 @@ def _checked(
     its = asked(search, name, written_in(checkout / PARAMS), *layers)
     located(its.params, checkout, checkout, isolated=True)
     refuse_unknown_names(its.params)
-    return Session(checkout), search, together(layers)
+    return Session(checkout), search, as_read(layers, its.params)

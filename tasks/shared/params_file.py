@@ -159,6 +159,19 @@ def together(layers: Iterable[Layer]) -> dict[str, Any]:
     return changes
 
 
+def as_read(layers: Iterable[Layer], params: Params) -> dict[str, Any]:
+    """Return what some params set, each value as it was read into `params`: a typed 0.003 is a number."""
+    read: dict[str, Any] = _as_read(together(layers), params.model_dump())
+    return read
+
+
+def _as_read(written: Any, values: Any) -> Any:
+    if isinstance(written, dict) and isinstance(values, dict):
+        return {name: _as_read(value, values.get(name, value)) for name, value in written.items()}
+    # what empties a param is the word none: in a form, nothing is what is not given
+    return written if values is None else values
+
+
 def _laid(layers: Sequence[Layer]) -> dict[str, Any]:
     laid = _over(complete(layers[0]), together(layers[1:]))
     for values in laid.values():

@@ -1,16 +1,17 @@
-"""The flow of a run in place: what it tells Prefect."""
+"""The pipeline as a flow run: what it tells Prefect of what it was given."""
 
-from flows.pipeline import _as_read
+import pytest
+
+from tests.support.project import Project
+from tests.support.server import flow_run
 
 
-def test_what_is_given_is_told_as_it_was_read() -> None:
-    values = {"train": {"learning_rate": 0.003, "seed": 42, "extra": {"neftune_noise_alpha": 5}}, "split": {}}
-    given = {
-        "train": {"learning_rate": "0.003", "extra": {"neftune_noise_alpha": "5"}},
-        "text_generation": {"chat": "true"},
-    }
-    assert _as_read(given, values) == {
-        "train": {"learning_rate": 0.003, "extra": {"neftune_noise_alpha": 5}},
-        # of another problem than this run's
-        "text_generation": {"chat": "true"},
-    }
+@pytest.mark.parametrize("words", [(), ("--isolated",)], ids=["in place", "isolated"])
+def test_what_a_command_gives_is_told_as_it_is_read(
+    trained: Project, server: str, words: tuple[str, ...]
+) -> None:
+    trained.env["PREFECT_API_URL"] = server
+    # no stage depends on it
+    done = trained.retrain("--promote.margin", "0.02", *words)
+    told = flow_run(server, done.stderr)["parameters"]["params"]
+    assert told == {"promote": {"margin": 0.02}}

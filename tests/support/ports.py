@@ -2,7 +2,7 @@
 
 import os
 import socket
-from itertools import cycle
+from itertools import cycle, islice
 
 # below those that the kernel gives away by itself, so that what is free is still so when its server has started
 FIRST, PLACES, EACH = 20_000, 48, 250
@@ -13,11 +13,11 @@ _ports = cycle(range(MINE, MINE + EACH))
 
 def free_port(host: str = "127.0.0.1") -> int:
     """Return a port of the host that nobody listens on, each time another."""
-    for port in _ports:
+    for port in islice(_ports, EACH):
         with socket.socket() as one:
             try:
                 one.bind((host, port))
             except OSError:
                 continue
             return port
-    raise AssertionError("a cycle has no end")
+    raise AssertionError(f"somebody listens on each port from {MINE} to {MINE + EACH - 1}")

@@ -9,6 +9,7 @@ from tasks.shared.errors import InputError
 from tasks.shared.params import Params
 from tasks.shared.params_file import (
     Layer,
+    as_read,
     differences,
     in_words,
     lay_over,
@@ -410,3 +411,24 @@ def test_params_of_before_say_how_many_processes_train_where_they_said_it_then(b
     given = Layer("the form", {"train": {"nproc_per_node": before, "distributed": {"strategy": "fsdp"}}})
     both = lay_over(Layer("params.yaml", Params().values()), given).train.distributed
     assert (both.strategy, both.nproc_per_node) == ("fsdp", now)
+
+
+def test_what_is_typed_is_told_as_it_is_read_and_what_empties_a_param_stays_the_word() -> None:
+    typed = Layer(
+        "command line",
+        {
+            "train": {"learning_rate": "3e-3", "num_threads": "none", "extra": {"neftune_noise_alpha": "5"}},
+            "data": {"delimiter": "tab", "header": "false", "columns": {"text": "message", "label": "none"}},
+            # of another problem than this one's
+            "automatic_speech_recognition": {"num_beams": "2"},
+        },
+    )
+    params = lay_over(Layer("params.yaml", {"data": {"columns": {"label": "intent"}}}), typed)
+    told = as_read([typed], params)
+    assert told == {
+        "train": {"learning_rate": 0.003, "num_threads": "none", "extra": {"neftune_noise_alpha": 5}},
+        "data": {"delimiter": "\t", "header": False, "columns": {"text": "message", "label": "none"}},
+        "automatic_speech_recognition": {"num_beams": 2},
+    }
+    standing = Layer("params.yaml", {"data": {"columns": {"label": "intent"}}, "train": {"num_threads": 2}})
+    assert lay_over(standing, Layer("params", told)) == lay_over(standing, typed)
