@@ -32,7 +32,8 @@ NAMES = (
     "gpu_options",
     "scaling",
 )
-PLAIN = "abcd"  # the plain scripts that training has
+# the plain scripts that training has
+PLAIN = "abcd"
 # a group_by_length sampler sorts within 50 batches at a time, so a part of that would not be typical
 STEPS = 50
 
@@ -100,10 +101,10 @@ def options() -> tuple[list[str], Options]:
 def main() -> None:
     """Run what was asked for."""
     names, asked = options()
-    os.environ["HF_HUB_OFFLINE"] = "1"  # nothing here needs a hub, and nobody's network is to be measured
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM")
-    )  # end what was started before going
+    # nothing here needs a hub, and nobody's network is to be measured
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    # end what was started before going
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     print(machine(), end="\n\n", flush=True)
     for name in names:
         print(f"{name} ...", file=sys.stderr, flush=True)

@@ -27,7 +27,8 @@ def measure(options: Options) -> Iterator[Table]:
     """Yield a table for a machine with nothing beside, and for one with busy processes."""
     with tempfile.TemporaryDirectory(prefix="retrain-bench-") as folder:
         here = Path(folder)
-        with redirect_stdout(sys.stderr):  # what stages say is no part of the tables
+        # what stages say is no part of the tables
+        with redirect_stdout(sys.stderr):
             prepare(here, replace(options, steps=STEPS, epochs=None, data=None))
         programs = {name: _seconds(here, variables) for name, variables in WAITS.items()}
         targets = {"the library's own": "<= 1.05"}

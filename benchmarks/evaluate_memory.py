@@ -62,7 +62,8 @@ def _take(params: Params, paths: Paths, times: int) -> None:
         rows.with_columns(pl.format("{}-{}", pl.lit(number), "id").alias("id")) for number in range(times)
     ]
     pl.concat(again).write_parquet(file)
-    with redirect_stdout(sys.stderr):  # what the stage says is no part of the table
+    # what the stage says is no part of the table
+    with redirect_stdout(sys.stderr):
         tokenize(params.tokenize, params.model, problems.load(params.problem, params.own), paths)
 
 

@@ -16,7 +16,8 @@ from benchmarks.stopwatch import Stopwatch
 from tasks.shared.params import Train
 from tasks.train.epochs import EpochSampler
 
-SIDE = 8192  # of the square matrices: large enough that no card does better on larger ones
+# of the square matrices: large enough that no card does better on larger ones
+SIDE = 8192
 PRODUCTS = 50
 
 

@@ -32,12 +32,16 @@ class Options:
     sets: Path | None
     # names of those params files; none: all
     examples: list[str]
-    steps: int  # optimizer steps of a training, where epochs is None
+    # optimizer steps of a training, where epochs is None
+    steps: int
     epochs: float | None
     batch_size: int
-    plain: str  # which plain scripts to train with beside ours: letters of benchmarks/training.py's PLAIN
-    rows: int  # to tokenize
-    repeat: int | None  # None: as often as each benchmark thinks right
+    # which plain scripts to train with beside ours: letters of benchmarks/training.py's PLAIN
+    plain: str
+    # to tokenize
+    rows: int
+    # None: as often as each benchmark thinks right
+    repeat: int | None
 
 
 @dataclass

@@ -49,7 +49,8 @@ def measure(options: Options) -> list[Table]:
     """Return the rates beside each other, with the accuracies as notes, and how far a GPU was used."""
     with tempfile.TemporaryDirectory(prefix="retrain-bench-") as folder:
         here = Path(folder)
-        with redirect_stdout(sys.stderr):  # what stages say is no part of the tables
+        # what stages say is no part of the tables
+        with redirect_stdout(sys.stderr):
             params = prepare(here, options)
         rows = pl.scan_parquet(Paths(here).split("train")).select(pl.len()).collect().item()
         found: dict[str, dict[str, Any]] = {}

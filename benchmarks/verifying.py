@@ -17,7 +17,8 @@ from flows.git.commands import git
 from tests.support.project import Project
 
 REPEAT = 5
-SIZES = {"1 MB": 10**6, "2 GB": 2 * 10**9}  # bytes
+# bytes
+SIZES = {"1 MB": 10**6, "2 GB": 2 * 10**9}
 OURS, BEFORE = "verified", "the commit before"
 TARGET = "<= 1.05"
 # as it was called when it came

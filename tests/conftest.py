@@ -60,7 +60,8 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
         folder.parent.mkdir(exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
             if not done.exists():
-                shutil.rmtree(folder, ignore_errors=True)  # left by one that failed
+                # left by one that failed
+                shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
                 make(folder)
                 done.touch()

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import chdir
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from tasks.shared.params import Params
 from tasks.shared.params_file import PARAMS, lay_over, written_in
 from tasks.shared.paths import Paths
 
-ROWS = 1000  # rows of train that are read where no text is given
+# rows of train that are read where no text is given
+ROWS = 1000
 
 
 def tokenizer(
@@ -107,7 +109,7 @@ def _rows(params: Params) -> list[str]:
     rows = pl.read_parquet(file, n_rows=ROWS)
     columns = problems.load(params.problem, params.own).columns
     names = [name for name in inputs(columns, rows) if columns[name].kind == "text"]
-    return [text for name in names for text in rows[name].to_list()]
+    return [*chain.from_iterable(rows[name] for name in names)]
 
 
 def _shown(processor: Any, text: str) -> dict[str, Any]:
@@ -131,7 +133,7 @@ def _shown(processor: Any, text: str) -> dict[str, Any]:
 
 def _told(processor: Any, which: str, read: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return what a tokenizer is, and which share of the tokens of texts it does not know."""
-    ids = [token["id"] for text in read for token in text["tokens"]]
+    ids = [token["id"] for token in chain.from_iterable(text["tokens"] for text in read)]
     unknown = processor.unk_token_id
     knows_all = unknown is None or unknown in (processor.bos_token_id, processor.eos_token_id)
     special = {name: str(token) for name, token in sorted(processor.special_tokens_map.items())}

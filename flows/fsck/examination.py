@@ -23,16 +23,20 @@ from flows.ledger.stages import sentence
 from flows.ledger.validation import place, wrong_stage
 from tasks.shared.errors import InputError
 
-SHOWN = 3  # places of one object that a line names
+# places of one object that a line names
+SHOWN = 3
 
 
 class What(StrEnum):
     """What is wrong with an object or a record."""
 
-    damaged = "damaged"  # its bytes are not those it is named after
+    # its bytes are not those it is named after
+    damaged = "damaged"
     missing = "missing"
-    dangerous = "dangerous"  # a listing that would have files written outside their folder
-    forged = "forged"  # a hash or a path that is none, in dvc.lock, a .dvc file or a record of the run-cache
+    # a listing that would have files written outside their folder
+    dangerous = "dangerous"
+    # a hash or a path that is none, in dvc.lock, a .dvc file or a record of the run-cache
+    forged = "forged"
 
 
 @dataclass
@@ -98,7 +102,8 @@ class Examination:
     def __init__(self, checkout: Path, commit: str | None) -> None:
         self.checkout, self.commit = checkout, commit
         self.objects: dict[Path, Needed] = {}
-        self.forged: dict[str, str] = {}  # what cannot be in dvc.lock and .dvc files, by where it stands
+        # what cannot be in dvc.lock and .dvc files, by where it stands
+        self.forged: dict[str, str] = {}
         try:
             self.repo = opened(checkout, lambda _: None, is_looked_at=True)
             # what runs remember of hashes is not trusted here

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ from tasks.shared.errors import InputError
 from tasks.shared.params_file import PARAMS, load
 from tasks.shared.say import Say
 
-Source = tuple[str, Any, str]  # where a copy may be: what to call that, a file system, a path there
+# where a copy may be: what to call that, a file system, a path there
+Source = tuple[str, Any, str]
 
 
 class Repair:
@@ -44,10 +46,14 @@ class Repair:
         self.examination, self.say, self.show = examination, say, show
         self.repo, self.checkout = examination.repo, examination.checkout
         self.aside = Path(self.repo.cache.legacy.path, "damaged")
-        self.invalidated: set[str] = set()  # the damaged objects whose readers are known to be doubtful
-        self.doubtful: set[str] = set()  # stages that have read them
-        self.unread: set[str] = set()  # remotes that could not be read
-        self.reasons: dict[str, str] = {}  # why a stage has not made its outputs again
+        # the damaged objects whose readers are known to be doubtful
+        self.invalidated: set[str] = set()
+        # stages that have read them
+        self.doubtful: set[str] = set()
+        # remotes that could not be read
+        self.unread: set[str] = set()
+        # why a stage has not made its outputs again
+        self.reasons: dict[str, str] = {}
 
     def record(self, path: Path) -> str:
         """Set a wrong record of the run-cache aside, and write it again when dvc.lock holds the same.
@@ -77,7 +83,7 @@ class Repair:
 
         What has come back is found whole when it is examined next; `reasons` says why the rest has not.
         """
-        wanted = {stage for item in items for stage in item.stages}
+        wanted = set(chain.from_iterable(item.stages for item in items))
         if not wanted:
             return
         try:

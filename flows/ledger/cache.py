@@ -30,7 +30,8 @@ import flows.ledger.yaml_limits  # noqa: F401 (before DVC reads YAML)
 from tasks.shared.errors import InputError
 from tasks.shared.say import Say
 
-MEMORY = "verified"  # a folder in .dvc/tmp for the checkout's files, and one in the cache for its objects
+# a folder in .dvc/tmp for the checkout's files, and one in the cache for its objects
+MEMORY = "verified"
 
 
 class Inodes(State):

@@ -24,7 +24,8 @@ from tasks.shared.errors import InputError
 from tasks.shared.locks import alone_if_free, forget, is_free
 
 HASH = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")
-RECORDS = ("dvc.lock", "*.dvc")  # the files in which DVC writes hashes down
+# the files in which DVC writes hashes down
+RECORDS = ("dvc.lock", "*.dvc")
 
 
 @dataclass(frozen=True)

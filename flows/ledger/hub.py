@@ -18,7 +18,8 @@ from tasks.shared.errors import InputError
 
 HUB = "hf://"
 DATASETS = "hf://datasets/"
-TRIES = 4  # with 1, 2 and 4 seconds in between
+# with 1, 2 and 4 seconds in between
+TRIES = 4
 COMMIT = re.compile("[0-9a-f]{40}")
 # a branch of the hub's own in which the files are Parquet
 CONVERTED = re.compile(r"refs/(convert/\w+|pr/\d+)")

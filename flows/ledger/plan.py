@@ -30,9 +30,12 @@ Content = tuple[HashInfo, Meta]
 class Fate(StrEnum):
     """What a run would do with a stage."""
 
-    unchanged = "unchanged"  # leave it
-    restorable = "restorable"  # check its outputs out from the cache
-    stale = "stale"  # run it
+    # leave it
+    unchanged = "unchanged"
+    # check its outputs out from the cache
+    restorable = "restorable"
+    # run it
+    stale = "stale"
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ from flows.ledger.validation import is_hash, refuse_forged
 from tasks.shared.errors import InputError, without_password
 from tasks.shared.say import Say
 
-TRIES = 4  # with 1, 2 and 4 seconds in between
+# with 1, 2 and 4 seconds in between
+TRIES = 4
 # seconds to wait for a host that does not answer, unless DVC's config says
 PATIENCE = {"ssh": {"timeout": 20}, "s3": {"connect_timeout": 10}}
 SECRET = re.compile("password|passphrase|secret|token|key|credential|connection_string")
@@ -105,7 +106,7 @@ class Remote:
         computed = self.repo.stage_cache._create_stage(read(record), wdir=stage.wdir)  # noqa: SLF001
         inputs = [Path(dependency.fs_path) for dependency in stage.deps]
         sources = [source for source in refuse_forged(self.repo.index.stages) if source.is_data_source]
-        data = [output for source in sources for output in source.outs]
+        data = chain.from_iterable(source.outs for source in sources)
         data = [output for output in data if any(overlap(Path(output.fs_path), path) for path in inputs)]
         for output in [*computed.outs, *data]:
             keep(output)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from dvc.dependency import ParamsDependency
@@ -68,7 +69,8 @@ def checkout_data(ledger: Ledger) -> WrongData | None:
 
 def _from_outside(ledger: Ledger) -> Iterator[Output]:
     """Yield the data that stages read and none of them makes."""
-    made = {output.fs_path for stage in ledger.stages.values() for output in stage.outs}
+    outs = chain.from_iterable(stage.outs for stage in ledger.stages.values())
+    made = {output.fs_path for output in outs}
     for stage in ledger.stages.values():
         for dependency in stage.deps:
             is_data = not isinstance(dependency, ParamsDependency) and not is_source(dependency)

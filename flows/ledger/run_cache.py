@@ -22,9 +22,12 @@ import flows.ledger.yaml_limits  # noqa: F401 (before DVC reads YAML)
 from flows.ledger.validation import ForgedError, wrong_entry
 from tasks.shared.errors import InputError
 
-DAMAGED = "damaged/records"  # where in the cache those are kept that are not what their names say
-REFUSED = "damaged/runs"  # where those are kept that nothing is restored from, here or by a remote
-Entry = dict[str, Any]  # of a stage, in dvc.lock or in a record
+# where in the cache those are kept that are not what their names say
+DAMAGED = "damaged/records"
+# where those are kept that nothing is restored from, here or by a remote
+REFUSED = "damaged/runs"
+# of a stage, in dvc.lock or in a record
+Entry = dict[str, Any]
 
 
 def records(repo: Repo) -> list[Path]:

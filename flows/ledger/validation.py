@@ -19,9 +19,12 @@ from dvc_data.hashfile.db.local import LocalHashFileDB
 
 from tasks.shared.errors import InputError
 
-HASH = re.compile(r"[0-9a-f]{32}(\.dir)?")  # DVC's MD5 of a file, or of a folder's listing
-PREFIX = re.compile(r"[0-9a-f]{0,32}")  # with which DVC lists a store
-OURS = (".git", ".dvc", ".retrain")  # what lies there decides what Git, DVC and we do
+# DVC's MD5 of a file, or of a folder's listing
+HASH = re.compile(r"[0-9a-f]{32}(\.dir)?")
+# with which DVC lists a store
+PREFIX = re.compile(r"[0-9a-f]{0,32}")
+# what lies there decides what Git, DVC and we do
+OURS = (".git", ".dvc", ".retrain")
 
 
 class ForgedError(InputError):

@@ -36,7 +36,8 @@ from tasks.shared.params_file import (
 from tasks.shared.say import Say
 
 STYLES = {Fate.unchanged: "green", Fate.restorable: "yellow", Fate.stale: "red"}
-SHOWN = 8  # reasons per stage in the table
+# reasons per stage in the table
+SHOWN = 8
 
 
 @dataclass(frozen=True)

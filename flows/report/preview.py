@@ -20,9 +20,12 @@ from tasks.shared.params import Params
 from tasks.shared.params_file import PARAMS, Layer, lay_over, written_in
 from tasks.shared.say import Say
 
-LABELS = 20  # labels that are named
-CHARS = 200  # of a value that is shown
-FEW = 8  # files and other columns that are named
+# labels that are named
+LABELS = 20
+# of a value that is shown
+CHARS = 200
+# files and other columns that are named
+FEW = 8
 
 
 def looked_at(given: Sequence[Layer], checkout: Path, num_rows: int, say: Say) -> dict[str, Any]:

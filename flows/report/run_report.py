@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -131,7 +132,7 @@ def markdown(summary: Summary, name: str, params: Params, plots: Path) -> str:
         saved=summary.saved,
         last=last,
         last_name=last and _name(last),
-        warnings=[sentence for stage in STAGES for sentence in summary.metrics[stage].get("warnings", ())],
+        warnings=[*chain.from_iterable(summary.metrics[stage].get("warnings", ()) for stage in STAGES)],
         labels=_labels(summary.metrics["ingest"], last),
         most_labels=LABELS,
         columns=_columns(scores, last),

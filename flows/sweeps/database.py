@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from urllib.parse import quote
 
@@ -156,8 +157,8 @@ def _secrets(url: URL) -> list[str]:
     """
     parts = {url.username, None if url.password is None else str(url.password)}
     parts |= set() if _is_harmless(url.host or "") else {url.host}
-    found = {piece for part in parts if part for piece in (part, quote(part), *re.split("[@:/,?#]", part))}
-    return sorted(filter(None, found), key=len, reverse=True)
+    pieces = ((part, quote(part), *re.split("[@:/,?#]", part)) for part in parts if part)
+    return sorted(set(filter(None, chain.from_iterable(pieces))), key=len, reverse=True)
 
 
 def _is_harmless(host: str) -> bool:

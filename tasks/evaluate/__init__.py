@@ -19,7 +19,8 @@ from tasks.shared.pictures import save
 from tasks.shared.statistics import METRICS, values
 from tasks.shared.values import as_text
 
-MOST_SLICES = 100  # values of a column that are looked at one by one
+# values of a column that are looked at one by one
+MOST_SLICES = 100
 
 
 def evaluate(params: Evaluate, problem: Problem, paths: Paths, engine: Engine = LOCAL) -> None:

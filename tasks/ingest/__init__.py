@@ -25,9 +25,12 @@ from tasks.shared.paths import Paths
 from tasks.shared.stage import warn
 from tasks.shared.values import as_text
 
-AT_ONCE = 65_536  # rows whose ids are computed together
-SHOWN = 40  # labels that a sentence lists
-REASON = 200  # characters of a reason that a summary shows
+# rows whose ids are computed together
+AT_ONCE = 65_536
+# labels that a sentence lists
+SHOWN = 40
+# characters of a reason that a summary shows
+REASON = 200
 REPEATED = "duplicate: an earlier row of the same split says exactly this"
 
 

@@ -13,7 +13,8 @@ from tasks.shared.values import from_json, written
 
 # what `datasets` calls a list, now and before
 LISTS = ("List", "LargeList", "Sequence")
-UNLABELLED = -1  # what `datasets` writes where a row has no label
+# what `datasets` writes where a row has no label
+UNLABELLED = -1
 # seconds
 DAY = 86_400
 FIRST, LAST, LONGEST = -62_135_596_800, 253_402_300_799, 999_999_999 * DAY

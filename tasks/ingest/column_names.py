@@ -20,7 +20,8 @@ READ = (*SOURCE, SOURCE_MEDIA)
 # what split writes beside them
 RESERVED = ("id", *READ, "source_group")
 RAW = "raw_"
-SHOWN = 40  # columns that a sentence lists
+# columns that a sentence lists
+SHOWN = 40
 
 
 def wanted(data: Data, problem: Problem, media_folder: Path) -> Wanted:

@@ -25,7 +25,8 @@ from tasks.ingest.rows import AT_ONCE, SHOWN, Read, Reject, Wanted, clean, limit
 from tasks.shared.errors import InputError, listed
 from tasks.shared.params import Data
 
-LISTED = 5  # columns that are left out and named
+# columns that are left out and named
+LISTED = 5
 
 Batches = Iterator[pa.RecordBatch]
 

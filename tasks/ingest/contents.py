@@ -17,9 +17,12 @@ from tasks.shared.engine import LOCAL, Engine
 from tasks.shared.errors import InputError
 from tasks.shared.params import Data
 
-FILES = 8  # that are read together where several processes read
-TIMES = 24  # a file may take as many times its own size, where that is more than data.max_memory_mb
-PATIENCE = 60  # seconds of computing without a row, and one more for each megabyte
+# that are read together where several processes read
+FILES = 8
+# a file may take as many times its own size, where that is more than data.max_memory_mb
+TIMES = 24
+# seconds of computing without a row, and one more for each megabyte
+PATIENCE = 60
 # what ingest takes for a row and for each cell in it, beside the values: measured on 1,000,000 short rows
 ROW, CELL = 512, 16
 

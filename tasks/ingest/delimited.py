@@ -213,7 +213,9 @@ class _Reader:
 
         Left out is the column whose quotes have swallowed the lines: a line of a text may well be another.
         """
-        inside = {line: span.row for span in attempt.spans for line in range(span.first, span.last)}
+        inside: dict[int, int] = {}
+        for span in attempt.spans:
+            inside |= dict.fromkeys(range(span.first, span.last), span.row)
         rows = set(inside.values())
         index = {number: at for at, number in enumerate(attempt.read.numbers) if number in rows}
         values = list(attempt.read.columns.values())

@@ -9,10 +9,14 @@ from itertools import zip_longest
 from typing import Any
 
 DELIMITERS = (",", ";", "\t", "|")
-SAMPLE = 65_536  # characters that tell the delimiter
-NEARLY_ALL = 0.9  # of the rows: some are broken in any file
-PIECE = 1_000_000  # characters of a text that become lines together
-SEPARATOR_LINE = re.compile(r'"?sep=([^"])"?')  # what spreadsheets write, and read, above the header
+# characters that tell the delimiter
+SAMPLE = 65_536
+# of the rows: some are broken in any file
+NEARLY_ALL = 0.9
+# characters of a text that become lines together
+PIECE = 1_000_000
+# what spreadsheets write, and read, above the header
+SEPARATOR_LINE = re.compile(r'"?sep=([^"])"?')
 
 
 @dataclass(frozen=True)

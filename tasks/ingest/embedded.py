@@ -18,7 +18,8 @@ AT_ONCE = 64
 FOLDER = "embedded"
 # what a row names, and what its path said
 NAMED = re.compile(rf"{FOLDER}/(?P<digest>[0-9a-f]{{64}})/(?P<name>[^/]+)")
-LONGEST = 200  # characters of a name
+# characters of a name
+LONGEST = 200
 
 
 def is_embedded(kind: pa.DataType) -> bool:

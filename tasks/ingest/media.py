@@ -25,9 +25,12 @@ from tasks.shared.errors import InputError
 from tasks.shared.params import Data, Ingest
 from tasks.shared.progress import Progress
 
-FILES = 128  # that are looked at together where several nodes look
-PATIENCE = 30  # seconds of computing on one file
-SHOWN = 200  # characters of a path in a reason
+# that are looked at together where several nodes look
+FILES = 128
+# seconds of computing on one file
+PATIENCE = 30
+# characters of a path in a reason
+SHOWN = 200
 
 
 def take_in(

@@ -18,7 +18,8 @@ from tasks.shared.params import Data
 from tasks.shared.values import as_text
 
 SAID = "{}"
-SHOWN = 200  # characters of what a row says in a sentence
+# characters of what a row says in a sentence
+SHOWN = 200
 # folders are labels, unless data.media_path says otherwise
 FOLDERS = "{label}/{}"
 PARTS = re.compile(r"(\{\w*\}|\*)")

@@ -14,7 +14,8 @@ from tasks.shared.errors import InputError, listed
 from tasks.shared.params import Data
 from tasks.shared.values import as_text
 
-SHOWN = 5  # names of files that a note lists
+# names of files that a note lists
+SHOWN = 5
 
 
 class Raw(NamedTuple):

@@ -10,8 +10,10 @@ from tasks.shared.errors import InputError
 from tasks.shared.params import Data
 from tasks.shared.values import written
 
-AT_ONCE = 16_384  # rows that come together from the process that reads
-SHOWN = 500  # characters of a row that is kept only in its reason
+# rows that come together from the process that reads
+AT_ONCE = 16_384
+# characters of a row that is kept only in its reason
+SHOWN = 500
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,10 @@ class Wanted:
 class Read:
     """What one file holds: columns, the numbers of their rows, what is no row, and what was found out."""
 
-    columns: dict[str, Any]  # lists of texts, Arrow's arrays, or polars' series
-    numbers: Any  # a list, or polars' series
+    # lists of texts, Arrow's arrays, or polars' series
+    columns: dict[str, Any]
+    # a list, or polars' series
+    numbers: Any
     rejects: list[Reject] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     # columns of which earlier parts of the file have rows, and which are not taken after all

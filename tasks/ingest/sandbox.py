@@ -27,7 +27,8 @@ from tasks.shared.errors import InputError
 from tasks.shared.stage import end_with_parent
 
 MB = 1_000_000
-NO_MEMORY = 77  # the exit status when there is too little of it even to say so
+# the exit status when there is too little of it even to say so
+NO_MEMORY = 77
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from tasks.shared.errors import InputError
 from tasks.shared.params import Params
 from tasks.shared.paths import Paths
 
-ROWS = 1000  # rows of train that are encoded
+# rows of train that are encoded
+ROWS = 1000
 
 
 def tokens(params: Params, problem: Problem, paths: Paths) -> dict[str, Any]:

@@ -34,7 +34,8 @@ SCALARS: dict[str, type | tuple[type, ...]] = {"bool": bool, "int": int, "float"
 LIST = "list of int"
 LISTS = {"list[int]", "tuple[int, ...]"}
 NEGATIVE = "negative"
-LARGEST = 10**9  # nobody has a size like that
+# nobody has a size like that
+LARGEST = 10**9
 # what the tokenizer, the problem and the stage decide
 DECIDED = frozenset(
     """

@@ -25,8 +25,10 @@ from tasks.shared.files import folder_digest, made_once, read_json, sha256, writ
 from tasks.shared.foreign_code import refuse_code
 from tasks.shared.params import Model, Params
 
-SHOWN = 100  # characters of a name in a sentence
-TRIES = 4  # with 1, 2 and 4 seconds in between
+# characters of a name in a sentence
+SHOWN = 100
+# with 1, 2 and 4 seconds in between
+TRIES = 4
 SERVER_ERROR = 500
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 OTHER_WEIGHTS = (".bin", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".pt", ".pth")
@@ -43,7 +45,8 @@ FROM_SCRATCH = "from_scratch.json"
 # of a model's files, those that are its tokenizer's
 TOKENIZER = (".json", ".txt", ".model", ".jinja")
 NOT_OF_TOKENIZER = ("config.json", "generation_config.json", "model.safetensors", "provenance.json")
-WANTED = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]  # never *.bin: those are pickles
+# never *.bin: those are pickles
+WANTED = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]
 
 
 def needed(params: Params) -> Model:

@@ -8,7 +8,7 @@ bit.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -123,7 +123,7 @@ def by_slice(
     for name, value, rows in rows_by_value(slices):
         found = bootstrap(take(statistics, rows), params, None if groups is None else groups[rows])
         table.append([name, value, len(rows), *chain.from_iterable(found.values())])
-    numbers = [f"{metric}{end}" for metric in statistics for end in ("", "_low", "_high")]
+    numbers = [f"{metric}{end}" for metric, end in product(statistics, ("", "_low", "_high"))]
     schema = {"slice": pl.String, "value": pl.String, "rows": pl.Int64, **dict.fromkeys(numbers, pl.Float64)}
     defined = pl.when(pl.col(numbers).is_finite()).then(pl.col(numbers))
     return pl.DataFrame(table, schema, orient="row").with_columns(defined)

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import polars as pl
@@ -14,9 +15,12 @@ from tasks.shared.values import as_text, from_json, written
 
 WHOLE = re.compile(r"-?\d+(\.0+)?")
 SEPARATORS = re.compile("[,;|]")
-SPELLINGS = 5  # labels that a note lists
-SHOWN = 80  # characters of what is no number
-STRATA = 10  # parts of the ranks of a number that a stratified split treats alike
+# labels that a note lists
+SPELLINGS = 5
+# characters of what is no number
+SHOWN = 80
+# parts of the ranks of a number that a stratified split treats alike
+STRATA = 10
 PERCENTILES = (5, 50, 95, 99, 100)
 
 Kinds = Literal[
@@ -149,20 +153,16 @@ def _other_answer(predicted: pl.Series, actual: pl.Series) -> pl.Series:
 
 
 def _fault_of_list(
-    read: Callable[[str | None], list[Any] | None], meant: str
-) -> Callable[[pl.Expr, Ingest], pl.Expr]:
-    """Return what says what is wrong with texts that `read` cannot read as a list."""
-
-    def fault(texts: pl.Expr, params: Ingest) -> pl.Expr:
-        is_list = texts.map_batches(
-            lambda column: pl.Series([read(text) is not None for text in column]), pl.Boolean
-        )
-        no_list = pl.when(~is_list).then(pl.format("no {}: {}", pl.lit(meant), texts.str.slice(0, SHOWN)))
-        is_long = texts.str.len_chars() > params.max_chars
-        long = pl.when(is_long).then(pl.lit(f"longer than ingest.max_chars {params.max_chars}"))
-        return _fault(texts, long.otherwise(no_list))
-
-    return fault
+    read: Callable[[str | None], list[Any] | None], meant: str, texts: pl.Expr, params: Ingest
+) -> pl.Expr:
+    """Return what is wrong with texts that `read` cannot read as a list."""
+    is_list = texts.map_batches(
+        lambda column: pl.Series([read(text) is not None for text in column]), pl.Boolean
+    )
+    no_list = pl.when(~is_list).then(pl.format("no {}: {}", pl.lit(meant), texts.str.slice(0, SHOWN)))
+    is_long = texts.str.len_chars() > params.max_chars
+    long = pl.when(is_long).then(pl.lit(f"longer than ingest.max_chars {params.max_chars}"))
+    return _fault(texts, long.otherwise(no_list))
 
 
 def _of_rows(function: Callable[..., Any], *columns: pl.Series, dtype: Any = pl.String) -> pl.Series:
@@ -257,7 +257,7 @@ KINDS: dict[str, Kind] = {
     ),
     # the words of a text, in its order
     "tokens": Kind(
-        fault=_fault_of_list(lambda text: tagged.words(text) or None, "list of words"),
+        fault=partial(_fault_of_list, lambda text: tagged.words(text) or None, "list of words"),
         describe=lambda lists: {"tokens": percentiles(lists.list.len().cast(pl.Int64))},
         parse=lambda texts: _of_rows(tagged.words, texts, dtype=tagged.WORDS),
         stratum=lambda lists: pl.repeat("", len(lists), eager=True),
@@ -266,7 +266,7 @@ KINDS: dict[str, Kind] = {
     ),
     # a tag for each of them, as in B-person, I-person, O
     "tags": Kind(
-        fault=_fault_of_list(tagged.words, "list of tags"),
+        fault=partial(_fault_of_list, tagged.words, "list of tags"),
         describe=lambda lists: {"labels": _types(tagged.types_in_tags)(lists).n_unique()},
         distance=lambda predicted, actual: _of_rows(
             tagged.num_other_tags, predicted, actual, dtype=pl.Float64
@@ -279,7 +279,7 @@ KINDS: dict[str, Kind] = {
     ),
     # parts of a text, from `start` to before `end` in code points, and what each is
     "spans": Kind(
-        fault=_fault_of_list(tagged.spans, "list of {start, end, label}"),
+        fault=partial(_fault_of_list, tagged.spans, "list of {start, end, label}"),
         describe=lambda lists: {"spans": percentiles(lists.list.len().cast(pl.Int64))},
         distance=lambda predicted, actual: _of_rows(
             tagged.num_other_spans, predicted, actual, dtype=pl.Float64

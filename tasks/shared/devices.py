@@ -12,7 +12,8 @@ CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
-NATIVE_BF16 = ("avx512_bf16", "amx_bf16")  # as /proc/cpuinfo spells them
+# as /proc/cpuinfo spells them
+NATIVE_BF16 = ("avx512_bf16", "amx_bf16")
 
 
 def cpu_flags() -> frozenset[str]:

@@ -5,6 +5,7 @@ import re
 import shlex
 import stat
 from collections.abc import Collection, Iterator
+from itertools import chain
 from pathlib import Path
 
 from tasks.shared.errors import InputError, readable
@@ -109,7 +110,7 @@ def matching(folder: Path, pattern: str, what: str, judged: Collection[str] = ()
     file or folder.
     """
     try:
-        every = {path for glob in _alternatives(pattern) for path in folder.glob(glob)}
+        every = set(chain.from_iterable(folder.glob(glob) for glob in _alternatives(pattern)))
         found = sorted(path for path in every if not is_hidden(path.relative_to(folder)))
     except Exception as error:  # noqa: BLE001 - Python has five kinds of error for a pattern that is none
         said = f"is no pattern of file names ({type(error).__name__})"
@@ -127,4 +128,4 @@ def _alternatives(pattern: str) -> list[str]:
     if braces is None:
         return [pattern]
     globs = [pattern[: braces.start()] + one + pattern[braces.end() :] for one in braces[1].split(",")]
-    return [more for glob in globs for more in _alternatives(glob)]
+    return [*chain.from_iterable(map(_alternatives, globs))]

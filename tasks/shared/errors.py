@@ -13,7 +13,8 @@ FULL = re.compile("No space left on device|Disk quota exceeded|disk is full|os e
 # PyTorch's writer, which knows only that a write has failed
 UNWRITTEN = re.compile("PytorchStreamWriter failed|inline_container.* unexpected pos|iostream error")
 BROKEN = re.compile("Input/output error|disk I/O error|Read-only file system|os error (5|30)")
-NEARLY = 1_000_000  # bytes: with less, whatever fails fails for that
+# bytes: with less, whatever fails fails for that
+NEARLY = 1_000_000
 SAFE = "nothing that was finished is lost: run the same command again, and it goes on from there"
 
 SCHEME = "[A-Za-z][A-Za-z0-9+.-]*://"

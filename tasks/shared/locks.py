@@ -13,7 +13,8 @@ def alone(file: Path, waiting: Callable[[str], None] = lambda _: None) -> Iterat
     """Hold the lock `file`, which a process may take again; tell `waiting` who has it, and wait."""
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(file, is_singleton=True, thread_local=False)
-    holder = file.with_name(file.name + ".pid")  # the lock itself is emptied by whoever asks for it
+    # the lock itself is emptied by whoever asks for it
+    holder = file.with_name(file.name + ".pid")
     try:
         lock.acquire(timeout=0)
     except Timeout:

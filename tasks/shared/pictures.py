@@ -8,7 +8,8 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-STYLE: Any = {"font.size": 9, "text.parse_math": False}  # a label may hold a dollar sign
+# a label may hold a dollar sign
+STYLE: Any = {"font.size": 9, "text.parse_math": False}
 
 
 def canvas(width: float, height: float) -> Figure:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 FILE = "RETRAIN_PROGRESS"
-EVERY = 5.0  # seconds between plain lines
+# seconds between plain lines
+EVERY = 5.0
 
 
 def _tell(message: dict[str, Any]) -> bool:

@@ -31,9 +31,12 @@ if TYPE_CHECKING:
 RETRIES = 8
 # shards for each CPU of the cluster that are sent ahead
 AHEAD = 2
-PATIENCE = 10.0  # seconds for the head to answer
-LOOK = 60.0  # seconds between looks at whether the nodes have room
-WHY = 300  # characters of what an error of Ray's says
+# seconds for the head to answer
+PATIENCE = 10.0
+# seconds between looks at whether the nodes have room
+LOOK = 60.0
+# characters of what an error of Ray's says
+WHY = 300
 AUTH_MODE, TLS = "RAY_AUTH_MODE", "RAY_USE_TLS"
 # what a head tells everybody who may ask it anything: the method, an empty message, and how gRPC refuses one
 ASKED, EMPTY = "/ray.rpc.NodeInfoGcsService/GetClusterId", bytes(5)

@@ -23,7 +23,8 @@ MEMORY_FULL = (
     "this machine's memory does not hold what the stage needs; end what else runs here, or take a larger "
     "machine, and run the same command again"
 )
-FAILED = 1  # the exit status of a stage that could not do its work
+# the exit status of a stage that could not do its work
+FAILED = 1
 
 
 @contextmanager
@@ -74,7 +75,8 @@ def end_with_parent(by: signal.Signals = signal.SIGKILL, parent: int | None = No
         return
     parent = parent or os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, by, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the call
+    # it died before the call
+    if os.getppid() != parent:
         sys.exit(FAILED)
 
 
@@ -102,7 +104,8 @@ def check_pins(problem: str, root: Path = Path()) -> None:
         except metadata.PackageNotFoundError:
             missing = f"{package} {pinned} is pinned in {PINS} but not installed"
             raise InputError(f"{missing}; run `make install`") from None
-        if installed.split("+")[0] != pinned:  # 2.13.0+cpu is 2.13.0, built for the CPU
+        # 2.13.0+cpu is 2.13.0, built for the CPU
+        if installed.split("+")[0] != pinned:
             raise InputError(
                 f"{package} {installed} is installed but {pinned} is pinned in {PINS}; "
                 "run `make install`, or change the pin there and in constraints.txt"

@@ -7,6 +7,7 @@ in bootstrap.py, and measured.py keeps it all in a file.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, TypeVar
 
 import numpy as np
@@ -438,9 +439,9 @@ ENTITIES = {"hits": "label", "predicted": "label", "actual": "label"}
 PAIR = {"predicted": "number", "actual": "number"}
 NGRAMS = ("hits", "predicted")
 BLEU = {"predicted": "count", "actual": "count"} | {
-    f"{part}_{order}": "count" for part in NGRAMS for order in range(1, 5)
+    f"{part}_{order}": "count" for part, order in product(NGRAMS, range(1, 5))
 }
-CHRF = {f"{part}_{order}": "count" for order in range(1, 7) for part in ("predicted", "actual", "hits")}
+CHRF = {f"{part}_{order}": "count" for order, part in product(range(1, 7), ("predicted", "actual", "hits"))}
 # higher_is_better
 LOWER = False
 

@@ -2,9 +2,12 @@
 
 import yaml
 
-DEEPEST = 50  # levels, far more than params or stages have; what is built of 100,000 ends the process
-MOST = 100_000  # values; aliases of aliases make millions of a few lines
-LONGEST = 10_000_000  # characters
+# levels, far more than params or stages have; what is built of 100,000 ends the process
+DEEPEST = 50
+# values; aliases of aliases make millions of a few lines
+MOST = 100_000
+# characters
+LONGEST = 10_000_000
 
 
 def why_not(text: str, *, aliases: bool = True) -> str | None:

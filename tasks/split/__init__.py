@@ -18,7 +18,8 @@ from tasks.split.times import times
 
 SYNONYMS = {"val": "validation", "valid": "validation", "dev": "validation", "eval": "validation"}
 SYNONYMS |= {"training": "train", "testing": "test"}
-FEW = 5  # labels that a sentence names
+# labels that a sentence names
+FEW = 5
 
 
 def split(params: Split, columns: Columns, paths: Paths) -> None:

@@ -20,7 +20,8 @@ from tasks.shared.paths import Paths
 from tasks.shared.progress import Progress
 from tasks.shared.stage import warn
 
-FEW = 0.03  # a share of unknown tokens that a model with a vocabulary for these texts stays below
+# a share of unknown tokens that a model with a vocabulary for these texts stays below
+FEW = 0.03
 
 
 def tokenize(params: Tokenize, model: Model, problem: Problem, paths: Paths, engine: Engine = LOCAL) -> None:

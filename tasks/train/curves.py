@@ -1,5 +1,6 @@
 """Learning curves: what a training has logged, as scores of evaluations and as CSV files."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def write_curves(history: list[dict[str, Any]], folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     _write_csv(folder / "train_loss.csv", history, "loss", "learning_rate")
-    for name in sorted({name for entry in history for name in validation_names(entry)} | {"loss"}):
+    for name in sorted({"loss", *chain.from_iterable(map(validation_names, history))}):
         _write_csv(folder / f"validation_{name}.csv", history, f"eval_{name}")
 
 

@@ -1,6 +1,7 @@
 """Training that diverges: found before its weights are kept, and said in one sentence with what to change."""
 
 import math
+from itertools import chain
 from pathlib import Path
 
 from torch import nn
@@ -31,7 +32,7 @@ def are_weights_finite(checkpoint: Path) -> bool:
     from safetensors.torch import load_file
 
     files = (load_file(file).values() for file in sorted(checkpoint.glob("*.safetensors")))
-    return all(bool(weight.isfinite().all()) for weights in files for weight in weights)
+    return all(bool(weight.isfinite().all()) for weight in chain.from_iterable(files))
 
 
 def _advice(args: TrainingArguments) -> str:

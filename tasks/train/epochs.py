@@ -14,7 +14,8 @@ from tasks.problems import Problem, Processor
 if TYPE_CHECKING:
     from datasets import Dataset
 
-BLUR = 0.05  # of a row's length when rows are grouped by it: rare lengths meet other rows in each epoch
+# of a row's length when rows are grouped by it: rare lengths meet other rows in each epoch
+BLUR = 0.05
 
 
 class EpochSampler(Sampler[int]):

@@ -16,7 +16,8 @@ from tasks.shared.params import Params
 from tasks.shared.paths import Paths
 from tasks.shared.role import role
 
-INTERRUPTED = Path(".retrain/checkpoints")  # outside the outputs, which DVC deletes before a stage runs
+# outside the outputs, which DVC deletes before a stage runs
+INTERRUPTED = Path(".retrain/checkpoints")
 # at least as many as may be under way at once: whoever begins again first after all were killed is to leave
 # the others theirs
 KEEP_INTERRUPTED = 10

@@ -163,7 +163,7 @@ def load(run: "SeededTrainer", folder: Path) -> None:
     """Put back what `save` wrote in this process, but for random states."""
     optimizer = _optimizer(run)
     said, tensors = _read(run, folder)
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    weights = [*chain.from_iterable(group["params"] for group in optimizer.param_groups)]
     whole = optimizer.state_dict()
     state: dict[int, dict[str, Any]] = {}
     for key, value in [*tensors.items(), *said["state"].items()]:

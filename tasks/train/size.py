@@ -9,6 +9,7 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-FLOAT = 4  # bytes: weights, gradients and the optimizer's state are fp32
+# bytes: weights, gradients and the optimizer's state are fp32
+FLOAT = 4
 # numbers of state per trained weight: Adam keeps two moments, Adafactor sums of rows and columns
 STATE = {"adamw_torch_fused": 2, "adamw_torch": 2, "adafactor": 0.1, "adagrad": 1, "rmsprop": 1, "sgd": 0}
 # bytes that a layer keeps of each token for its backward pass, in multiples of the hidden size: what autograd
@@ -33,7 +35,8 @@ ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_
 # of the logits of a language model: they, their softmax and their gradient
 LOGITS = 3
 MB = 2**20
-LONGEST_HEADER = 100 * MB  # as safetensors itself bears
+# as safetensors itself bears
+LONGEST_HEADER = 100 * MB
 
 
 def freeze(model: "PreTrainedModel", patterns: Sequence[str]) -> None:
@@ -56,8 +59,9 @@ def freeze(model: "PreTrainedModel", patterns: Sequence[str]) -> None:
 
 def _near(pattern: str, names: list[str]) -> str:
     """Return the parts of a model that a pattern may mean, or all of its parts near the top."""
-    parts = [".".join(name.split(".")[:depth]) for name in names for depth in range(1, name.count(".") + 2)]
-    parts = list(dict.fromkeys(parts))
+    # of a.b.c: a, a.b and a.b.c
+    nested = (accumulate(name.split("."), "{}.{}".format) for name in names)
+    parts = list(dict.fromkeys(chain.from_iterable(nested)))
     top = [part for part in parts if part.count(".") <= 1]
     hint = did_you_mean(pattern.replace("*", ""), parts) or "."
     return f"{hint} It has parts such as {', '.join(top[:12])}"

@@ -17,8 +17,10 @@ from tests.support.small import pipeline
 LONG, SHORT = 80, 6
 STRACE = shutil.which("strace")
 CALLS = "openat,rename,link,unlink,mkdir,rmdir,write,pwrite64,fsync,ftruncate,symlink"
-MOST = 1200  # of such calls that the process itself makes in all its work
-OF_GIT = 60  # and one of Git's at most
+# of such calls that the process itself makes in all its work
+MOST = 1200
+# and one of Git's at most
+OF_GIT = 60
 
 
 def traced(pid: int, number: int, folder: Path | None) -> subprocess.Popen[str]:

@@ -1,6 +1,11 @@
-"""The shape of the project: who may import whom, and params that explain themselves."""
+"""The shape of the project: who may import whom, what reads easily, and params that explain themselves."""
 
+import ast
+import io
+import tokenize
+from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import grimp
 import pytest
@@ -174,3 +179,52 @@ def test_params_yaml_spells_out_every_param_in_the_order_of_the_schema() -> None
     for name, section in expected.items():
         if isinstance(section, dict):
             assert list(written[name]) == list(section), name
+
+
+CODE = [*(ROOT / "flows").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")]
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+def comments_beside_code(file: Path) -> Iterator[int]:
+    """Yield the lines of comments that share them with code, but for those that tools read."""
+    lines = file.read_text("utf-8").splitlines()
+    for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
+        line, column = token.start
+        is_for_tools = token.string.startswith(("# noqa", "# type"))
+        if token.type == tokenize.COMMENT and lines[line - 1][:column].strip() and not is_for_tools:
+            yield line
+
+
+def functions_two_deep(node: ast.AST, depth: int = 0) -> Iterator[int]:
+    """Yield the lines of functions in functions in functions."""
+    for child in ast.iter_child_nodes(node):
+        inside = depth + isinstance(child, FUNCTIONS)
+        if inside > 2 and isinstance(child, FUNCTIONS):
+            yield child.lineno
+        yield from functions_two_deep(child, 0 if isinstance(child, ast.ClassDef) else inside)
+
+
+def test_a_comment_has_a_line_of_its_own() -> None:
+    wrong = {str(file): found for file in CODE if (found := [*comments_beside_code(file)])}
+    assert wrong == {}
+
+
+def test_a_comprehension_has_one_for_and_one_if() -> None:
+    wrong = {}
+    for file in CODE:
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if not isinstance(node, COMPREHENSIONS):
+                continue
+            if len(node.generators) > 1 or len(node.generators[0].ifs) > 1:
+                wrong[str(file)] = node.lineno
+    assert wrong == {}
+
+
+def test_no_function_is_in_a_function_in_a_function() -> None:
+    wrong = {
+        str(file): found
+        for file in CODE
+        if (found := [*functions_two_deep(ast.parse(file.read_text("utf-8")))])
+    }
+    assert wrong == {}

@@ -13,7 +13,8 @@ from tests.support.project import ROOT
 from tests.support.site import Site
 from tests.support.wait import PATIENCE, until
 
-MINUTE = 60_000.0  # milliseconds
+# milliseconds
+MINUTE = 60_000.0
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium is installed (Debian: apt-get install chromium)"

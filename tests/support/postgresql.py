@@ -18,7 +18,8 @@ PASSWORD = "planted"  # noqa: S105
 def postgresql() -> Iterator[str]:
     """Start a cluster; yield the address of an empty database in it, password and all, as Prefect takes it."""
     port = free_port()
-    owner = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # initdb refuses root
+    # initdb refuses root
+    owner = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
         data, password = f"{folder}/data", Path(folder, "password")
         password.write_text(PASSWORD)

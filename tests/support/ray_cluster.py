@@ -19,7 +19,8 @@ from tests.support.wait import until
 
 # 127.0.0.1 is rewritten to the machine's own address
 FIRST = 2
-MEMORY = 200_000_000  # bytes of each node's object store
+# bytes of each node's object store
+MEMORY = 200_000_000
 UP = "Ray runtime started"
 LINES = """
 

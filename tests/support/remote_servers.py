@@ -42,7 +42,8 @@ class SshServer:
     def start(self) -> None:
         """Start the server and wait until it answers."""
         if os.geteuid() == 0:
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd insists on it when root starts it
+            # sshd insists on it when root starts it
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [SSHD, "-D", "-e", "-f", str(self.home / "sshd_config")], stdout=log, stderr=log
@@ -93,9 +94,8 @@ def s3_server(bucket: str) -> Iterator[str]:
     try:
         host, port = server.get_host_and_port()
         url = f"http://{host}:{port}"
-        urllib.request.urlopen(
-            urllib.request.Request(f"{url}/moto-api/reset", method="POST")
-        ).close()  # it keeps its state in this process
+        # it keeps its state in this process
+        urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST")).close()
         urllib.request.urlopen(urllib.request.Request(f"{url}/{bucket}", method="PUT")).close()
         yield url
     finally:

@@ -5,7 +5,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-VERSION = 0x20080522  # _LINUX_CAPABILITY_VERSION_3, whose sets are of twice 32 bits
+# _LINUX_CAPABILITY_VERSION_3, whose sets are of twice 32 bits
+VERSION = 0x20080522
 
 
 class Rights(ctypes.Structure):

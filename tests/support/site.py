@@ -15,7 +15,8 @@ from tests.support.project import Project
 from tests.support.server import kind, request, task_states
 from tests.support.wait import until
 
-PAGE = 200  # the most that the server gives at a time
+# the most that the server gives at a time
+PAGE = 200
 
 
 @dataclass

@@ -6,7 +6,8 @@ import numpy as np
 import soundfile
 
 RATE = 8000
-PITCHES = (300.0, 900.0, 2100.0)  # hertz, by the number of the topic
+# hertz, by the number of the topic
+PITCHES = (300.0, 900.0, 2100.0)
 
 
 def waves(

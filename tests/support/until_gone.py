@@ -5,7 +5,8 @@ import select
 import subprocess
 import sys
 
-ENDS_WITHIN = 20.0  # seconds, when asked to
+# seconds, when asked to
+ENDS_WITHIN = 20.0
 
 
 def run(pid: int, command: list[str]) -> None:

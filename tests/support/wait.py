@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-PATIENCE = 1200.0  # seconds
+# seconds
+PATIENCE = 1200.0
 
 
 def until(look: Callable[[], Any], every: float = 0.2) -> Any:

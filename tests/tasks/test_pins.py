@@ -120,7 +120,8 @@ def test_the_file_with_hashes_pins_the_same_and_every_line_has_a_hash() -> None:
         canonical(name): version
         for name, _, version in (entry.split(" ")[0].partition("==") for entry in entries)
     }
-    without = {"torch"}  # its builds differ by index
+    # its builds differ by index
+    without = {"torch"}
     assert hashed == {name: version for name, version in constraints().items() if name not in without}
     assert all(re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry) for entry in entries)
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from transformers import PreTrainedModel
 
-ROWS = 20  # that people are shown
+# that people are shown
+ROWS = 20
 EMPTY = "nothing is left of its text once it is normalised"
 
 

@@ -4,6 +4,7 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,8 +18,10 @@ APOSTROPHES = "'\u2019"
 # what stands between words in a vocabulary of characters, where it is a token
 BETWEEN = "|"
 BLANK, UNKNOWN = "<pad>", "<unk>"
-MOST = 0.5  # a share of unknown characters that a model may have to do with
-SHOWN = 5  # unknown characters that are named
+# a share of unknown characters that a model may have to do with
+MOST = 0.5
+# unknown characters that are named
+SHOWN = 5
 
 
 def normalised(text: str, params: Own) -> str:
@@ -34,7 +37,7 @@ def normalised(text: str, params: Own) -> str:
 
 def characters(texts: Iterable[str]) -> list[str]:
     """Return the characters that occur, without blanks, in a fixed order."""
-    return sorted({one for text in texts for one in text} - {" "})
+    return sorted(set(chain.from_iterable(texts)) - {" "})
 
 
 def tokenizer(known: Sequence[str]) -> Any:

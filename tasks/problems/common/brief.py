@@ -4,7 +4,8 @@ import re
 
 from tasks.shared.errors import first_line
 
-MOST = 200  # letters of it
+# letters of it
+MOST = 200
 # a buffer's address is another one each time
 ADDRESS = " object at 0x"
 OPENING = re.compile(r"Error opening <.*?>: ")

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from transformers import PreTrainedModel
 
-SAME_SCORE = 1e-3  # other batches sum in another order
+# other batches sum in another order
+SAME_SCORE = 1e-3
 METRICS = ("accuracy", "macro_f1", "weighted_f1", "calibration_error")
 
 

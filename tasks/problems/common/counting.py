@@ -14,7 +14,8 @@ METRICS = ("exact_match", "bleu", "chrf", "rouge_1", "rouge_2", "rouge_l")
 
 # letters and digits of any script, where rouge-score knows those of English alone
 WORD = re.compile(r"[^\W_]+")
-ORDERS = 6  # of letters in chrF (Popović 2015)
+# of letters in chrF (Popović 2015)
+ORDERS = 6
 
 
 def measured(said: Sequence[str], right: Sequence[str], tokenizer: str) -> Statistics:

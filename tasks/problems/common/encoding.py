@@ -14,9 +14,12 @@ from tasks.problems import Encoded, Problem
 from tasks.shared import columns
 from tasks.shared.engine import LOCAL, Engine
 
-AT_ONCE = 65_536  # rows that are read at once
-SHARD = 4096  # rows that are encoded together: texts that are packed are so with others of these
-SHARD_WITH_FILES = 512  # of rows that name pictures or sounds, whose files are sent along
+# rows that are read at once
+AT_ONCE = 65_536
+# rows that are encoded together: texts that are packed are so with others of these
+SHARD = 4096
+# of rows that name pictures or sounds, whose files are sent along
+SHARD_WITH_FILES = 512
 
 Encode = Callable[[pl.DataFrame], Iterator[Encoded]]
 

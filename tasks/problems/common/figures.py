@@ -11,13 +11,20 @@ from matplotlib.figure import Figure
 from tasks.shared import statistics
 from tasks.shared.pictures import canvas
 
-DRAWN = 1000  # labels that a matrix is drawn of: its cells are their square
-NAMED = 40  # labels whose names still fit beside a matrix
-NUMBERED = 20  # labels whose cells still fit a number
-ACROSS = 6  # pictures beside each other
-GALLERY = 4 * ACROSS  # pictures that a figure shows
-LETTERS = 24  # of a line below a picture
-DARK = 0.5  # a share above which a number is white
+# labels that a matrix is drawn of: its cells are their square
+DRAWN = 1000
+# labels whose names still fit beside a matrix
+NAMED = 40
+# labels whose cells still fit a number
+NUMBERED = 20
+# pictures beside each other
+ACROSS = 6
+# pictures that a figure shows
+GALLERY = 4 * ACROSS
+# of a line below a picture
+LETTERS = 24
+# a share above which a number is white
+DARK = 0.5
 
 
 def confusion_matrix(predicted: pl.Series, actual: pl.Series, labels: Sequence[str]) -> Figure:

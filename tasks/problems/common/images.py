@@ -19,7 +19,8 @@ ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".w
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # a file of these that holds one upright picture of 8-bit grey or RGB stays as it is
 PLAIN = {"BMP": ".bmp", "JPEG": ".jpg", "PNG": ".png", "PPM": ".ppm", "TIFF": ".tif", "WEBP": ".webp"}
-ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+# the EXIF tag; 1 is upright
+ORIENTATION = 0x0112
 UPRIGHT = 1
 # by its shortest side such a picture would be resized to millions of pixels
 LONGEST = 100

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-MOST = 5000  # train rows that are looked at or listened to
+# train rows that are looked at or listened to
+MOST = 5000
 SEED = 0
 
 

@@ -21,16 +21,20 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import BaseImageProcessor
 
-BATCH = 256  # pictures read at once
-PATCH = 16  # pixels on each side of what is counted as one
+# pictures read at once
+BATCH = 256
+# pixels on each side of what is counted as one
+PATCH = 16
 # width and height of pictures by which a processor is tried
 SIDES = ((64, 48), (48, 64), (300, 200))
 # of an image processor what makes its colours
 COLOURS = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std", "resample")
 # of the last each channel has another number
 TRIED = ("black", "white", "orange")
-SAME = 1e-4  # how far numbers may be apart, by rounding
-AXES = 3  # of a picture: channels, height, width
+# how far numbers may be apart, by rounding
+SAME = 1e-4
+# of a picture: channels, height, width
+AXES = 3
 
 
 def squeezing(base: Path, side: int | Sequence[int]) -> "BaseImageProcessor":

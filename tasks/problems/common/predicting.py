@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 MOST_PADDING = 0.1
-SHARD = 4  # batches that are answered together
+# batches that are answered together
+SHARD = 4
 # numbers that a model answers with at once where each token has one for every word of a vocabulary: 256 MB
 MOST_LOGITS = 2**26
 

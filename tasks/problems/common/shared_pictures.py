@@ -13,7 +13,8 @@ from tasks.problems.common import pixels
 if TYPE_CHECKING:
     from torch import Tensor
 
-MEMORY = 256 * 2**20  # bytes of pictures that are kept for rows to come
+# bytes of pictures that are kept for rows to come
+MEMORY = 256 * 2**20
 
 
 class SharedPictures:

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
 # rows read at once where a tokenizer is learned
 AT_ONCE = 65_536
-READ = ("text", "tokens")  # the kinds of columns that hold what is read
+# the kinds of columns that hold what is read
+READ = ("text", "tokens")
 
 # data.columns.text_pair names the second one where there is one
 TEXTS = {"text": Column("text", "input"), "text_pair": Column("text", "input", optional=True)}
-BATCH = 1024  # rows tokenized at once: enough for the tokenizer's threads, little enough for constant memory
+# rows tokenized at once: enough for the tokenizer's threads, little enough for constant memory
+BATCH = 1024
 
 
 class TextProblem(Problem):

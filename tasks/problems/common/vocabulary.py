@@ -30,12 +30,17 @@ LIKE_ROBERTA = frozenset(
     roberta roberta-prelayernorm xlm-roberta xlm-roberta-xl xmod
     """.split()  # noqa: SIM905 (a list of this length reads better as words)
 )
-LETTERS = 1000  # letters with a token of their own at most, as BERT's; a vocabulary of letters has more
-SHARE_OF_LETTERS = 4  # of a vocabulary, one such part for letters at most
-SEED = 4  # pieces per token to begin with
-BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))  # as SentencePiece spells them
+# letters with a token of their own at most, as BERT's; a vocabulary of letters has more
+LETTERS = 1000
+# of a vocabulary, one such part for letters at most
+SHARE_OF_LETTERS = 4
+# pieces per token to begin with
+SEED = 4
+# as SentencePiece spells them
+BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 BLANK = "▁"
-KEPT = 0.75  # of the pieces, each time they have been counted (Kudo 2018, section 3.2)
+# of the pieces, each time they have been counted (Kudo 2018, section 3.2)
+KEPT = 0.75
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from transformers import PreTrainedModel
 
-TEACHER = "WithTeacher"  # how architectures are called that have a head for what one answers
+# how architectures are called that have a head for what one answers
+TEACHER = "WithTeacher"
 
 
 class ImageClassification(PictureProblem, Classification):

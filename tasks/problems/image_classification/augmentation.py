@@ -5,8 +5,10 @@ from PIL import Image, ImageEnhance
 
 from tasks.problems.image_classification.params import Augment
 
-RATIO = 4 / 3  # of the longer to the shorter side of what is cut out, at most
-ERASED = (0.02, 0.2)  # the share of the area that is greyed
+# of the longer to the shorter side of what is cut out, at most
+RATIO = 4 / 3
+# the share of the area that is greyed
+ERASED = (0.02, 0.2)
 GREY = 127
 
 

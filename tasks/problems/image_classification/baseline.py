@@ -6,8 +6,10 @@ import numpy as np
 
 from tasks.problems.common import images
 
-BINS = 8  # of each channel's histogram
-SIDE = 8  # pixels of the thumbnail
+# of each channel's histogram
+BINS = 8
+# pixels of the thumbnail
+SIDE = 8
 
 
 def colours(file: Path) -> np.ndarray:

@@ -13,7 +13,8 @@ from tasks.shared.errors import InputError
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor
 
-USUAL = 224  # pixels on each side, where nothing else is said
+# pixels on each side, where nothing else is said
+USUAL = 224
 
 
 def processor(base: Path, size: int | None) -> "BaseImageProcessor":

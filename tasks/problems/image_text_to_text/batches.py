@@ -6,7 +6,8 @@ from typing import Any
 
 from tasks.problems.common.shared_pictures import SharedPictures
 
-NOTHING = -100  # what no loss is computed of
+# what no loss is computed of
+NOTHING = -100
 
 
 class Collator:

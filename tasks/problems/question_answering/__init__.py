@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from transformers import PreTrainedModel
 
-SAME_SCORE = 1e-3  # other batches sum in another order
-FEWEST = 16  # tokens of which a window is made
+# other batches sum in another order
+SAME_SCORE = 1e-3
+# tokens of which a window is made
+FEWEST = 16
 
 
 class QuestionAnswering(TextProblem):

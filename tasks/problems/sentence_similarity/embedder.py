@@ -1,5 +1,6 @@
 """A model whose answer is a vector per text, and the losses that bring those of like texts together."""
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,7 +52,7 @@ class Pooled:
             return self._read(ids, mask)
         parts = list(batches(mask.sum(1).tolist(), len(ids)))
         found = [self._read(*_cropped(ids[part], mask[part])) for part in parts]
-        order = torch.tensor([number for part in parts for number in part])
+        order = torch.tensor([*chain.from_iterable(parts)])
         return torch.cat(found)[order.argsort()]
 
     def _read(self, ids: Tensor, mask: Tensor) -> Tensor:

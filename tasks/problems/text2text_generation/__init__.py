@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 GENERATION = {"max_new_tokens", "num_beams", "no_repeat_ngram_size", "repetition_penalty"}
 OF_BEAMS = {"length_penalty", "early_stopping"}
-AT_ONCE = 256  # rows whose likeness to all train rows is known at once
+# rows whose likeness to all train rows is known at once
+AT_ONCE = 256
 
 
 class Text2TextGeneration(TextProblem):

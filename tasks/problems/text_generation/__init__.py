@@ -4,6 +4,7 @@ Served by the `text-generation` pipeline.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ class TextGeneration(RowsProblem):
             return
         for some in slices(train.select("messages")):
             conversations = map(chat.read, some["messages"])
-            yield [chat.answer([message]) for messages in conversations for message in messages]
+            yield [chat.answer([message]) for message in chain.from_iterable(conversations)]
 
     def encoded(
         self, processor: Any, rows: pl.DataFrame, first: int, targets: Targets, limit: int

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -113,7 +114,7 @@ def packed(lengths: Sequence[int], limit: int) -> list[list[int]]:
         row = rooms[room].pop() if rooms[room] else []
         row.append(number)
         rooms[room - length].append(row)
-    return sorted(sorted(row) for rows in rooms for row in rows)
+    return sorted(map(sorted, chain.from_iterable(rooms)))
 
 
 def inputs(found: list[Window], first: int, limit: int, *, packing: bool) -> "pa.RecordBatch":

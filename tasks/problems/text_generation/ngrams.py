@@ -8,7 +8,8 @@ import polars as pl
 from tasks.problems.text_generation.documents import of_rows
 
 ORDER = 3
-ADDED = 0.1  # to each count (Lidstone 1920)
+# to each count (Lidstone 1920)
+ADDED = 0.1
 
 
 def nats(train: Sequence[str], test: Sequence[str], order: int = ORDER) -> list[list[float]]:

@@ -39,12 +39,12 @@ class Text:
         if params.format != "auto" or file.suffix.lower() not in PLAIN:
             return None
         text = read_text(file, file.name, params.encoding)
-        whole = enumerate(documents.documents(text, self.own.document), start=1)
-        return (
-            {"text": piece, "document": number}
-            for number, document in whole
-            for piece in documents.pieces(document, self.own.chars_per_row)
-        )
+        return self._parts(text)
+
+    def _parts(self, text: str) -> Iterator[dict[str, Any]]:
+        for number, document in enumerate(documents.documents(text, self.own.document), start=1):
+            for part in documents.pieces(document, self.own.chars_per_row):
+                yield {"text": part, "document": number}
 
     def faults(self, rows: pl.DataFrame) -> list[str | None]:
         """Return why each row cannot be learned from; or None."""

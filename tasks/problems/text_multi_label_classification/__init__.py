@@ -31,7 +31,8 @@ F1 = ("micro_f1", "macro_f1", "samples_f1")
 HALF = 0.5
 APPLYING = """thresholds = predict.model.config.thresholds
 [it["label"] for it in answer if it["score"] >= thresholds[it["label"]]]"""
-SAME_SCORE = 1e-3  # other batches sum in another order
+# other batches sum in another order
+SAME_SCORE = 1e-3
 
 
 class TextMultiLabelClassification(TextProblem):

@@ -9,6 +9,7 @@ are tagged as is put together to entities.
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,9 @@ class TokenClassification(RowsProblem):
         ((name, found),) = labels(train, {name: self.columns[name] for name in train.columns}).items()
         types = found.unique().sort().to_list()
         if not self.has_tags or have_prefix(train[name].explode(empty_as_null=False)):
-            tags = [tag(kind, begins=begins, has_prefix=True) for kind in types for begins in (True, False)]
+            tags = [
+                tag(kind, begins=begins, has_prefix=True) for kind, begins in product(types, (True, False))
+            ]
             return {"labels": [OUTSIDE, *tags], "types": types, "has_prefix": True}
         return {"labels": sorted({OUTSIDE, *types}), "types": types, "has_prefix": False}
 

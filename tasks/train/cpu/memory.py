@@ -4,8 +4,10 @@ import ctypes
 import mmap
 import sys
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-LARGEST = 2**31 - 1  # mallopt takes an int
+# malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+# mallopt takes an int
+LARGEST = 2**31 - 1
 # bytes of address space, as much as one malloc may take here; what is never used takes no memory
 RESERVED = 2**31 - 2**21
 
@@ -16,7 +18,8 @@ def keep() -> None:
     A training step frees and takes hundreds of MB, and fresh pages of 4 KiB cost about a tenth of its time.
     """
     libc = ctypes.CDLL(None)
-    if sys.platform != "linux" or not hasattr(libc, "mallopt"):  # musl has none
+    # musl has none
+    if sys.platform != "linux" or not hasattr(libc, "mallopt"):
         return
     libc.mallopt(M_MMAP_THRESHOLD, LARGEST)
     libc.mallopt(M_TRIM_THRESHOLD, LARGEST)

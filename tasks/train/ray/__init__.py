@@ -34,7 +34,8 @@ from tasks.train.ray.mailbox import Letter, Mailbox
 # how often the processes are started again: a training that kills its nodes ends
 RESTARTS = 8
 ASKED_TO_END = 128 + signal.SIGTERM
-WHY = 1000  # characters of what a failure says
+# characters of what a failure says
+WHY = 1000
 
 
 def run(params: Params, engine: Ray, processes: int, threads: int, resume: Path, journal: Journal) -> None:

@@ -58,7 +58,8 @@ def test_a_signal_to_all_of_a_runs_processes_is_recorded_by_the_temporary_server
     with held(trained) as hold:
         running = trained.popen("flows", "run")
         hold.reached()
-        os.killpg(running.pid, how)  # as Ctrl-C and `timeout` do
+        # as Ctrl-C and `timeout` do
+        os.killpg(running.pid, how)
         output, _ = running.communicate(timeout=PATIENCE)
         until(lambda: not alive(trained))
     assert running.returncode == 128 + how, output

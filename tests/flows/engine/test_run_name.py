@@ -149,7 +149,8 @@ def test_refs_that_others_pushed_and_that_are_no_experiments_are_passed_over_and
     assert any("refs/exps/short" in line for line in said)
     assert commit_named(checkout, "good") == head
     for line in said:
-        if "\\" not in line:  # what cannot be typed is only shown
+        # what cannot be typed is only shown
+        if "\\" not in line:
             git(checkout, "update-ref", "-d", line.partition(": ")[2].partition(";")[0].strip("'"))
     assert len(experiments(checkout)) == 1
     with worktree(checkout, "run", "HEAD") as work:

@@ -220,9 +220,8 @@ def plant(project: Project, where: str, name: str) -> str:
             if "-m tasks.tokenize" in file.read_text("utf-8")
         )
         record.write_text(record.read_text("utf-8").replace(tokens, forged), "utf-8")
-        record.rename(
-            record.with_name(names(yaml.safe_load(record.read_text("utf-8")))[1])
-        )  # so that its name is what it says
+        # so that its name is what it says
+        record.rename(record.with_name(names(yaml.safe_load(record.read_text("utf-8")))[1]))
     return forged
 
 

@@ -82,9 +82,8 @@ def test_a_run_from_a_hook_leaves_index_and_commit_to_git(trained: Project, serv
         )
         hook.chmod(0o755)
     (trained.root / "README.md").open("a").write("\nmore\n")
-    trained.run(
-        "git", "commit", "-qam", "from a hook"
-    )  # -a: Git gives its hooks the path of an index of its own
+    # -a: Git gives its hooks the path of an index of its own
+    trained.run("git", "commit", "-qam", "from a hook")
     log = (trained.root / ".retrain/hook.log").read_text("utf-8")
     assert log.count("this run equals") + log.count("saved as experiment") == 2, log
     assert trained.run("git", "show", "--name-only", "--format=", "HEAD").stdout.split() == ["README.md"]
@@ -153,7 +152,8 @@ def test_files_are_taken_along_whatever_they_are_called(checkout: Path) -> None:
     taken = uncommitted(checkout, said.append)
     assert sorted(taken.untracked) == sorted(odd)
     assert set(files_of(checkout, taken.tree)) == {*odd, ".gitignore", "dvc.lock"}
-    said[0].encode()  # can be printed
+    # can be printed
+    said[0].encode()
     with worktree(checkout, "run", "HEAD", taken.tree) as folder:
         assert {path.name for path in folder.iterdir()} >= set(odd)
     assert readable(NOT_UTF8) == "caf\ufffd.txt"
@@ -193,7 +193,8 @@ def test_a_repository_inside_the_checkout_stays_where_it_is_and_a_model_in_it_is
     said: list[str] = []
     assert uncommitted(checkout, said.append).tree is None
     assert said == ["not taking along what is a Git repository of its own: model/"]
-    if make is commit:  # as a submodule
+    # as a submodule
+    if make is commit:
         git(checkout, "-c", "advice.addEmbeddedRepo=false", "add", "model")
     taken = uncommitted(checkout, said.append)
     with worktree(checkout, "run", "HEAD", taken.tree) as folder:

@@ -137,13 +137,12 @@ def test_a_git_remote_may_be_away_and_what_a_dvc_remote_says_is_checked_before_i
         params.read_text("utf-8").replace("data/raw/tickets.csv", "data/raw/mine"), encoding="utf-8"
     )
     trained.run("git", "add", "-A")
-    share(trained, "../store")  # a folder, relative to the clone
-    trained.dvc(
-        "repro"
-    )  # the same rows from elsewhere: only ingest, which reads them, and package, which says so, are computed again
-    trained.run(
-        "git", "remote", "set-url", "origin", f"http://me:{SECRET}@127.0.0.1:1/hub.git"
-    )  # nobody is there
+    # a folder, relative to the clone
+    share(trained, "../store")
+    # the same rows from elsewhere: only ingest, which reads them, and package, which says so, are computed again
+    trained.dvc("repro")
+    # nobody is there
+    trained.run("git", "remote", "set-url", "origin", f"http://me:{SECRET}@127.0.0.1:1/hub.git")
     first = trained.retrain("--isolated")
     assert happened(first.stdout) == UNCHANGED
     assert re.search(

@@ -107,7 +107,8 @@ def test_metrics_that_only_git_holds_are_restored_from_there(trained: Project) -
         if output["path"].startswith("metrics/")
     ]
     assert len(kept) == len(STAGES) + 1
-    for md5 in kept:  # as after `dvc gc`, or in a clone that has pulled what `dvc push --run-cache` sent
+    # as after `dvc gc`, or in a clone that has pulled what `dvc push --run-cache` sent
+    for md5 in kept:
         (trained.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink()
     for folder in ("models", "plots", "data/ingested", "data/splits", "data/tokens"):
         shutil.rmtree(trained.root / folder)

@@ -27,8 +27,10 @@ def table(file: Path, rows: list[tuple[str, str]]) -> Path:
         (TEN[2:], Changes(removed=2)),
         ([("id0", "b"), *TEN[1:]], Changes(relabelled=1)),
         ([("id0", "b"), *TEN[2:], ("new", "a"), ("newer", "c")], Changes(added=2, removed=1, relabelled=1)),
-        ([*TEN, TEN[0], TEN[0]], Changes(added=2)),  # duplicates that are kept
-        ([*TEN, ("id0", "b")], Changes(added=1)),  # the same content under a second label
+        # duplicates that are kept
+        ([*TEN, TEN[0], TEN[0]], Changes(added=2)),
+        # the same content under a second label
+        ([*TEN, ("id0", "b")], Changes(added=1)),
         ([("id0", "b"), ("id0", "b"), *TEN[1:]], Changes(added=1, relabelled=1)),
         ([], Changes(removed=10)),
     ],
@@ -49,7 +51,8 @@ def test_rows_are_added_removed_or_relabelled(
 def test_of_rows_that_stand_there_several_times_each_is_counted_once(tmp_path: Path) -> None:
     before = table(tmp_path / "before", [("x", "a")] * 3 + [("x", "b")] * 2)
     now = table(tmp_path / "now", [("x", "a")] + [("x", "b")] * 3 + [("x", "c")] * 3)
-    found = changes(before, now, ["label"])  # a: two fewer, b: one more, c: three more
+    # a: two fewer, b: one more, c: three more
+    found = changes(before, now, ["label"])
     assert found == Changes(added=2, relabelled=2)
     assert found.added - found.removed == 7 - 5
 

@@ -18,7 +18,8 @@ from tests.support.plans import fates, plan, settled, texts, tree
 from tests.support.project import Once, Project, copy_of, tiny
 from tests.support.stages import STAGES
 
-OTHER = "0.001"  # a learning rate that has been computed too, before the one in params.yaml
+# a learning rate that has been computed too, before the one in params.yaml
+OTHER = "0.001"
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +99,8 @@ def test_a_plan_begins_with_the_params_of_a_revision_and_keeps_nothing_of_the_ch
     assert file.read_text("utf-8") == changed, "nothing is written"
     nowhere = project.retrain("--from", "nowhere", command="plan", status=2)
     assert "no commit, branch, tag or experiment 'nowhere'" in nowhere.stderr
-    project.retrain("--from", "HEAD")  # starts nothing: all is there
+    # starts nothing: all is there
+    project.retrain("--from", "HEAD")
     assert file.read_text("utf-8") == committed
 
 

@@ -30,10 +30,11 @@ from tests.support.project import ROOT
 
 DEPLOY = ROOT / "deploy"
 WORKERS = {"docker": DockerWorker, "kubernetes": KubernetesWorker}
+# variables that are not as Prefect has them
 CHANGED = {
     "docker": {"image", "volumes", "container_create_kwargs"},
     "kubernetes": {"image"},
-}  # variables that are not as Prefect has them
+}
 COMPOSE = shutil.which("docker-compose")
 GIVEN = {
     "RETRAIN_AUTH": "someone:p$ss/word",
@@ -115,7 +116,8 @@ def test_a_docker_pool_asks_the_engine_for_gpus_shared_memory_and_the_volume(ser
         elsewhere = {"PREFECT_API_URL": "https://prefect.example.org/api"}
         for asked, expected in (({}, 1), ({"gpus": 2}, 2), ({"gpus": -1}, -1)):
             configuration = job("docker", made, env=elsewhere, working_dir=".", **asked)
-            client = docker.DockerClient(base_url="tcp://127.0.0.1:1", version="1.44")  # is asked nothing
+            # is asked nothing
+            client = docker.DockerClient(base_url="tcp://127.0.0.1:1", version="1.44")
             container = DockerWorker(work_pool_name=made.name)._build_container_settings(
                 client, configuration
             )
@@ -163,7 +165,8 @@ def test_a_kubernetes_pool_asks_the_cluster_for_gpus_shared_memory_and_the_right
     assert pod["securityContext"]["runAsNonRoot"]
 
     # every field is one that Kubernetes knows: its client, which drops others, gives back the same
-    for misplaced in ("parallelism", "completions"):  # Prefect insists on them where Kubernetes does not look
+    # Prefect insists on them where Kubernetes does not look
+    for misplaced in ("parallelism", "completions"):
         del pod[misplaced]
     container["resources"]["limits"]["nvidia.com/gpu"] = "2"
     assert asyncio.run(through_kubernetes(manifest)) == manifest

@@ -14,7 +14,8 @@ from tests.support.stages import STAGES
 from tests.support.wait import PATIENCE, until
 from tests.support.webhook import make_channel, webhook
 
-RUNS = int(os.environ.get("RETRAIN_TEST_RUNS", "8"))  # 100 shows more, in several minutes
+# 100 shows more, in several minutes
+RUNS = int(os.environ.get("RETRAIN_TEST_RUNS", "8"))
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
@@ -64,11 +65,11 @@ def test_the_other_worker_goes_on_with_a_dead_workers_run_and_a_dead_server_lose
     with held(trained) as hold, webhook() as (url, told), workers as site:
         make_channel(site, url)
         site.up_again()
-        run = site.run(
-            "retrain/nightly"
-        )  # which needs the one slot of its deployment again in order to go on
+        # which needs the one slot of its deployment again in order to go on
+        run = site.run("retrain/nightly")
         processes = [hold.reached(), site.flow(run)]
-        site.complete("watch/every-five-minutes")  # its first look only remembers
+        # its first look only remembers
+        site.complete("watch/every-five-minutes")
         (dead,) = takers(site, run)
         site.process(dead).kill()
         site.wait(run, "Crashed")

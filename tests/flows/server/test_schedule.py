@@ -52,7 +52,8 @@ def test_new_data_starts_a_run_by_itself_failures_are_told_and_no_secret_leaves_
         assert "Custom Webhook" in again.stderr
 
         # without new data, a night starts no stage
-        site.complete("watch/every-five-minutes")  # it remembers what it saw
+        # it remembers what it saw
+        site.complete("watch/every-five-minutes")
         night = site.complete("retrain/nightly", called="..", update_data=True)
         assert site.tasks(night) == dict.fromkeys(STAGES, "Cached")
         assert not any(line.startswith("running:") for line in site.logs(night))
@@ -153,7 +154,8 @@ def test_cancelled_crashed_and_cut_off_from_the_server_a_run_goes_on_to_the_same
         site.request(f"flow_runs/{first}/set_state", {"state": {"type": "CANCELLING"}})
         site.wait(first, "Cancelled")
 
-        run = site.run("retrain/nightly")  # the one slot of its deployment is free again
+        # the one slot of its deployment is free again
+        run = site.run("retrain/nightly")
         until(lambda: any("going on from checkpoint" in line for line in site.logs(run)))
         hold.reached()
         site.flow(run).kill()
@@ -165,9 +167,8 @@ def test_cancelled_crashed_and_cut_off_from_the_server_a_run_goes_on_to_the_same
         site.process("server").kill()
         site.up_again()
         hold.release()
-        if (
-            site.wait(run)["name"] == "Crashed"
-        ):  # it had to report in the very moment when there was no server
+        # it had to report in the very moment when there was no server
+        if site.wait(run)["name"] == "Crashed":
             site.up_again()
         site.wait(run, "Completed")
     (name,) = trained.dvc("exp", "list", "--name-only").stdout.split()

@@ -32,7 +32,8 @@ def pids(project: Project) -> dict[str, int]:
 @pytest.mark.slow
 def test_up_twice_starts_once_and_down_ends_exactly_that(trained: Project) -> None:
     project = trained
-    shutil.rmtree(project.root / ".retrain/prefect")  # as on a fresh machine
+    # as on a fresh machine
+    shutil.rmtree(project.root / ".retrain/prefect")
     with up(project, schedules=True) as site:
         first = pids(project)
         assert set(first) == {"server", "worker-1"}

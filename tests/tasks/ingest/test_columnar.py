@@ -72,9 +72,8 @@ STRANGE: dict[str, pa.Array] = {
 }
 
 
-PARQUET = [
-    strange for strange in STRANGE if strange not in ("interval", "union", "empty struct", "run ends")
-]  # what it can hold
+# what it can hold
+PARQUET = [strange for strange in STRANGE if strange not in ("interval", "union", "empty struct", "run ends")]
 
 
 @pytest.mark.parametrize(

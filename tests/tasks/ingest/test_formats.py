@@ -94,11 +94,12 @@ def test_rows_without_names_get_numbered_columns(tmp_path: Path, name: str, cont
             "text,label\n007,1.0\nNA,true\nnull,1e5\n",
             [("007", "1.0"), ("NA", "true"), ("null", "1e5")],
         ),
+        # TSV quotes nothing
         (
             "a.tsv",
             'text\tlabel\n"hi, all\tgreet\n"bye" it is\tleave\n',
             [('"hi, all', "greet"), ('"bye" it is', "leave")],
-        ),  # TSV quotes nothing
+        ),
         ("a.jsonl", '["é", 1]\n["b", true]\n["c", 2.5]\n', [("é", "1"), ("b", "true"), ("c", "2.5")]),
     ],
 )

@@ -18,7 +18,8 @@ from tests.support.ingest import LENIENT, run
 from tests.support.project import ROOT
 from tests.support.raw_files import refused, taken, write
 
-GIB = 1024**2  # in the kilobytes that the kernel counts in
+# in the kilobytes that the kernel counts in
+GIB = 1024**2
 
 INGEST_ALL = """
 import json, resource, sys

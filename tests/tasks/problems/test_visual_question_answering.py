@@ -32,7 +32,8 @@ COLUMNS = {"column_names": ["question", "label", "image"], "media_path": "images
 FILES = {"train_file": "train/questions.json", "test_file": "test/questions.json"}
 WORDS = Tokenize.model_validate({"max_length": 16, "train": {"kind": "wordpiece"}})
 VILT = {"type": "vilt", **SIZES, "patch_size": 8}
-LEARNED = 0.02  # a loss at which all that was learned is known
+# a loss at which all that was learned is known
+LEARNED = 0.02
 QUESTIONS = ("what colour is it?", "is it red?")
 
 

@@ -210,10 +210,14 @@ def test_extra_refuses_a_value_of_another_type_than_the_trainer_takes(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("dataloader_in_order", False),  # batches come by timing
-        ("dataloader_persistent_workers", True),  # workers keep the first epoch's draws
-        ("dataloader_drop_last", True),  # of validation too, all of which is measured
-        ("eval_on_start", True),  # once more when training goes on
+        # batches come by timing
+        ("dataloader_in_order", False),
+        # workers keep the first epoch's draws
+        ("dataloader_persistent_workers", True),
+        # of validation too, all of which is measured
+        ("dataloader_drop_last", True),
+        # once more when training goes on
+        ("eval_on_start", True),
     ],
 )
 def test_extra_takes_nothing_by_which_rows_or_evaluations_depend_on_timing_or_a_resume(

@@ -9,7 +9,8 @@ import pytest
 from tasks.shared.files import read_json
 from tests.support.split import many, refused, run, table
 
-SAID = ["train"] * 12 + ["validation"] * 4 + ["test"] * 4  # the side of each of twenty rows
+# the side of each of twenty rows
+SAID = ["train"] * 12 + ["validation"] * 4 + ["test"] * 4
 TEXTS = [f"text {i}" for i in range(21)]
 CASES: dict[str, tuple[pl.DataFrame, dict[str, Any], list[str]]] = {
     "a label with too few rows": (

@@ -12,7 +12,8 @@ from tasks.shared.params_file import Layer, lay_over
 from tasks.split.times import times
 from tests.support.split import many, refused, run
 
-SECONDS = 1_767_225_600  # 2026-01-01T00:00:00Z
+# 2026-01-01T00:00:00Z
+SECONDS = 1_767_225_600
 
 
 def moments(values: list[Any], form: str | None = None) -> list[Any]:

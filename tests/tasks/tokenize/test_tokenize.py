@@ -126,7 +126,8 @@ def test_rows_keep_their_order_across_batches(tmp_path: Path, tiny_model: Path) 
 
 
 def test_a_row_that_just_fits_is_not_counted_as_cut(tmp_path: Path, tiny_model: Path) -> None:
-    texts = ["order " * count for count in (13, 14, 15, 30)]  # and two special tokens
+    # and two special tokens
+    texts = ["order " * count for count in (13, 14, 15, 30)]
     assert [len(row) for row in load(tiny_model)(texts)["input_ids"]] == [15, 16, 17, 32]
     metrics = run(tmp_path, tiny_model, write_splits(tmp_path / "splits", texts, ["a", "b"] * 2))
     assert metrics["train"]["truncated_share"] == 0.5

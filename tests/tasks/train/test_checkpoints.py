@@ -42,7 +42,8 @@ def test_a_folder_that_is_not_there_or_empty_has_no_checkpoint(tmp_path: Path) -
 def test_the_last_checkpoint_is_chosen_by_its_step_number(tmp_path: Path) -> None:
     newest = saved(tmp_path, 1000)
     saved(tmp_path, 999)
-    saved(tmp_path, 20)  # written last, and last by spelling too
+    # written last, and last by spelling too
+    saved(tmp_path, 20)
     assert last_whole(tmp_path) == newest
 
 

@@ -17,12 +17,14 @@ from tests.support.tiny import SIZES
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_a_share_p_is_dropped_everywhere_alike_and_the_rest_scaled(p: float, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    x = torch.ones(400, 1001, dtype=dtype, requires_grad=True)  # not a multiple of four
+    # not a multiple of four
+    x = torch.ones(400, 1001, dtype=dtype, requires_grad=True)
     y = drop(x, p)
     kept = y != 0
     assert y.detach().unique().tolist() == pytest.approx([0, 1 / (1 - p)], rel=0.005)
     assert kept.float().mean().item() == pytest.approx(1 - p, abs=0.003)
-    lanes = kept.flatten()[:400_400].view(-1, 4).float().mean(0)  # the four that share a draw
+    # the four that share a draw
+    lanes = kept.flatten()[:400_400].view(-1, 4).float().mean(0)
     assert lanes.tolist() == pytest.approx([1 - p] * 4, abs=0.006)
     assert torch.corrcoef(kept.flatten()[:400_400].view(-1, 4).float().T).fill_diagonal_(0).abs().max() < 0.02
     y.sum().backward()

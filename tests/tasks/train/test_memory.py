@@ -28,4 +28,5 @@ def test_what_is_freed_is_kept_in_few_pages() -> None:
         [sys.executable, "-c", FAULTS], cwd=ROOT, capture_output=True, text=True, check=True
     )
     faults = [int(line) for line in done.stdout.split()]
-    assert max(faults[1:]) < 500, faults  # 62 MB are 15,000 pages of 4 KiB
+    # 62 MB are 15,000 pages of 4 KiB
+    assert max(faults[1:]) < 500, faults

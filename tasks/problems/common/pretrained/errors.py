@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from tasks.shared.errors import InputError, first_line, is_memory_full
 
-MOST_LETTERS = 300  # of what an error says
+# of what an error says
+MOST_LETTERS = 300
 REMEDY = "save or download it anew, or name another model"
 
 

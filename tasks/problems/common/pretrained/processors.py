@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 # each holds all that a tokenizer needs
 WHOLE = ("tokenizer.json", "tekken.json", "tokenizer.model", "tiktoken.model")
-SHOWN = 100  # texts, and letters of each, by which a tokenizer is compared
+# texts, and letters of each, by which a tokenizer is compared
+SHOWN = 100
 
 
 def processor(base: Path, params: Tokenize, head: str, texts: Texts) -> "PreTrainedTokenizerBase":

@@ -9,7 +9,8 @@ import numpy as np
 from tasks.shared.errors import InputError
 
 BINS = 80
-AST_STEP = 160  # samples from a frame of AST's to the next
+# samples from a frame of AST's to the next
+AST_STEP = 160
 # what is made for a model from scratch; the others read waveforms
 LOG_MEL = {
     "audio-spectrogram-transformer": "ASTFeatureExtractor",

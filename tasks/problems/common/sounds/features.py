@@ -16,7 +16,8 @@ from tasks.problems.common.sounds.params import Masks
 if TYPE_CHECKING:
     import pyarrow as pa
 
-CHUNK = 32  # sounds whose features are handed on at once; so many more are being made
+# sounds whose features are handed on at once; so many more are being made
+CHUNK = 32
 
 
 def encoded(

@@ -17,8 +17,10 @@ import numpy as np
 BATCH = 32
 # what is shorter is followed by silence: a model's layers need more than one window
 LEAST = 0.1
-LONGEST = 1e6  # seconds
-FRAME = 0.02  # seconds of a waveform that count as one frame
+# seconds
+LONGEST = 1e6
+# seconds of a waveform that count as one frame
+FRAME = 0.02
 
 
 def read(file: Any, rate: int, seconds: float = math.inf) -> tuple[np.ndarray, bool]:

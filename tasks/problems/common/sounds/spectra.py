@@ -9,7 +9,8 @@ from tasks.problems.common.kept import there
 from tasks.problems.common.sounds import serve
 
 RATE = 16_000
-WINDOW, STEP = 400, 160  # samples: 25 and 10 ms
+# samples: 25 and 10 ms
+WINDOW, STEP = 400, 160
 FLOOR = 1e-8
 # hertz, and how they are perceived (O'Shaughnessy 1987)
 LOWEST, MEL, BREAK = 60, 2595, 700
