@@ -29,10 +29,15 @@ IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 SESSION = os.getppid() if IS_WORKER else os.getpid()
 # seconds since the epoch after which no test is begun: .ci/run has a limit, however slow the machine is
 UNTIL = "RETRAIN_TESTS_UNTIL"
+# the place of the test to begin with, counted round and round: where time ends, it ends before others each time
+FROM = "RETRAIN_TESTS_FROM"
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what needs real data or a device only where it is, and say so."""
+    """Run what needs real data or a device only where it is, and say so; begin where that is asked."""
+    first = int(os.environ.get(FROM, "0")) % max(len(items), 1)
+    items[:] = items[first:] + items[:first]
     if not SHARED.exists():
         mark = pytest.mark.skip(reason=f"no real data sets at {SHARED}")
         for item in items:

@@ -1,8 +1,7 @@
-"""`python -m flows.server.worker`: Prefect's command line, with a process worker that lives on and asks less.
+"""`python -m flows.server.worker`: Prefect's command line, with a process worker that asks a server for less.
 
-Prefect's own ends, with all that it runs, when a run that it started is scheduled again before its process is
-gone: somebody has answered at once, or pressed Retry. And it asks for 200 runs however few it can take, as
-often as ever when it can take none: a hundred workers would keep a server busy with that alone.
+Prefect's own asks for 200 runs however few it can take, as often as ever when it can take none: a hundred
+workers would keep a server busy with that alone.
 """
 
 import time
@@ -11,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.workers.process import ProcessWorker
 
@@ -45,7 +43,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=".*existing type will be overridden")
 
     class Worker(ProcessWorker):
-        """A process worker that leaves a run for later whose last process still ends, and asks for few."""
+        """A process worker that asks for as many runs as it has slots, and seldom while all are taken."""
 
         _asked = float("-inf")
 
@@ -59,13 +57,6 @@ with warnings.catch_warnings():
             # all of its slots, the taken ones too: what still ends may stand first in the queue
             slots = min(int(self._limiter.total_tokens), PAGE)
             return await next_runs(self.client, self._work_pool_name, sorted(self._work_queues), soon, slots)
-
-        async def _submit_scheduled_flow_runs(
-            self, flow_run_response: list[WorkerFlowRunResponse]
-        ) -> list[FlowRun]:
-            ending = self._limiter.statistics().borrowers if self._limiter else ()
-            ready = [entry for entry in flow_run_response if entry.flow_run.id not in ending]
-            return await super()._submit_scheduled_flow_runs(ready)
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ def test_an_address_without_api_at_its_end_is_told_so(status: int, body: str) ->
 
 
 def test_a_busy_server_is_one_that_answers_and_a_proxy_before_a_dead_one_is_not() -> None:
-    with answering(200, '"3.8.8"') as (api, _):
+    with answering(200, '"3.9.1"') as (api, _):
         connection.check(api, {})
     with answering(503, Retry_After="1") as (api, _):
         connection.check(api, {})
@@ -166,7 +166,7 @@ def test_a_busy_server_is_one_that_answers_and_a_proxy_before_a_dead_one_is_not(
     ],
 )
 def test_another_server_that_a_redirect_leads_to_is_told_no_secret(settings: dict[str, str]) -> None:
-    with answering(200, '"3.8.8"') as (other, asked), answering(302, Location=other) as (api, first):
+    with answering(200, '"3.9.1"') as (other, asked), answering(302, Location=other) as (api, first):
         connection.check(api, settings)
     assert first != [None]
     assert asked == [None]
