@@ -251,7 +251,12 @@ def furnish(project: Project) -> None:
 
 
 RUN = [
-    pytest.param(command, id=f"{where}: {command}") for command, where in SPELLED.items() if not need(command)
+    # a newcomer's first, and all in `make test-all`
+    pytest.param(
+        command, id=f"{page}: {command}", marks=() if page.startswith("README.md") else pytest.mark.slow
+    )
+    for command, page in SPELLED.items()
+    if not need(command)
 ]
 
 

@@ -255,6 +255,7 @@ def trained(tmp_path: Path, tiny_model: Path) -> Path:
     return made.paths.package
 
 
+@pytest.mark.slow
 def test_a_package_is_the_base_of_one_with_another_label_and_says_that_the_head_is_new(
     tmp_path: Path, tiny_model: Path
 ) -> None:

@@ -125,6 +125,7 @@ def test_equal_runs_train_once_and_the_one_that_waits_takes_over_when_the_other_
     assert trained.run("git", "status", "--porcelain").stdout == ""
 
 
+@pytest.mark.slow
 def test_what_is_uncommitted_is_taken_along_and_data_from_outside_goes_into_the_experiment(
     watched: Project, server: str
 ) -> None:

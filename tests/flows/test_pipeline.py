@@ -6,6 +6,7 @@ from tests.support.project import Project
 from tests.support.server import flow_run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("--isolated",)], ids=["in place", "isolated"])
 def test_what_a_command_gives_is_told_as_it_is_read(
     trained: Project, server: str, words: tuple[str, ...]

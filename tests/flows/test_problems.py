@@ -108,6 +108,7 @@ print(lay_over(standing, Layer("form", received)).problem)
     assert theirs.run("python", "-c", code).stdout.strip() == name
 
 
+@pytest.mark.slow
 def test_editing_a_problem_or_its_pins_leaves_the_stages_of_others_up_to_date(
     theirs: Project, name: str
 ) -> None:

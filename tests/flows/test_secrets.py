@@ -88,6 +88,7 @@ def test_a_url_with_a_password_or_token_is_refused_in_a_sentence_that_does_not_t
     assert SECRET not in str(wrong.value)
 
 
+@pytest.mark.slow
 def test_prefects_server_refuses_it_by_the_forms_schema_before_it_keeps_it() -> None:
     schema = form(Layer("params.yaml", {})).model_json_schema()
     for url in WITH_SECRETS:

@@ -18,6 +18,7 @@ def tell(project: Project, *tools: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_changing_who_is_told_leaves_every_stage_up_to_date_under_both_drivers(trained: Project) -> None:
     trained.env[tracking.SWITCH] = "off"
     before = (trained.root / "dvc.lock").read_bytes()
@@ -39,6 +40,7 @@ def test_changing_who_is_told_leaves_every_stage_up_to_date_under_both_drivers(t
     assert (trained.root / "dvc.lock").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_tool_that_is_not_installed_is_refused_before_the_first_stage_by_both_drivers(
     trained: Project,
 ) -> None:

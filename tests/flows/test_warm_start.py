@@ -39,6 +39,7 @@ def test_without_a_package_that_is_said(tmp_path: Path, monkeypatch: pytest.Monk
         fetch(Model(name="exp:kept", revision="sha256:0"))
 
 
+@pytest.mark.slow
 def test_the_package_names_the_run_that_it_started_from(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

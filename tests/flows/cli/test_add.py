@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.project import Project
 
 HEADER = "text,label,created_at\n"
@@ -19,6 +21,7 @@ def outside(project: Project, rows: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_adding_imports_and_adding_again_takes_in_what_is_new(project: Project) -> None:
     source = outside(project, 10)
     assert "is now in data/raw/export.csv" in project.retrain(str(source), command="add").stderr
@@ -39,6 +42,7 @@ def test_a_name_that_is_taken_is_refused(project: Project) -> None:
     assert "no file or folder" in project.retrain("nowhere.csv", command="add", status=2).stderr
 
 
+@pytest.mark.slow
 def test_a_run_on_data_from_outside_imports_it_first_and_the_next_run_takes_in_its_newer_state(
     project: Project, server: str
 ) -> None:

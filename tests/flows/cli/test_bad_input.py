@@ -86,6 +86,7 @@ def test_what_can_be_told_before_anything_runs_ends_with_status_2(
     assert (project.root / "params.yaml").read_text("utf-8") == before, "a refused value is not written down"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_server", [False, True])
 def test_a_name_that_was_edited_into_params_is_refused_before_any_stage(
     trained: Project, server: str, has_server: bool

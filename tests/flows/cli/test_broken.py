@@ -106,6 +106,7 @@ def written(table: pa.Table, kind: str, folder: Path) -> Path | None:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "feather"])
 def test_a_column_of_any_type_of_arrow_is_text_a_label_more_or_a_sentence(kind: str, tmp_path: Path) -> None:
     problem = problems.load("text_classification")

@@ -207,6 +207,7 @@ def test_an_isolated_run_starts_from_what_stood_before_a_run_that_is_under_way(
     assert set(happened(done.stdout).values()) == {"cached (unchanged)"}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_is_undone_by_the_next_command_which_says_so(
     trained: Project, server: str
 ) -> None:

@@ -22,12 +22,14 @@ def unread(project: Project, words: str, stream: str = "stdout") -> subprocess.C
     return done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["plan --json", "plan", "plan --help", "check", "--version"])
 def test_a_command_whose_output_nobody_reads_ends_without_a_word(project: Project, words: str) -> None:
     done = unread(project, words)
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_server", [False, True])
 def test_a_run_whose_end_nobody_reads_is_kept(trained: Project, server: str, has_server: bool) -> None:
     if has_server:

@@ -86,6 +86,7 @@ def test_rows_are_all_rejected_and_shown(project: Project, tmp_path: Path) -> No
     assert found["stops"][0].startswith("ingest: 2 of 2 rows are rejected")
 
 
+@pytest.mark.slow
 def test_wrong_input_is_the_sentence_of_ingest(project: Project, tmp_path: Path) -> None:
     file = written(tmp_path / "rows.csv", "message,label", *usable(12))
 

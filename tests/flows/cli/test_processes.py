@@ -21,6 +21,7 @@ from tests.support.wait import PATIENCE, until
 LONGER = pytest.mark.slow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "how"),
     [
@@ -51,6 +52,7 @@ def test_a_temporary_server_whose_run_is_gone_already_does_not_start() -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=LONGER)])
 def test_a_signal_to_all_of_a_runs_processes_is_recorded_by_the_temporary_server(
     trained: Project, how: signal.Signals

@@ -60,6 +60,7 @@ def test_the_champion_is_shown_with_its_score_who_gave_it_the_stage_and_whether_
     assert status(trained)["stages"][0]["champion"]["data"]["is_newer"] is True
 
 
+@pytest.mark.slow
 def test_the_data_of_a_champion_is_looked_at_where_it_was_imported_from(trained: Project) -> None:
     source = trained.root.parent / "outside.csv"
     source.write_text((trained.root / "data/raw/tickets.csv").read_text("utf-8"), encoding="utf-8")
@@ -78,6 +79,7 @@ def test_nothing_heavy_is_imported_where_there_is_no_server(trained: Project) ->
     trained.run(trained.python, "-c", ALONE)
 
 
+@pytest.mark.slow
 def test_a_server_tells_of_the_last_runs_and_one_that_is_gone_is_a_sentence(
     trained: Project, server: str, nowhere: str
 ) -> None:

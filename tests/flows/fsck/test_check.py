@@ -168,6 +168,7 @@ def test_raw_data_without_any_copy_cannot_be_repaired_and_is_named(trained: Proj
     assert "from where it was imported" in check(trained, "--repair").text
 
 
+@pytest.mark.slow
 def test_a_revision_is_checked_without_being_checked_out(trained: Project) -> None:
     trained.dvc("exp", "save", "-n", "first")
     for name in ("dvc.lock", "metrics"):
@@ -225,6 +226,7 @@ def plant(project: Project, where: str, name: str) -> str:
     return forged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["in place", "isolated"])
 @pytest.mark.parametrize("where", ["dvc.lock", "run-cache"])
 def test_a_listing_that_climbs_out_of_its_folder_writes_nothing(

@@ -61,6 +61,7 @@ def test_a_source_names_a_data_set_its_revision_and_its_files() -> None:
             parsed(odd)
 
 
+@pytest.mark.slow
 def test_a_revision_becomes_a_commit_and_its_data_is_under_dvc(checkout: Project, hub: Hub) -> None:
     commit = hub.branches["main"]
     said = checkout.retrain(SOURCE, command="add").stderr
@@ -87,6 +88,7 @@ def test_a_revision_becomes_a_commit_and_its_data_is_under_dvc(checkout: Project
     assert f"commit: {hub.branches['main']}" in record(checkout)
 
 
+@pytest.mark.slow
 def test_only_the_files_that_are_named_are_downloaded(checkout: Project, hub: Hub) -> None:
     hub.commit(FILES | {"more/a.csv": b"a", "more/b.json": b"b"}, "wide")
     checkout.retrain(f"{SOURCE}@wide/more/*.csv", command="add")
@@ -98,6 +100,7 @@ def test_only_the_files_that_are_named_are_downloaded(checkout: Project, hub: Hu
     assert files_in(checkout.root / "data/raw/tickets") == ["more/a.csv", "more/b.json"]
 
 
+@pytest.mark.slow
 def test_a_commit_that_is_here_asks_no_network(checkout: Project, hub: Hub) -> None:
     pinned = f"{SOURCE}@{hub.branches['main']}"
     checkout.retrain(pinned, command="add")
@@ -135,6 +138,7 @@ print(content_of_source(ledger, "data/raw/tickets"))
 print(*update_data(ledger, "data/raw/tickets"))"""
 
 
+@pytest.mark.slow
 def test_a_newer_commit_of_the_revision_is_seen_and_taken_in(checkout: Project, hub: Hub) -> None:
     checkout.retrain(SOURCE, command="add")
     assert checkout.run(checkout.python, "-c", SEEN).stdout.splitlines()[-2:] == [hub.branches["main"], ""]

@@ -88,6 +88,7 @@ def test_what_a_dvc_that_is_alive_is_just_writing_is_left(
     assert (tmp_path / place).read_text() == whole
 
 
+@pytest.mark.slow
 def test_half_a_lock_that_still_parses_is_never_believed(trained: Project, server: str) -> None:
     trained.env["PREFECT_API_URL"] = server
     whole, good = (trained.root / "dvc.lock").read_text(), outputs(trained)
@@ -98,6 +99,7 @@ def test_half_a_lock_that_still_parses_is_never_believed(trained: Project, serve
         assert (trained.root / "dvc.lock").read_text() == whole
 
 
+@pytest.mark.slow
 def test_metrics_that_only_git_holds_are_restored_from_there(trained: Project) -> None:
     lock = yaml.safe_load((trained.root / "dvc.lock").read_text("utf-8"))["stages"]
     kept = [

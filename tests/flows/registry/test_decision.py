@@ -67,6 +67,7 @@ def test_the_interval_of_the_difference_decides(
     assert f"on {ROWS} rows, margin 0.0100, look 1" in found.sentence
 
 
+@pytest.mark.slow
 def test_each_look_asks_for_more(checkout: Path, tmp_path: Path) -> None:
     of = compared(tmp_path / "judge", measured(0.825, ROWS), measured(0.8, ROWS))
     for number in range(200):

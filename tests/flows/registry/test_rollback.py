@@ -224,11 +224,13 @@ def test_what_is_promoted_outlives_its_experiment_and_garbage_collection(
     assert back(home, "v0.0.1").version.tag == "tickets@v0.0.1"
 
 
+@pytest.mark.slow
 def test_dvc_gets_a_package_by_version_and_by_stage_from_another_folder(home: Path, tmp_path: Path) -> None:
     back(home)
     assert got(str(home), tmp_path) == {"--stage prod": "two", "--rev v0.0.1": "one", "": "three"}
 
 
+@pytest.mark.slow
 def test_dvc_gets_a_package_from_a_git_remote_and_a_dvc_remote(team: Path, tmp_path: Path) -> None:
     git(team, "clone", "-q", "--bare", str(team), str(tmp_path / "origin.git"))
     assert got(f"file://{tmp_path / 'origin.git'}", tmp_path)["--stage prod"] == "three"

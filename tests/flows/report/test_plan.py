@@ -82,6 +82,7 @@ def test_options_a_file_and_params_yaml_plan_the_same(project: Project, tmp_path
     assert fates(by_option) == ["unchanged", "unchanged", *["stale"] * 5]
 
 
+@pytest.mark.slow
 def test_a_plan_begins_with_the_params_of_a_revision_and_keeps_nothing_of_the_checkouts(
     project: Project,
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_plan_begins_with_the_params_of_a_revision_and_keeps_nothing_of_the_ch
     assert file.read_text("utf-8") == committed
 
 
+@pytest.mark.slow
 def test_what_was_computed_before_is_restored_through_a_chain_of_stages(project: Project) -> None:
     planned = plan(project, "--train.learning-rate", OTHER)
     assert fates(planned) == ["unchanged"] * 3 + ["restorable"] * 4
@@ -120,6 +122,7 @@ def test_what_was_computed_before_is_restored_through_a_chain_of_stages(project:
     assert fates(plan(project)) == ["unchanged"] * 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", ["0.0003", OTHER])
 def test_the_plan_is_what_a_run_does(project: Project, rate: str) -> None:
     rewrite(project.root / "params.yaml", "learning_rate: 0.0002", f"learning_rate: {rate}")

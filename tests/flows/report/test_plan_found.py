@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from ruamel.yaml import YAML
 
 from flows.ledger.journal import Journal, write_lock
@@ -105,6 +106,7 @@ def test_a_torn_dvc_lock_is_planned_as_a_run_would_set_it_aside_and_what_a_dead_
     assert lock.read_text("utf-8") == whole
 
 
+@pytest.mark.slow
 def test_data_under_dvc_that_is_not_checked_out_is_known_by_its_record(
     trained: Project, tmp_path: Path
 ) -> None:

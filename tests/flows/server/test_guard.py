@@ -220,6 +220,7 @@ print(secret)
 """
 
 
+@pytest.mark.slow
 def test_the_server_of_a_single_command_has_a_password_of_its_own_that_is_kept_nowhere(
     tmp_path: Path, prefect_home: Path
 ) -> None:

@@ -192,6 +192,7 @@ def test_a_redirect_within_a_server_keeps_what_opens_it(here: str, there: str, i
 # commands
 
 
+@pytest.mark.slow
 def test_a_dead_server_stops_every_command_that_needs_it_and_no_other(trained: Project, nowhere: str) -> None:
     for api, says in (
         (
@@ -235,6 +236,7 @@ def test_profiles_that_cannot_be_read_are_a_fault_in_a_sentence(
     assert f"{tmp_path}/profiles.toml: Prefect's profiles cannot be read" in str(fault)
 
 
+@pytest.mark.slow
 def test_a_run_with_proxies_that_lead_nowhere_reaches_its_own_server(trained: Project, nowhere: str) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"):
         trained.env[name] = nowhere

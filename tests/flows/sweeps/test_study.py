@@ -73,6 +73,7 @@ def swept(
     return study.result(trials)
 
 
+@pytest.mark.slow
 def test_the_same_trials_come_out_whoever_is_killed_and_a_better_one_is_found(tmp_path: Path) -> None:
     of = made(learning_rate=1e-6)
     plain = swept(tmp_path / "plain", 16, of)
@@ -144,6 +145,7 @@ class Killed(BaseException):
     """A kill: nothing is done after it."""
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_killed_while_it_begins_has_all_its_values_or_none(tmp_path: Path) -> None:
     of = made()
     swept(tmp_path / "plain", 12, of)
@@ -226,6 +228,7 @@ def ends_by_optuna(study: Study, curve: Sequence[float]) -> int | None:
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("higher", [True, False])
 def test_trials_are_pruned_as_by_optunas_median_pruner(tmp_path: Path, *, higher: bool) -> None:
     drawn = random.Random(0)  # noqa: S311 (no secret)

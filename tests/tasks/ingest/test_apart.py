@@ -128,6 +128,7 @@ def test_work_without_end_is_ended() -> None:
     assert time.process_time() - began < 1
 
 
+@pytest.mark.slow
 def test_work_that_goes_on_has_all_the_time_it_needs() -> None:
     def work(index: int) -> Iterator[Part]:
         for _ in range(6):

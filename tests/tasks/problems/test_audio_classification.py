@@ -217,6 +217,7 @@ def test_what_is_left_out_of_features_is_put_back_exactly(kind: str) -> None:
     assert len(serve.features(extractor, waves(PITCHES[1], 0.3, 16_000)[:, 0])) < 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_models_of_every_family_are_trained_from_scratch_and_served(kind: str, tmp_path: Path) -> None:
     rows = rows_of(tmp_path, 36)

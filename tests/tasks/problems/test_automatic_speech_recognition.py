@@ -190,6 +190,7 @@ def test_a_tokenizer_of_characters_writes_repeated_ones_between_blanks(tmp_path:
     assert serve.texts(again, model, {"attention_mask": mask}, logits) == ["three f"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scratch", [SCRATCH, WAVES], ids=lambda its: its["type"])
 def test_what_is_written_down_is_served_and_shown(scratch: dict[str, Any], tmp_path: Path) -> None:
     rows = spoken(tmp_path)
@@ -218,6 +219,7 @@ def test_what_is_written_down_is_served_and_shown(scratch: dict[str, Any], tmp_p
         problem.processor(paths.package, pl.LazyFrame({"text": ["yaz"]}), Params().tokenize)
 
 
+@pytest.mark.slow
 def test_what_a_decoder_writes_is_served_by_the_pipeline(tmp_path: Path) -> None:
     rows = spoken(tmp_path)
     problem, paths = through(

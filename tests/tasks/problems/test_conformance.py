@@ -197,6 +197,7 @@ def test_example_rows_are_taken_in_and_hold_nothing_but_columns(it: Made, tmp_pa
         assert pl.read_parquet(tmp_path / str(number) / "data/ingested/rows.parquet").height == 1
 
 
+@pytest.mark.slow
 def test_shards_that_are_computed_elsewhere_make_the_same(it: Made, tmp_path: Path) -> None:
     shutil.copytree(it.paths.tokens.parents[1], tmp_path / "elsewhere")
     with chdir(tmp_path / "elsewhere"):

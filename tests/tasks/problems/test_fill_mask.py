@@ -219,6 +219,7 @@ class Interrupted(FillMask):
         return super().augment(row, *given)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_with_the_same_masks_to_the_same_bytes(
     tiny_model: Path, tmp_path: Path
 ) -> None:

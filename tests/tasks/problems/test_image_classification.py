@@ -85,6 +85,7 @@ def test_augmented_pictures_differ_by_what_is_drawn_and_by_nothing_else(way: str
     assert any(np.array_equal(one, pixels_[:, :, ::-1]) for one in seen) == (way == "flip")
 
 
+@pytest.mark.slow
 def test_an_epoch_sees_other_pictures_and_a_second_training_the_same(raw: Path, tmp_path: Path) -> None:
     own = {"augment": {"flip": True, "crop": 0.5, "color": 0.2, "erase": 0.3, "mixup": 0.4}}
     its = params(raw, own, train={"num_train_epochs": 2})
@@ -197,6 +198,7 @@ def test_trashnet_lists_name_pictures_and_count_labels_from_one(tmp_path: Path) 
     }
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_easy_vqa_answers_are_labels_of_pictures_whose_numbers_begin_anew(tmp_path: Path) -> None:
     data = {
@@ -228,6 +230,7 @@ BASES: dict[str, tuple[Any, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BASES)
 def test_a_base_with_weights_is_fine_tuned_and_its_package_repeats_every_prediction(
     kind: str, tmp_path: Path

@@ -33,6 +33,7 @@ def made(kind: str, model: str = "bert", **more: Any) -> Any:
     return learn(Tokenize(train=train, **more), model, texts, None)
 
 
+@pytest.mark.slow
 def test_equal_texts_give_equal_bytes_in_other_processes(tmp_path: Path) -> None:
     """Hash maps begin with another number in each."""
     code = """

@@ -137,6 +137,7 @@ def test_a_pointer_to_what_is_not_read_does_not_matter(tmp_path: Path, tiny_mode
     assert "pytorch_model.bin in" in refused(Model(name=str(folder)))
 
 
+@pytest.mark.slow
 def test_a_pickle_is_refused_and_the_command_that_converts_it_works(tmp_path: Path, tiny_model: Path) -> None:
     folder = shutil.copytree(tiny_model, tmp_path / "model")
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")

@@ -143,6 +143,7 @@ def test_an_adapter_that_would_lead_to_another_model_is_refused(tmp_path: Path, 
 # pickles
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "weights.pt", "model.pth"]
 )

@@ -161,6 +161,7 @@ def test_a_number_of_slots_that_is_none_is_refused(wrong: str, monkeypatch: pyte
         slots.number()
 
 
+@pytest.mark.slow
 def test_under_dvc_a_stage_waits_for_the_device_too(trained: Project) -> None:
     folder = Path(trained.env[slots.FOLDER])
     holding = subprocess.Popen(

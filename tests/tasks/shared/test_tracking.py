@@ -186,6 +186,7 @@ def value(held: Held, name: str) -> list[tuple[int, float]]:
     return [(step, pytest.approx(score)) for step, score in held.scores[name]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", installed())
 def test_a_tracker_holds_params_curves_test_scores_and_the_verdict_in_one_run(tool: str, here: Path) -> None:
     params, paths = told(tool), Paths()
@@ -212,6 +213,7 @@ def test_a_tracker_holds_params_curves_test_scores_and_the_verdict_in_one_run(to
     assert not [name for name in held.params if name.startswith("trackers")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", installed())
 def test_a_training_that_was_interrupted_goes_on_in_the_same_tracked_run_and_one_done_again_has_another(
     tool: str, here: Path
@@ -265,6 +267,7 @@ def tellers(parent: int) -> list[int]:
     return [int(pid) for pid in children if b"flows.trackers" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (is_there("tensorboard") and is_there("mlflow")), reason="tensorboard or mlflow is not installed"
 )
@@ -331,6 +334,7 @@ def test_the_name_of_the_flows_run_and_a_name_that_is_given_are_what_trackers_ca
 # bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", installed())
 def test_a_training_that_is_told_gives_the_same_bits(
     tool: str, here: Path, tiny_model: Path, once: Callable[..., Path]

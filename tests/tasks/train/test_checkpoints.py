@@ -296,6 +296,7 @@ def harmed(training: Training, folder: Path, file: str, how: str) -> tuple[Path,
     return resume, last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "how"),
     [("model.safetensors", "truncated"), ("optimizer.pt", "flipped"), ("trainer_state.json", "missing")],

@@ -146,6 +146,7 @@ def test_losses_are_those_of_an_encoder_that_is_asked_in_each_epoch(
     assert all(ours[name].equal(theirs[name]) for name in encoder)
 
 
+@pytest.mark.slow
 def test_the_same_bits_come_of_what_is_kept_and_of_what_is_computed_again(
     made: Made, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,6 +232,7 @@ def test_a_disk_without_room_is_a_sentence(made: Made, monkeypatch: pytest.Monke
         made.train("full")
 
 
+@pytest.mark.slow
 def test_an_encoder_that_reads_texts_of_any_length_is_asked_each_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

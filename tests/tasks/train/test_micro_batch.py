@@ -130,6 +130,7 @@ def trained(folder: Path, base: Path) -> tuple[Way, Any]:
     return made, made.train()
 
 
+@pytest.mark.slow
 def test_a_training_whose_memory_is_full_ends_with_smaller_micro_batches_and_says_so(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_training_whose_memory_is_full_ends_with_smaller_micro_batches_and_say
     assert "micro-batches are 2 rows, 4 times a step instead of 4, from step 0 on" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_model_that_was_too_much_is_gone_before_there_is_another(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +178,7 @@ def test_who_asked_for_no_retries_is_told_at_once_and_then_goes_on_with_what_was
     assert [found["per_device_train_batch_size"] for found in said["micro_batches"]] == [4]
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_the_last_evaluation_whatever_the_clock_has_kept(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
