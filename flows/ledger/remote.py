@@ -106,8 +106,8 @@ class Remote:
         computed = self.repo.stage_cache._create_stage(read(record), wdir=stage.wdir)  # noqa: SLF001
         inputs = [Path(dependency.fs_path) for dependency in stage.deps]
         sources = [source for source in refuse_forged(self.repo.index.stages) if source.is_data_source]
-        data = chain.from_iterable(source.outs for source in sources)
-        data = [output for output in data if any(overlap(Path(output.fs_path), path) for path in inputs)]
+        outs = chain.from_iterable(source.outs for source in sources)
+        data = [output for output in outs if any(overlap(Path(output.fs_path), path) for path in inputs)]
         for output in [*computed.outs, *data]:
             keep(output)
             if output.changed_cache():
