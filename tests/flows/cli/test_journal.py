@@ -189,6 +189,7 @@ def test_a_run_that_fails_and_one_for_once_leave_all_as_it_was(trained: Project,
     assert outputs(trained) != good
 
 
+@pytest.mark.slow
 def test_an_isolated_run_starts_from_what_stood_before_a_run_that_is_under_way(
     trained: Project, server: str
 ) -> None:

@@ -37,6 +37,7 @@ def test_without_server_registry_and_commit_each_is_a_line_and_no_error(project:
     ]
 
 
+@pytest.mark.slow
 def test_the_champion_is_shown_with_its_score_who_gave_it_the_stage_and_whether_there_is_newer_data(
     trained: Project,
 ) -> None:

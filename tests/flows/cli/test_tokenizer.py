@@ -3,11 +3,14 @@
 import json
 import sys
 
+import pytest
+
 from tests.support.project import Project
 
 TEXT = "Where is my order?"
 
 
+@pytest.mark.slow
 def test_it_shows_the_runs_tokenizer_and_before_any_the_base_models(trained: Project) -> None:
     shown = json.loads(trained.retrain(TEXT, "--json", command="tokenizer").stdout)
     assert shown["tokenizer"] == "the run's"

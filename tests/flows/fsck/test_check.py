@@ -103,6 +103,7 @@ def test_twenty_flipped_bytes_are_named_and_computed_again(trained: Project) -> 
     assert len(trained.run("git", "worktree", "list").stdout.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_twenty_flipped_bytes_and_a_lost_object_come_back_from_a_remote(trained: Project) -> None:
     before = contents(trained)
     trained.dvc("remote", "add", "-d", "storage", str(trained.root.parent / "storage"))
@@ -126,6 +127,7 @@ def test_twenty_flipped_bytes_and_a_lost_object_come_back_from_a_remote(trained:
     assert "up to date" in trained.dvc("status").stdout
 
 
+@pytest.mark.slow
 def test_files_of_the_checkout_that_share_the_damage_are_repaired_with_it(trained: Project) -> None:
     trained.dvc("config", "cache.type", "hardlink")
     trained.dvc("checkout", "--relink")
@@ -147,6 +149,7 @@ def test_files_of_the_checkout_that_share_the_damage_are_repaired_with_it(traine
     assert "from the checkout's metrics/ingest.json" in check(trained, "--repair").text
 
 
+@pytest.mark.slow
 def test_raw_data_without_any_copy_cannot_be_repaired_and_is_named(trained: Project) -> None:
     source = trained.root.parent / "export.csv"
     source.write_text("text,label\n" + "where is my parcel,order\n" * 50)
@@ -187,6 +190,7 @@ def test_a_revision_is_checked_without_being_checked_out(trained: Project) -> No
     assert "there is no commit, branch, tag or experiment 'nowhere'" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_torn_record_of_the_run_cache_is_found_and_written_again(trained: Project) -> None:
     torn, changed = sorted((trained.root / ".dvc/cache/runs").glob("*/*/*"))[:2]
     before = torn.read_bytes(), changed.read_bytes()
@@ -248,6 +252,7 @@ def test_a_listing_that_climbs_out_of_its_folder_writes_nothing(
     assert not list(trained.root.parent.rglob("escaped.txt"))
 
 
+@pytest.mark.slow
 def test_a_record_that_names_another_output_writes_nothing(trained: Project, server: str) -> None:
     trained.env["PREFECT_API_URL"] = server
     for record in (trained.root / ".dvc/cache/runs").glob("*/*/*"):

@@ -193,6 +193,7 @@ def test_a_cache_that_others_may_use_is_left_alone(home: Path, tmp_path: Path) -
         collect(home, dry_run=True)
 
 
+@pytest.mark.slow
 def test_the_command_shows_what_would_go_and_frees_nothing_unasked(home: Path) -> None:
     results(home)
     before = objects(home)

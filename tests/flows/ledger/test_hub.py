@@ -112,6 +112,7 @@ def test_a_commit_that_is_here_asks_no_network(checkout: Project, hub: Hub) -> N
     assert "the Hugging Face hub is out of reach (OfflineModeIsEnabled)" in refused
 
 
+@pytest.mark.slow
 def test_what_the_hub_does_not_have_is_a_sentence(checkout: Project, hub: Hub) -> None:
     assert (
         "has no revision 'v9' on the hub" in checkout.retrain(f"{SOURCE}@v9", command="add", status=2).stderr

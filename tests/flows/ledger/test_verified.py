@@ -196,6 +196,7 @@ def test_the_objects_of_a_cache_that_is_only_looked_at_stay_where_they_are(small
     assert not small.told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_set_aside", [True, False])
 def test_repair_invalidates_what_dvc_repro_has_computed_from_damage(
     small: Small, tmp_path: Path, is_set_aside: bool

@@ -73,6 +73,7 @@ def test_a_changed_param_is_shown_with_its_old_and_new_value_and_params_yaml_is_
     assert tree(project) == before, "nothing at all is written"
 
 
+@pytest.mark.slow
 def test_options_a_file_and_params_yaml_plan_the_same(project: Project, tmp_path: Path) -> None:
     by_option = plan(project, "--tokenize.max_length", "64")
     (tmp_path / "some.yaml").write_text("tokenize:\n  max_length: 64\n", encoding="utf-8")
@@ -139,6 +140,7 @@ def test_the_plan_is_what_a_run_does(project: Project, rate: str) -> None:
     assert len(done) == (7 if rate == OTHER else 4)
 
 
+@pytest.mark.slow
 def test_an_isolated_run_starts_from_the_cache_not_from_the_folders_here(project: Project) -> None:
     remove(project, "models/checkpoint", "data/splits")
     (project.root / "data/splits").mkdir()
@@ -156,6 +158,7 @@ def test_an_isolated_run_starts_from_the_cache_not_from_the_folders_here(project
     assert texts(planned, "ingest") == [f"its output {name} is not in the DVC cache" for name in gone]
 
 
+@pytest.mark.slow
 def test_data_from_outside_is_not_brought_in_and_what_it_would_be_is_said(
     project: Project, tmp_path: Path
 ) -> None:
@@ -177,6 +180,7 @@ def test_data_from_outside_is_not_brought_in_and_what_it_would_be_is_said(
     assert tree(project) == before
 
 
+@pytest.mark.slow
 def test_costs_are_those_of_the_last_runs_of_this_model_by_rows_and_are_summed_up(project: Project) -> None:
     (project.root / ".retrain").mkdir(exist_ok=True)
     params = load(project.root / "params.yaml")

@@ -45,6 +45,7 @@ def test_changed_data_makes_all_that_follows_stale(trained: Project) -> None:
     assert texts(planned, "split") == ["its input data/ingested will be made anew by ingest"]
 
 
+@pytest.mark.slow
 def test_an_edited_or_removed_output_is_restored_and_nothing_after_it(trained: Project) -> None:
     file = min((trained.root / "data/splits").iterdir())
     file.unlink()

@@ -160,6 +160,7 @@ def test_patches_in_order_are_answered_as_transformers_answers_them_shuffled() -
         assert torch.equal(other, third)
 
 
+@pytest.mark.slow
 def test_the_colour_of_a_picture_is_learned_and_served_with_nothing_but_transformers(tmp_path: Path) -> None:
     its, rows = questions(tmp_path)
     processor, targets = its.processor(base(), rows.lazy(), WORDS), its.learn_targets(rows)

@@ -96,6 +96,7 @@ def test_a_config_that_names_code_is_refused_by_every_loader_and_it_is_said_what
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 def test_standard_input_that_says_yes_runs_nothing(tmp_path: Path, tiny_model: Path) -> None:
     folders = [with_settings(tiny_model, tmp_path / f"{number}", *case) for number, case in enumerate(CASES)]
     command = [sys.executable, "-c", SAY_YES, *map(str, folders)]

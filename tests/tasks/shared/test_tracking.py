@@ -318,6 +318,7 @@ def test_what_is_told_is_for_its_owner_alone(tool: str, here: Path) -> None:
     assert (here / f"runs/{KEY}/{tool}.log").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", ONE)
 def test_the_name_of_the_flows_run_and_a_name_that_is_given_are_what_trackers_call_it(
     tool: str, here: Path, monkeypatch: pytest.MonkeyPatch

@@ -313,6 +313,7 @@ def test_a_training_goes_on_from_damaged_checkpoints_to_the_same_bytes(
     assert "going on from checkpoint-" in said
 
 
+@pytest.mark.slow
 def test_a_pickle_in_a_checkpoint_runs_no_code_even_with_right_checksums(
     training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

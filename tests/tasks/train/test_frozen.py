@@ -129,6 +129,7 @@ def losses(paths: Paths) -> list[float]:
     return [*tables[0]["loss"], *tables[1]["loss"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_losses_are_those_of_an_encoder_that_is_asked_in_each_epoch(
     precision: str, made: Made, capsys: pytest.CaptureFixture[str]
@@ -169,6 +170,7 @@ def test_the_same_bits_come_of_what_is_kept_and_of_what_is_computed_again(
     assert capsys.readouterr().out.count(KEPT) == 5
 
 
+@pytest.mark.slow
 def test_a_training_that_was_interrupted_ends_in_the_same_bits(
     made: Made, capsys: pytest.CaptureFixture[str]
 ) -> None:

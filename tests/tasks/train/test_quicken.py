@@ -418,6 +418,7 @@ def test_rows_that_do_not_stand_in_a_table_are_left_to_transformers(tmp_path: Pa
 # the stage
 
 
+@pytest.mark.slow
 def test_the_switch_decides_and_a_model_that_is_left_alone_is_said(
     tmp_path: Path,
     tiny_model: Path,
