@@ -33,10 +33,10 @@ up: $(STAMP) ## Start a Prefect server, a worker and all deployments here, and s
 down: $(STAMP) ## End what `make up` started
 	$(BIN)/retrain down
 
-# three at once on two cores too: they wait for files, clocks and servers a quarter of the time
-test: $(STAMP) ## Run the tests but the slow ones: about ten minutes on two cores
-	$(PYTEST) --numprocesses 3 -m 'not slow'
+test: $(STAMP) ## Run the tests but the slow ones: about a quarter of an hour on two cores
+	$(PYTEST) --numprocesses logical --maxprocesses 4 -m 'not slow'
 
+# three at once on two cores too: they wait for clocks and servers more than they compute
 test-all: $(STAMP) ## Run the slow ones: browser, PostgreSQL, SSH, S3, schedules, attacks, kills
 	$(PYTEST) --numprocesses 3 -m slow
 
