@@ -74,8 +74,8 @@ def main() -> None:
         train_dataset=tokens["train"],
         compute_metrics=accuracy,
         processing_class=tokenizer,
-        data_collator=default_data_collator if args.pad_to_max_length else None,
         # None: pad to the longest of the batch
+        data_collator=default_data_collator if args.pad_to_max_length else None,
         callbacks=[stopwatch],
     )
     trainer.train()
