@@ -31,12 +31,15 @@ SESSION = os.getppid() if IS_WORKER else os.getpid()
 UNTIL = "RETRAIN_TESTS_UNTIL"
 # the place of the test to begin with, counted round and round: where time ends, it ends before others each time
 FROM = "RETRAIN_TESTS_FROM"
+ends = pytest.StashKey[float]()
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what needs real data or a device only where it is, and say so; begin where that is asked."""
-    first = int(os.environ.get(FROM, "0")) % max(len(items), 1)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run what needs real data or a device only where it is, and say so; begin and end where that is asked."""
+    # taken out: a pytest that a test starts is to run what it is given
+    config.stash[ends] = float(os.environ.pop(UNTIL, "inf"))
+    first = int(os.environ.pop(FROM, "0")) % max(len(items), 1)
     items[:] = items[first:] + items[:first]
     if not SHARED.exists():
         mark = pytest.mark.skip(reason=f"no real data sets at {SHARED}")
@@ -47,9 +50,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what there is no time left for, and say so."""
-    if UNTIL in os.environ and time.time() > float(os.environ[UNTIL]):
+    if time.time() > item.config.stash[ends]:
         pytest.skip(f"no time is left for it before {UNTIL}")
 
 
