@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -52,6 +53,14 @@ def _why_not(error: CycloptsError, words: Sequence[str]) -> str:
     return " ".join(str(error).split())
 
 
+def _read_sources_once() -> None:
+    """Have help read each class once: cyclopts reads all bases of a section of params anew for each section."""
+    import docstring_parser
+
+    if not hasattr(docstring_parser.parse_from_object, "cache_info"):
+        docstring_parser.parse_from_object = cache(docstring_parser.parse_from_object)
+
+
 @ends_in_order()
 @ends_when_unread()
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = [*(arguments or []), *sys.argv[1:]]
     debug = "--debug" in words
     words = written_out(word for word in words if word != "--debug")
+    if "--help" in words or "-h" in words:
+        _read_sources_once()
     if words[:1] in ([], ["--help"], ["-h"]):
         # the list of commands tells of each in its own first words: all are imported
         for name in COMMANDS:

@@ -24,7 +24,7 @@ from tasks.shared.bootstrap import scores
 from tasks.shared.engine import LOCAL
 from tasks.shared.errors import InputError
 from tasks.shared.files import digests, read_json, rounded
-from tasks.shared.params import Data, Evaluate, Ingest, Model, Params, Train, problem_names
+from tasks.shared.params import Data, Ingest, Model, Params, Train, problem_names
 from tasks.shared.paths import Paths
 from tasks.shared.statistics import METRICS, Statistics, values
 from tasks.shared.values import as_text
@@ -134,7 +134,9 @@ def made(name: str, own: dict[str, Any], scratch: dict[str, Any], folder: Path, 
     write(folder / "raw/rows.jsonl", columns_)
     data = {"path": str(folder / "raw")}
     model = base_models.resolve(Model(name=str(base), from_scratch=scratch)).model_dump()
-    params = Params.model_validate({**its, "data": data, "model": model, **CHANGES})
+    slices = {"slices": ["source_file", *columns.targets(columns_)]}
+    changes = CHANGES | {"evaluate": CHANGES["evaluate"] | slices}
+    params = Params.model_validate({**its, "data": data, "model": model, **changes})
     problem = problems.load(name, params.own)
     ingest(params.data, params.ingest, problem, paths)
     split(params.split, problem.columns, paths)
@@ -360,14 +362,10 @@ def test_a_metric_of_evaluate_gives_the_figures_of_the_pipeline(it: Made) -> Non
 
 
 def test_slices_are_measured_by_themselves(it: Made) -> None:
-    names = columns.targets(it.problem.columns)
-    params = Evaluate(**CHANGES["evaluate"], slices=["source_file", *names])
-    evaluate(params, it.problem, it.paths)
     found = read_json(it.paths.metric("evaluate"))
     whole = next(row for row in found["slices"] if row["slice"] == "source_file")
     assert (whole["value"], whole["rows"]) == ("rows.jsonl", it.rows("test").height)
     assert whole[it.problem.headline] == pytest.approx(found[it.problem.headline])
-    evaluate(it.params.evaluate, it.problem, it.paths)
 
 
 def test_curves_and_pictures_are_there_for_dvc_to_show(it: Made) -> None:
