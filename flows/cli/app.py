@@ -54,7 +54,7 @@ def _why_not(error: CycloptsError, words: Sequence[str]) -> str:
 
 
 def _read_sources_once() -> None:
-    """Have help read each class once: cyclopts reads all bases of a section of params anew for each section."""
+    """Have help read a class once: cyclopts reads all bases of a section of params anew for each section."""
     import docstring_parser
 
     if not hasattr(docstring_parser.parse_from_object, "cache_info"):
