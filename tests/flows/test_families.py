@@ -115,6 +115,7 @@ def test_it_goes_the_whole_way_from_scratch(folder: Path, kind: str) -> None:
     assert f"A {kind} trained from scratch" in (made.paths.package / "README.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_model_and_another_seed_another(folder: Path) -> None:
     made = {}
     for name, seed in (("first", 1), ("again", 1), ("other", 2)):
@@ -200,6 +201,7 @@ def test_a_pattern_that_cannot_be_is_refused(
     assert said in refused(way(tmp_path / "way", tiny_model, train={"freeze": patterns}), "tokenize", "train")
 
 
+@pytest.mark.slow
 def test_the_embedding_grows_with_tokens_that_are_added(tmp_path: Path, tiny_model: Path) -> None:
     made = way(
         tmp_path / "way",

@@ -93,6 +93,7 @@ def test_trials_that_fail_for_the_same_reason_end_the_sweep_whatever_their_names
     assert its._reason(1, ended, why) == "in NAME: shades-10 and xshades-1 are others"
 
 
+@pytest.mark.slow
 def test_a_finished_trial_waits_for_its_experiment_to_be_sent_and_for_a_remote_that_does_not_answer(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -193,7 +193,9 @@ def test_a_stage_says_what_it_finds_in_a_sentence_and_ends_with_status_1(project
     assert all(part in sentence for part in says), sentence
 
 
-@pytest.mark.parametrize("case", ["a missing column", "a class with one row"])
+@pytest.mark.parametrize(
+    "case", ["a missing column", pytest.param("a class with one row", marks=pytest.mark.slow)]
+)
 def test_a_run_ends_with_its_stages_sentence_and_status_1(trained: Project, server: str, case: str) -> None:
     trained.env["PREFECT_API_URL"] = server
     _, words, says = CASES[case]

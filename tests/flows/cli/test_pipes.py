@@ -48,6 +48,7 @@ def test_a_run_goes_on_where_nobody_reads_what_it_says(trained: Project) -> None
     assert "margin: 0.02" in (trained.root / "params.yaml").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_first_line_can_be_taken_alone(project: Project) -> None:
     done = project.run("bash", "-c", f"{sys.executable} -m flows plan --json | head -1")
     assert (done.stdout, done.stderr) == ("{\n", "")

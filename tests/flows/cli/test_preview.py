@@ -124,6 +124,7 @@ def test_of_another_problem_its_own_columns_are_described(project: Project, tmp_
     assert found["labels"] == {}
 
 
+@pytest.mark.slow
 def test_many_rows_are_counted_in_full_and_tokens_of_the_first_thousand(
     project: Project, tmp_path: Path
 ) -> None:
@@ -134,6 +135,7 @@ def test_many_rows_are_counted_in_full_and_tokens_of_the_first_thousand(
     assert found["tokens"]["cut_at"] == 4
 
 
+@pytest.mark.slow
 def test_a_tokenizer_that_is_still_to_be_learned_or_fetched_is_said(project: Project) -> None:
     learned = previewed(
         project, "--model.name", "none", "--model.from-scratch.type", "bert", "--tokenize.train.kind", "bpe"

@@ -4,6 +4,8 @@ import json
 import shutil
 import sys
 
+import pytest
+
 from tasks.shared.params import problem_names
 from tests.support.project import ROOT, Project
 
@@ -60,6 +62,7 @@ def test_a_problem_of_ones_own_is_listed_as_soon_as_its_folder_is_there(project:
     assert its["params"] == []
 
 
+@pytest.mark.slow
 def test_no_heavy_library_is_imported(project: Project) -> None:
     program = (
         "import sys\nfrom flows.cli.app import main\ntry:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"

@@ -30,6 +30,7 @@ def test_it_shows_the_runs_tokenizer_and_before_any_the_base_models(trained: Pro
     assert json.loads(trained.retrain(TEXT, "--json", command="tokenizer").stdout)["texts"] == shown["texts"]
 
 
+@pytest.mark.slow
 def test_it_imports_no_torch(trained: Project) -> None:
     code = (
         "import sys; from flows.cli.tokenizer import tokenizer; tokenizer('a'); "

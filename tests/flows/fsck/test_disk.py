@@ -147,7 +147,9 @@ def test_what_fails_on_a_full_disk_without_a_word_of_it_is_said_to_be_that(tmp_p
 
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed; it makes system calls fail")
 @pytest.mark.parametrize(("number", "says"), [("ENOSPC", "the disk is full"), ("EIO", "the disk fails")])
-@pytest.mark.parametrize("file", ["data/ingested/rows.parquet", "metrics/ingest.json"])
+@pytest.mark.parametrize(
+    "file", ["data/ingested/rows.parquet", pytest.param("metrics/ingest.json", marks=pytest.mark.slow)]
+)
 def test_a_stage_ends_with_the_sentence_whatever_it_was_writing(
     tmp_path: Path, number: str, says: str, file: str
 ) -> None:

@@ -33,6 +33,7 @@ def small(tmp_path: Path, once: Once, monkeypatch: pytest.MonkeyPatch) -> Small:
     return Small(tmp_path / "small")
 
 
+@pytest.mark.slow
 def test_what_a_run_records_while_a_repair_waits_for_it_stays(small: Small) -> None:
     with alone(small.root / RUN_LOCK):
         repair = subprocess.Popen(

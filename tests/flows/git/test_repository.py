@@ -236,7 +236,9 @@ a_run(Path.cwd(), int(sys.argv[1]))
 
 
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed; it kills at a system call")
-@pytest.mark.parametrize("when", [3, 9, 14, 20, 27, 40])
+@pytest.mark.parametrize(
+    "when", [3, 14, *(pytest.param(when, marks=pytest.mark.slow) for when in (9, 20, 27, 40))]
+)
 def test_a_kill_at_a_system_call_of_git_leaves_nothing_that_blocks(
     checkout: Path, when: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,7 @@ def test_what_the_hub_does_not_have_is_a_sentence(checkout: Project, hub: Hub) -
     assert not list(checkout.root.parent.glob("**/outside.csv"))
 
 
+@pytest.mark.slow
 def test_a_plan_says_where_the_data_would_come_from(checkout: Project, hub: Hub) -> None:
     planned = checkout.retrain("--data.path", SOURCE, command="plan")
     assert f"{SOURCE} would be brought in as data/raw/tickets first" in " ".join(planned.stdout.split())

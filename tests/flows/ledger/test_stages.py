@@ -74,6 +74,7 @@ def beside_an_isolated_run(home: Path, meanwhile: Callable[[], object] = lambda:
     return str(said)
 
 
+@pytest.mark.slow
 def test_a_run_in_the_checkout_restores_what_an_isolated_one_made_while_it_waited(home: Path) -> None:
     assert beside_an_isolated_run(home).splitlines()[-1] == Result.restored
     assert (home / "made/a").read_text() == "first\n"

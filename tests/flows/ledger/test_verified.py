@@ -124,6 +124,7 @@ def test_what_is_written_through_a_hard_link_of_an_isolated_run_is_found_out(
     assert recorded(small) == whole
 
 
+@pytest.mark.slow
 def test_a_damaged_object_comes_back_from_the_remote_and_damage_there_is_not_taken(
     small: Small, tmp_path: Path
 ) -> None:

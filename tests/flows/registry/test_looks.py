@@ -186,6 +186,7 @@ def test_a_look_is_counted_at_the_remote_too(clones: tuple[Path, Path]) -> None:
     assert numbers(remote_of(one)) == numbers(one) == [3, 2, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turns", [FEW, pytest.param(100, marks=pytest.mark.slow)])
 def test_of_many_in_two_clones_at_once_each_takes_a_look_of_its_own_whoever_is_killed(
     clones: tuple[Path, Path], turns: int, monkeypatch: pytest.MonkeyPatch

@@ -133,6 +133,7 @@ def test_a_promotion_into_another_stage_that_takes_the_version_meanwhile_is_no_r
     assert (done.version.tag, done.assignment.tag) == ("tickets@v0.0.2", "tickets#prod#1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turns", [FEW, pytest.param(100, marks=pytest.mark.slow)])
 def test_of_two_promoters_at_once_killed_at_random_moments_one_wins_and_nothing_is_half_written(
     checkout: Path, turns: int, monkeypatch: pytest.MonkeyPatch
@@ -385,7 +386,12 @@ won(here, a_run(here, sys.argv[1]), before, record=Record(replaced=str(before.nu
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed; it kills at a system call")
 @pytest.mark.parametrize(
     ("call", "when", "made"),
-    [("openat", 1, set()), ("openat", 2, set()), ("rename", 1, set()), ("rename", 2, {"tickets#prod#2"})],
+    [
+        ("openat", 1, set()),
+        pytest.param("openat", 2, set(), marks=pytest.mark.slow),
+        pytest.param("rename", 1, set(), marks=pytest.mark.slow),
+        ("rename", 2, {"tickets#prod#2"}),
+    ],
 )
 def test_a_kill_at_a_system_call_that_makes_a_tag_leaves_both_or_none(
     checkout: Path, call: str, when: int, made: set[str], monkeypatch: pytest.MonkeyPatch

@@ -155,6 +155,7 @@ def test_a_promoted_package_is_what_its_tag_says(
     assert "  verdict    right  Better than the tfidf baseline" in told
 
 
+@pytest.mark.slow
 def test_what_signed_it_is_found_by_the_tool_of_the_ecosystem_too(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -144,6 +144,7 @@ def test_a_run_in_place_is_compared_with_an_experiment_where_no_commit_holds_one
     assert found.name == "kept"
 
 
+@pytest.mark.slow
 def test_rows_that_left_the_cache_are_said_and_can_be_brought_back(done: Project) -> None:
     record = last_run(done.root, None, left(done))
     assert record is not None

@@ -79,6 +79,7 @@ def test_a_damaged_cache_object_is_seen_and_left_where_it_is(trained: Project) -
     assert held.read_bytes() == b"damaged"
 
 
+@pytest.mark.slow
 def test_what_dvc_lock_does_not_name_was_never_computed_here_unless_the_cache_has_it(
     trained: Project,
 ) -> None:
@@ -92,6 +93,7 @@ def test_what_dvc_lock_does_not_name_was_never_computed_here_unless_the_cache_ha
     assert {text for name in STAGES for text in texts(planned, name)} == {"never computed here"}
 
 
+@pytest.mark.slow
 def test_a_torn_dvc_lock_is_planned_as_a_run_would_set_it_aside_and_what_a_dead_run_left_is_undone_first(
     trained: Project,
 ) -> None:

@@ -252,6 +252,7 @@ def test_every_prefect_variable_of_the_compose_file_is_a_setting_that_takes_its_
         assert not settings.server.analytics_enabled
 
 
+@pytest.mark.slow
 def test_the_image_is_built_from_files_that_suffice_and_runs_as_nobody_special(tmp_path: Path) -> None:
     lines = (DEPLOY / "Dockerfile").read_text("utf-8").splitlines()
     for line in lines:

@@ -258,6 +258,7 @@ def test_trials_are_pruned_as_by_optunas_median_pruner(tmp_path: Path, *, higher
     assert found.best.state == "done"
 
 
+@pytest.mark.slow
 def test_what_a_trial_is_pruned_by_is_decided_when_it_begins(tmp_path: Path) -> None:
     study = opened(tmp_path, made())
     study.agree(METRIC, ["macro_f1", True])

@@ -34,6 +34,7 @@ def test_of_many_a_sample_is_learned_from_that_is_always_the_same(monkeypatch: p
     assert sampling.sample(long, COLUMNS).height == 1
 
 
+@pytest.mark.slow
 def test_how_many_rows_baselines_learn_from_is_said_where_it_is_not_all(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

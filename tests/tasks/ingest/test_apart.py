@@ -122,6 +122,7 @@ def test_what_one_file_took_is_there_for_the_next() -> None:
     assert len(found(work)) == 2
 
 
+@pytest.mark.slow
 def test_work_without_end_is_ended() -> None:
     began = time.process_time()
     assert refused(never_end).startswith("b.bin: nothing more came of it in 2 s of computing; it is damaged")

@@ -164,6 +164,7 @@ def test_a_name_that_is_none_for_a_folder_entry_is_refused(name: str) -> None:
         name_in_raw("https://host/x.csv" if name else "https://host", name or None)
 
 
+@pytest.mark.slow
 def test_a_source_that_has_got_a_pipe_since_it_was_brought_in_is_refused_when_its_newer_state_is_asked(
     checkout: Path,
 ) -> None:

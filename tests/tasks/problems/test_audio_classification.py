@@ -327,6 +327,7 @@ def test_sounds_of_one_speaker_stay_on_one_side(tmp_path: Path) -> None:
     assert sum(map(len, sides)) == len(set().union(*sides)) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_spoken_digits_have_their_labels_and_their_official_split_by_name(tmp_path: Path) -> None:
     data = {

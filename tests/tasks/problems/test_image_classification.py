@@ -140,6 +140,7 @@ def test_a_model_that_reads_no_pictures_is_refused_with_those_that_do() -> None:
         refuse_unknown_names(params(Path("raw"), model={"name": None, "from_scratch": {"type": "bert"}}))
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_model_is_a_base_for_other_labels(raw: Path, tmp_path: Path) -> None:
     its = params(raw, train={"max_steps": 2})
     ingested(its, tmp_path)

@@ -224,6 +224,7 @@ def test_the_sentence_with_most_words_of_the_question_is_what_anyone_finds() -> 
     assert values(PROBLEM.measure(found["no_answer"], test, {}))["f1"] == 0.0
 
 
+@pytest.mark.slow
 def test_a_tokenizer_that_does_not_say_where_its_tokens_stand_is_refused(tmp_path: Path) -> None:
     sizes = {
         "hidden_size": 16,

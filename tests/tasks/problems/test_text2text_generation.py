@@ -118,6 +118,7 @@ def test_bleu_and_chrf_are_sacrebleus_on_any_rows() -> None:
         assert got == pytest.approx(expected, abs=1e-12), rows
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_copying_disfl_qa_scores_what_sacrebleu_says(tmp_path: Path) -> None:
     from sacrebleu.metrics import BLEU
@@ -349,7 +350,9 @@ def test_a_marian_whose_tokenizer_is_of_sentencepiece_is_a_base(tmp_path: Path) 
     assert serve.answer(*serve.load(str(tmp_path / "package")), rows["text"].to_list()) == predicted
 
 
-@pytest.mark.parametrize("family", [None, bart, t5])
+@pytest.mark.parametrize(
+    "family", [None, *(pytest.param(family, marks=pytest.mark.slow) for family in (bart, t5))]
+)
 def test_what_is_generated_does_not_depend_on_order_or_neighbours(
     family: Any, tiny_model: Path, tmp_path: Path
 ) -> None:

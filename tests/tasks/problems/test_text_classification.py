@@ -88,6 +88,7 @@ def test_a_pair_of_texts_is_encoded_as_the_tokenizer_does_it(tiny_model: Path) -
     assert set(batch.inputs["token_type_ids"].to_pylist()[0]) == {0, 1}
 
 
+@pytest.mark.slow
 def test_pairs_go_through_all_stages_and_are_served_by_their_names(tmp_path: Path, tiny_model: Path) -> None:
     rows = []
     for number in range(60):

@@ -517,6 +517,7 @@ def run(folder: Path, data: Path, own: dict[str, Any], **sections: Any) -> tuple
     return its, paths
 
 
+@pytest.mark.slow
 def test_speeches_are_learned_letter_by_letter_side_by_side_and_measured_as_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -575,6 +576,7 @@ def test_speeches_are_learned_letter_by_letter_side_by_side_and_measured_as_alon
     assert "prompt" in (paths.package / "README.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_conversations_are_learned_by_adapters_that_stay_apart_in_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

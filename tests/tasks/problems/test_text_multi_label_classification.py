@@ -68,6 +68,7 @@ def test_logits_that_are_no_finite_numbers_leave_no_finite_score(wrong: float) -
     assert np.isnan(row["other_score"])
 
 
+@pytest.mark.slow
 def test_the_best_threshold_is_the_best_of_all_by_scikit_learn() -> None:
     random = np.random.default_rng(0)
     for _ in range(10):

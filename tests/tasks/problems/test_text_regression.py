@@ -46,6 +46,7 @@ def test_numbers_that_are_all_the_same_and_those_that_params_leave_as_they_are(n
     assert problem.learn_targets(pl.DataFrame({"number": numbers})) == {"mean": 0.0, "spread": 1.0}
 
 
+@pytest.mark.slow
 def test_the_package_answers_in_the_numbers_own_units(tmp_path: Path, tiny_model: Path) -> None:
     rows = [
         {"text": f"{TOPICS[number % 3]} {number}", "number": 10_000 + 100 * (number % 3)}

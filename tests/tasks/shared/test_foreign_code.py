@@ -174,6 +174,7 @@ def test_a_pickle_is_never_loaded_and_converting_it_as_told_runs_none_of_it(
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 def test_weights_in_another_pickle_are_converted_as_told(tmp_path: Path, tiny_model: Path) -> None:
     folder = shutil.copytree(tiny_model, tmp_path / "base")
     weights = load_file(folder / "model.safetensors")

@@ -393,6 +393,7 @@ print(worse_slices(mine["macro_f1"], other["macro_f1"], slices, 0.01, 0.05, None
 """
 
 
+@pytest.mark.slow
 def test_threads_change_no_bit() -> None:
     told = []
     for threads in ("1", "2"):

@@ -12,7 +12,7 @@ from tests.support.wait import PATIENCE
 MUCH = 1 << 50
 
 
-@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("library", ["numpy", pytest.param("torch", marks=pytest.mark.slow)])
 def test_a_stage_that_needs_more_memory_than_there_is_ends_in_a_sentence(library: str) -> None:
     work = f"import {library}; {library}.empty({MUCH})"
     code = f"from tasks.shared.stage import stage\nwith stage('train'): {work}"

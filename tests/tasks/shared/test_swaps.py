@@ -53,6 +53,7 @@ def test_mcnemar_is_the_binomial_test_of_the_rows_that_differ() -> None:
         mcnemar(numbers(np.ones(2)), numbers(np.ones(2)))
 
 
+@pytest.mark.slow
 def test_permutations_are_as_all_swaps_have_it() -> None:
     random = np.random.default_rng(0)
     actual = random.integers(0, 3, 8)

@@ -241,6 +241,7 @@ with tracking.training(Params.model_validate({"trackers": {"report_to": [sys.arg
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", ONE)
 def test_a_tracker_ends_with_a_stage_that_is_killed_and_what_it_missed_is_told_later(
     tool: str, here: Path

@@ -43,6 +43,7 @@ def test_what_optimizer_and_schedule_do_not_take_is_a_sentence_before_there_is_a
         training_arguments(Train.model_validate(given), tmp_path, "fp32", "loss", on_cpu=True)
 
 
+@pytest.mark.slow
 def test_a_training_in_fp32_is_one_whatever_accelerate_is_told_by_the_environment(
     tmp_path: Path, tokens: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -334,6 +334,7 @@ def test_a_pickle_in_a_checkpoint_runs_no_code_even_with_right_checksums(
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 def test_a_best_checkpoint_that_is_damaged_while_training_runs_does_not_become_the_model(
     training: Training, tmp_path: Path
 ) -> None:

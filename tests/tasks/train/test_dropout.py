@@ -125,6 +125,7 @@ def test_activations_that_are_computed_twice_drop_the_same() -> None:
     torch.testing.assert_close(_gradients(model), expected)
 
 
+@pytest.mark.slow
 def test_what_is_compiled_drops_the_same() -> None:
     x = torch.randn(3, 2, 5, 8)
     module = torch.nn.Module()

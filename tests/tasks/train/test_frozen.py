@@ -189,11 +189,17 @@ def test_a_training_that_was_interrupted_ends_in_the_same_bits(
     ("changes", "said"),
     [
         ({"sizes": {"dropout": 0.1}}, "it has dropout in training"),
-        ({"sizes": {"encoder_layerdrop": 0.1}}, "it has layerdrop in training"),
-        ({"own": {"masks": {"time": 0.1}}}, "train rows are seen otherwise in each epoch"),
-        ({"num_train_epochs": 1.0}, "it reads them once"),
+        pytest.param(
+            {"sizes": {"encoder_layerdrop": 0.1}}, "it has layerdrop in training", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            {"own": {"masks": {"time": 0.1}}},
+            "train rows are seen otherwise in each epoch",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param({"num_train_epochs": 1.0}, "it reads them once", marks=pytest.mark.slow),
         ({"freeze": ["model.encoder.layers"]}, ""),
-        ({"freeze": []}, ""),
+        pytest.param({"freeze": []}, "", marks=pytest.mark.slow),
     ],
 )
 def test_an_encoder_that_may_answer_otherwise_is_asked_each_time(
@@ -207,6 +213,7 @@ def test_an_encoder_that_may_answer_otherwise_is_asked_each_time(
     assert not frozen.ENCODED.exists()
 
 
+@pytest.mark.slow
 def test_another_encoder_takes_the_place_of_what_was_kept(made: Made) -> None:
     made.train("one")
     made.train("two", seed=7)
@@ -218,6 +225,7 @@ def test_another_encoder_takes_the_place_of_what_was_kept(made: Made) -> None:
     }
 
 
+@pytest.mark.slow
 def test_what_another_attention_answers_is_not_taken(made: Made) -> None:
     kept = set()
     for wanted in ("sdpa", "eager"):

@@ -86,6 +86,7 @@ def full_above(rows: int, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BertForSequenceClassification, "forward", limited)
 
 
+@pytest.mark.slow
 def test_memory_that_is_full_in_validation_or_evaluate_is_a_sentence_that_names_the_batch(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -187,7 +187,16 @@ def test_another_family_is_left_as_it_is(tmp_path: Path, kind: str) -> None:
     assert_left_alone(made, f"and this is a {type(made.model).__name__}")
 
 
-@pytest.mark.parametrize("kind", ["albert", "camembert", "deberta-v2", "gpt2", "llama"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "albert",
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in ("camembert", "deberta-v2", "gpt2", "llama")
+        ),
+    ],
+)
 def test_another_family_without_dropout_is_trained_to_the_same_bits(tmp_path: Path, kind: str) -> None:
     plain, quick = (trainer(classifier(kind, **UNLISTED[kind]), tmp_path) for _ in range(2))
     for made in (plain, quick):

@@ -24,7 +24,9 @@ from tests.support.way import PROBLEM
 
 
 @pytest.mark.parametrize("optim", ["adamw_torch_fused", "adamw_torch"])
-@pytest.mark.parametrize("max_grad_norm", [0.01, 1000.0, 0.0])
+@pytest.mark.parametrize(
+    "max_grad_norm", [0.01, *(pytest.param(most, marks=pytest.mark.slow) for most in (1000.0, 0.0))]
+)
 def test_gradients_are_clipped_as_the_trainer_clips_them(
     tmp_path: Path, optim: str, max_grad_norm: float
 ) -> None:
