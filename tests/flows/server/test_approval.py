@@ -46,7 +46,8 @@ def project(once: Once, tiny_model: Path, prefect_home: Path, python: Path, tmp_
 def answer(site: Site, run: str, **said: str) -> dict[str, str]:
     """Answer a run that waits, as the form in the UI does, and return how it ended."""
     site.wait(run, "Suspended")
-    assert site.request(f"flow_runs/{run}/resume", {"run_input": said})["status"] == "ACCEPT"
+    # the form comes a moment after the state; without it an answer is refused
+    until(lambda: site.request(f"flow_runs/{run}/resume", {"run_input": said})["status"] == "ACCEPT")
     return site.wait(run)
 
 
