@@ -33,7 +33,7 @@ up: $(STAMP) ## Start a Prefect server, a worker and all deployments here, and s
 down: $(STAMP) ## End what `make up` started
 	$(BIN)/retrain down
 
-test: $(STAMP) ## Run the tests but the slow ones: about a quarter of an hour on two cores
+test: $(STAMP) ## Run the tests but the slow ones: about twelve minutes on two cores
 	$(PYTEST) --numprocesses logical --maxprocesses 4 -m 'not slow'
 
 # three at once on two cores too: they wait for clocks and servers more than they compute
